@@ -1,0 +1,34 @@
+// A whole file mapped read-only.
+// Ownership: move-only, unmaps on destruction. Thread safety: const after open.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+
+#include "base/result.h"
+
+namespace infer::os {
+
+class FileMap {
+ public:
+  // Errors: kNotFound, kInvalidArgument (a directory, or empty), kIo with the system's reason. All name the path.
+  static Result<FileMap> open(const std::string& path);
+
+  FileMap(FileMap&& other) noexcept;
+  FileMap& operator=(FileMap&& other) noexcept;
+  ~FileMap();
+
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+  // Advises that this part (a subspan of bytes()) will be read from front to back soon: read ahead.
+  void will_need(std::span<const std::byte> part) const;
+  // Lets the pages that lie wholly inside this part leave resident memory; they come back from the file when read.
+  void drop_resident(std::span<const std::byte> part) const;
+
+ private:
+  FileMap(const std::byte* data, size_t size) : data_(data), size_(size) {}
+  const std::byte* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+}  // namespace infer::os
