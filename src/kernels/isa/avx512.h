@@ -1,0 +1,63 @@
+// The vector vocabulary in AVX-512 (F, BW, DQ, VL, VNNI): one register per vector. See scalar.h for the meanings.
+// Included by kernels_avx512.cc only, inside namespace infer::kernels::avx512::(unnamed).
+
+inline constexpr const char* kIsaName = "avx512";
+inline constexpr int kTokenTile = 6;
+inline constexpr int kPanelsAtOnce = 2;
+
+using F32 = __m512;
+using I32 = __m512i;
+
+inline __attribute__((always_inline)) __mmask16 first_lanes(int n) { return static_cast<__mmask16>((1u << n) - 1u); }
+
+F32 zero_f32() { return _mm512_setzero_ps(); }
+F32 set_f32(float x) { return _mm512_set1_ps(x); }
+F32 load_f32(const float* p) { return _mm512_loadu_ps(p); }
+void store_f32(float* p, F32 v) { _mm512_storeu_ps(p, v); }
+F32 load_f32_n(const float* p, int n) { return _mm512_maskz_loadu_ps(first_lanes(n), p); }
+void store_f32_n(float* p, F32 v, int n) { _mm512_mask_storeu_ps(p, first_lanes(n), v); }
+F32 add(F32 a, F32 b) { return _mm512_add_ps(a, b); }
+F32 sub(F32 a, F32 b) { return _mm512_sub_ps(a, b); }
+F32 mul(F32 a, F32 b) { return _mm512_mul_ps(a, b); }
+F32 div(F32 a, F32 b) { return _mm512_div_ps(a, b); }
+F32 fma(F32 a, F32 b, F32 c) { return _mm512_fmadd_ps(a, b, c); }
+F32 max(F32 a, F32 b) { return _mm512_max_ps(a, b); }
+F32 min(F32 a, F32 b) { return _mm512_min_ps(a, b); }
+F32 abs(F32 a) { return _mm512_abs_ps(a); }
+F32 select_less(F32 a, F32 b, F32 x, F32 y) {
+  return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), y, x);
+}
+float sum_lanes(F32 v) {
+  const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+float max_lanes(F32 v) {
+  const __m256 eight = _mm256_max_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+  const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+}
+
+F32 load_f16(const uint16_t* p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+void store_f16(uint16_t* p, F32 v) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+F32 load_bf16(const uint16_t* p) {
+  const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+}
+
+I32 set_i32(int32_t x) { return _mm512_set1_epi32(x); }
+I32 add_i32(I32 a, I32 b) { return _mm512_add_epi32(a, b); }
+I32 shift_left_i32(I32 a, int bits) { return _mm512_slli_epi32(a, static_cast<unsigned>(bits)); }
+F32 to_f32(I32 v) { return _mm512_cvtepi32_ps(v); }
+I32 round_to_i32(F32 v) { return _mm512_cvtps_epi32(v); }
+I32 bits_of(F32 v) { return _mm512_castps_si512(v); }
+F32 from_bits(I32 v) { return _mm512_castsi512_ps(v); }
+void store_i8(int8_t* p, I32 v) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(v)); }
+I32 load_i8(const int8_t* p) { return _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
+int32_t sum_lanes_i32(I32 v) { return _mm512_reduce_add_epi32(v); }

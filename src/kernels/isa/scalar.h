@@ -1,0 +1,136 @@
+// The vector vocabulary without vector instructions: 16 lanes as an array. Same names in avx2.h and avx512.h.
+// Included by kernels_scalar.cc only, inside namespace infer::kernels::scalar::(unnamed).
+
+inline constexpr const char* kIsaName = "scalar";
+inline constexpr int kTokenTile = 4;    // Tokens per activation tile.
+inline constexpr int kPanelsAtOnce = 1;  // Panels per register tile.
+
+struct F32 {
+  float lane[16];
+};
+struct I32 {
+  int32_t lane[16];
+};
+
+template <class Function>
+F32 each_f32(Function function) {
+  F32 r;
+  for (int i = 0; i < 16; ++i) r.lane[i] = function(i);
+  return r;
+}
+template <class Function>
+I32 each_i32(Function function) {
+  I32 r;
+  for (int i = 0; i < 16; ++i) r.lane[i] = function(i);
+  return r;
+}
+
+F32 zero_f32() { return each_f32([](int) { return 0.0f; }); }
+F32 set_f32(float x) { return each_f32([=](int) { return x; }); }
+F32 load_f32(const float* p) { return each_f32([=](int i) { return p[i]; }); }
+void store_f32(float* p, F32 v) {
+  for (int i = 0; i < 16; ++i) p[i] = v.lane[i];
+}
+// The first n lanes (0..16); the others are zero, or not written.
+F32 load_f32_n(const float* p, int n) { return each_f32([=](int i) { return i < n ? p[i] : 0.0f; }); }
+void store_f32_n(float* p, F32 v, int n) {
+  for (int i = 0; i < n; ++i) p[i] = v.lane[i];
+}
+F32 add(F32 a, F32 b) { return each_f32([&](int i) { return a.lane[i] + b.lane[i]; }); }
+F32 sub(F32 a, F32 b) { return each_f32([&](int i) { return a.lane[i] - b.lane[i]; }); }
+F32 mul(F32 a, F32 b) { return each_f32([&](int i) { return a.lane[i] * b.lane[i]; }); }
+F32 div(F32 a, F32 b) { return each_f32([&](int i) { return a.lane[i] / b.lane[i]; }); }
+// a * b + c, rounded once.
+F32 fma(F32 a, F32 b, F32 c) { return each_f32([&](int i) { return std::fma(a.lane[i], b.lane[i], c.lane[i]); }); }
+// a where a > b, else b (b when either is NaN, like the instruction).
+F32 max(F32 a, F32 b) { return each_f32([&](int i) { return a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]; }); }
+F32 min(F32 a, F32 b) { return each_f32([&](int i) { return a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]; }); }
+F32 abs(F32 a) { return each_f32([&](int i) { return std::fabs(a.lane[i]); }); }
+// a < b ? x : y, lane by lane.
+F32 select_less(F32 a, F32 b, F32 x, F32 y) {
+  return each_f32([&](int i) { return a.lane[i] < b.lane[i] ? x.lane[i] : y.lane[i]; });
+}
+// Lanes in a fixed tree: 16 -> 8 (i, i+8) -> 4 -> 2 -> 1.
+float sum_lanes(F32 v) {
+  for (int half = 8; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) v.lane[i] += v.lane[i + half];
+  }
+  return v.lane[0];
+}
+float max_lanes(F32 v) {
+  for (int half = 8; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) v.lane[i] = v.lane[i] > v.lane[i + half] ? v.lane[i] : v.lane[i + half];
+  }
+  return v.lane[0];
+}
+
+F32 load_f16(const uint16_t* p) {
+  return each_f32([=](int i) {
+    const uint32_t h = p[i];
+    const uint32_t sign = (h & 0x8000u) << 16, exponent = (h >> 10) & 31u, mantissa = h & 0x3FFu;
+    if (exponent == 0) {  // Zero and subnormals are exact in f32.
+      const float magnitude = static_cast<float>(mantissa) * 0x1p-24f;
+      return sign != 0 ? -magnitude : magnitude;
+    }
+    const uint32_t bits = sign | ((exponent == 31 ? 255u : exponent + 112u) << 23) | (mantissa << 13);
+    float f;
+    __builtin_memcpy(&f, &bits, 4);
+    return f;
+  });
+}
+uint16_t f16_from_f32(float f) {
+  uint32_t bits;
+  __builtin_memcpy(&bits, &f, 4);
+  const uint32_t sign = (bits >> 16) & 0x8000u, magnitude = bits & 0x7FFFFFFFu;
+  if (magnitude > 0x7F800000u) return static_cast<uint16_t>(sign | 0x7E00u);   // NaN
+  if (magnitude >= 0x477FF000u) return static_cast<uint16_t>(sign | 0x7C00u);  // Rounds to infinity.
+  if (magnitude < 0x38800000u) {                                               // Subnormal: units of 2^-24.
+    float m;
+    __builtin_memcpy(&m, &magnitude, 4);
+    return static_cast<uint16_t>(sign | static_cast<uint32_t>(std::nearbyint(m * 0x1p24f)));
+  }
+  const uint32_t rounded = magnitude + 0xFFFu + ((magnitude >> 13) & 1u);
+  return static_cast<uint16_t>(sign | ((rounded - 0x38000000u) >> 13));
+}
+// To nearest, ties to even.
+void store_f16(uint16_t* p, F32 v) {
+  for (int i = 0; i < 16; ++i) p[i] = f16_from_f32(v.lane[i]);
+}
+F32 load_bf16(const uint16_t* p) {
+  return each_f32([=](int i) {
+    const uint32_t bits = static_cast<uint32_t>(p[i]) << 16;
+    float f;
+    __builtin_memcpy(&f, &bits, 4);
+    return f;
+  });
+}
+
+I32 set_i32(int32_t x) { return each_i32([=](int) { return x; }); }
+I32 add_i32(I32 a, I32 b) { return each_i32([&](int i) { return a.lane[i] + b.lane[i]; }); }
+I32 shift_left_i32(I32 a, int bits) {
+  return each_i32([&](int i) { return static_cast<int32_t>(static_cast<uint32_t>(a.lane[i]) << bits); });
+}
+F32 to_f32(I32 v) { return each_f32([&](int i) { return static_cast<float>(v.lane[i]); }); }
+// To nearest, ties to even; the value must fit.
+I32 round_to_i32(F32 v) { return each_i32([&](int i) { return static_cast<int32_t>(std::nearbyint(v.lane[i])); }); }
+// The bits of a float as an integer and back.
+I32 bits_of(F32 v) {
+  I32 r;
+  __builtin_memcpy(&r, &v, sizeof r);
+  return r;
+}
+F32 from_bits(I32 v) {
+  F32 r;
+  __builtin_memcpy(&r, &v, sizeof r);
+  return r;
+}
+// The low byte of each lane, 16 bytes.
+void store_i8(int8_t* p, I32 v) {
+  for (int i = 0; i < 16; ++i) p[i] = static_cast<int8_t>(v.lane[i]);
+}
+I32 load_i8(const int8_t* p) { return each_i32([=](int i) { return static_cast<int32_t>(p[i]); }); }
+int32_t sum_lanes_i32(I32 v) {
+  int32_t sum = 0;
+  for (int i = 0; i < 16; ++i) sum += v.lane[i];
+  return sum;
+}

@@ -1,0 +1,133 @@
+// What a set of kernels for one instruction set offers: plain functions on plain pointers, chosen once at start.
+//
+// Contract of every entry:
+//  1. Within one instruction set the result is the same bit for bit whatever the number of threads, the split into panels
+//     and tokens, and whoever shares the batch: each output depends only on its own row and token, and its additions
+//     happen in an order given by shapes alone. Prefix reuse, speculation and the golden tests rest on this.
+//  2. Vectors are 16 lanes wide in every instruction set (two registers in AVX2, an array in scalar), and only
+//     correctly rounded operations are used, so that sets agree with each other bit for bit unless an entry says less.
+//  3. No allocation, no clock, no threads, no errors: arguments are checked by the caller.
+// Thread safety: pure functions; concurrent calls must write to different places.
+//
+// This header is included by files that are compiled for different instruction sets: it holds plain data only.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/block_formats.h"
+
+namespace infer::kernels {
+
+inline constexpr int kPanelRows = 16;        // Rows of a weight panel, one per lane.
+inline constexpr int kActivationBlock = 32;  // Activations that share an int8 scale.
+inline constexpr int kPageTokens = 64;       // Tokens of a KV page.
+inline constexpr int kHeadDimMax = 256;      // head_dim is a multiple of 16, at most this.
+
+// A weight matrix [rows][cols] repacked by pack_panels: panel p holds rows 16p..16p+15, interleaved so that a vector load
+// gives the same columns of 16 rows; the last panel is filled up with zero rows. Takes the same bytes as in the file.
+// docs/internals/kernels.md draws the layouts.
+struct Panels {
+  WeightType type;
+  int rows;
+  int cols;
+  const std::byte* data;  // 64-byte aligned; panel p at p * panel_bytes(type, cols).
+};
+
+// The inputs of a matrix product, [tokens][cols], packed by pack_activations into tiles of KernelTable::token_tile
+// tokens (the last tile may have fewer). A tile that starts at token t0 and has n tokens holds, for block b of 32
+// columns and token t of the tile:
+//   codes       [t0 * cols      + (b * n + t) * 32 ...]  int8, x ~= scale * code
+//   scales      [t0 * cols / 32 + b * n + t]             largest magnitude / 127
+//   scaled_sums [same]                                   scale * sum of the 32 codes
+//   neg_sums    [2 * same], [2 * same + 1]               minus the sum of codes 0..15, minus the sum of codes 16..31
+// or, for float weights, for column c:
+//   values      [t0 * cols + c * n + t]                  f32
+struct Activations {
+  int tokens;
+  int cols;
+  int8_t* codes;
+  float* scales;
+  float* scaled_sums;
+  int32_t* neg_sums;
+  float* values;
+};
+
+struct MatmulArgs {
+  Panels weights;
+  Activations inputs;
+  int panel_begin, panel_end;  // Which panels: their 16 rows are written whole, padding rows too.
+  int token_begin, token_end;  // Which tokens; token_begin is a multiple of token_tile.
+  float* out;                  // out[token * out_stride + row]
+  size_t out_stride;           // At least 16 * number of panels.
+  bool accumulate;             // out += product instead of out = product.
+  std::byte* scratch;          // matmul_scratch_bytes(cols) of the calling thread, 64-byte aligned.
+};
+
+// Rows of queries that attend to a run of KV pages of one KV head. Keys of a page lie as [head_dim][64 tokens], values as
+// [64 tokens][head_dim], both IEEE half.
+struct AttentionArgs {
+  const float* queries;         // [rows][head_dim], already multiplied by the softmax scale.
+  int rows;
+  int head_dim;
+  const int* visible;           // [rows]: how many tokens, from the first page's first, this row may see (>= 0).
+  const uint16_t* const* keys;  // [pages]
+  const uint16_t* const* values;
+  int pages;
+  float* out;                   // [rows][head_dim]: sum of exp(score - max) * value, not yet divided by `sum`.
+  float* max;                   // [rows]: greatest score, -infinity where nothing is visible.
+  float* sum;                   // [rows]: sum of exp(score - max).
+  std::byte* scratch;           // attention_scratch_bytes(rows, head_dim) of the calling thread, 64-byte aligned.
+};
+
+struct KernelTable {
+  const char* name;  // "scalar", "avx2", "avx512"
+  int token_tile;    // Tokens per activation tile.
+
+  // Repacks panels [panel_begin, panel_end) of a matrix from the file's rows (rows * row bytes at `source`) to
+  // `target` (the start of the whole packed matrix).
+  void (*pack_panels)(WeightType type, const std::byte* source, int rows, int cols, int panel_begin, int panel_end,
+                      std::byte* target);
+
+  // Packs token `token` of a batch: x [cols] -> its place in `to`. int8 for block types (cols a multiple of 32), f32
+  // for float types. round(x / scale) is to nearest, ties to even.
+  void (*pack_int8)(const float* x, int token, const Activations& to);
+  void (*pack_f32)(const float* x, int token, const Activations& to);
+
+  // For token t and row r, by blocks of 32 columns in order: t = sum over the block's scale groups of
+  // float(integer dot) * scale, acc = fma(t, input scale, acc), and where the format has a minimum,
+  // acc = fma(minimum, input scaled sum, acc). For float weights acc = fma(w, x, acc) by columns in order.
+  void (*matmul)(const MatmulArgs& args);
+
+  // out = x / sqrt(mean(x^2) + eps) * weight. The sum runs in 16 lanes, then a fixed tree. x may be out.
+  void (*rms_norm)(const float* x, const float* weight, int n, float eps, float* out);
+  // out = gate / (1 + exp(-gate)) * up. out may be gate or up.
+  void (*silu_multiply)(const float* gate, const float* up, int n, float* out);
+  // y += x
+  void (*add)(const float* x, int n, float* y);
+  // Rotates pairs of one head in place: (2i, 2i+1) or (i, i + pairs), by the angle with cosine[i], sine[i].
+  void (*rope_adjacent)(const float* cosine, const float* sine, int pairs, float* head);
+  void (*rope_halves)(const float* cosine, const float* sine, int pairs, float* head);
+
+  // Writes one token's key (scattered) or value (contiguous) of one head into slot 0..63 of a page.
+  void (*store_key)(const float* key, int head_dim, int slot, uint16_t* page_keys);
+  void (*store_value)(const float* value, int head_dim, int slot, uint16_t* page_values);
+  // Softmax attention over a run of pages, page by page with a running maximum.
+  void (*attend)(const AttentionArgs& args);
+  // (out, max, sum) of a row become those of both runs together: the partial (part_out, part_max, part_sum) is added.
+  void (*merge_attention)(const float* part_out, float part_max, float part_sum, int head_dim, float* out, float* max,
+                          float* sum);
+  // out *= factor
+  void (*scale)(float factor, int n, float* out);
+
+  // log(sum(exp(x))), accurate to a few units in the last place of a double over the exact sum of these floats.
+  double (*log_sum_exp)(const float* x, int n);
+
+  // For measuring the machine: reads all bytes and returns a checksum; run `rounds` rounds of independent products in
+  // registers, return how many operations (multiply and add counted as two) that was, and add to *sink.
+  uint64_t (*read_all)(const std::byte* data, size_t bytes);
+  uint64_t (*int8_peak)(uint64_t rounds, int32_t* sink);
+  uint64_t (*f32_peak)(uint64_t rounds, float* sink);
+};
+
+}  // namespace infer::kernels

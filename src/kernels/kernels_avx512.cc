@@ -1,0 +1,32 @@
+// All kernels for avx512: the generic algorithms over this instruction set's vocabulary, and the one table that leaves
+// this file. Only plain headers may be included here (an inline function compiled for this instruction set must never
+// be the one that the linker keeps for everybody); tests/tidy checks the object file's symbols.
+#include <cstddef>
+#include <cstdint>
+#include <immintrin.h>
+
+#include "kernels/kernel_table.h"
+#include "kernels/tables.h"
+
+namespace infer::kernels::avx512 {
+namespace {
+#include "kernels/isa/avx512.h"
+//
+#include "kernels/generic/vector_math.inl.h"
+//
+#include "kernels/generic/attention.inl.h"
+//
+#include "kernels/generic/unpack.inl.h"
+//
+#include "kernels/generic/matmul.inl.h"
+//
+#include "kernels/generic/pack.inl.h"
+//
+#include "kernels/generic/limits.inl.h"
+}  // namespace
+
+extern const KernelTable kTable = {
+#include "kernels/generic/table.inl.h"
+};
+
+}  // namespace infer::kernels::avx512

@@ -1,0 +1,28 @@
+// Sizes of packed weights, activations and scratch, the same for every instruction set.
+// Thread safety: pure functions.
+#pragma once
+
+#include <cstddef>
+
+#include "kernels/kernel_table.h"
+
+namespace infer::kernels {
+
+// Block types take int8 inputs, float types f32 inputs.
+bool uses_int8_inputs(WeightType type);
+
+int panel_count(int rows);
+size_t row_bytes(WeightType type, int cols);
+// 16 rows of the file's bytes, rounded up to 64.
+size_t panel_bytes(WeightType type, int cols);
+size_t packed_bytes(WeightType type, int rows, int cols);
+
+// A buffer for up to `tokens` x `cols` inputs, both int8 and f32 views at once sharing nothing.
+size_t activation_bytes(bool int8, int tokens, int cols);
+// Lays the view over a 64-byte aligned buffer of activation_bytes(int8, tokens, cols).
+Activations activation_view(std::byte* buffer, bool int8, int tokens, int cols);
+
+size_t matmul_scratch_bytes(int cols_max);
+size_t attention_scratch_bytes(int rows, int head_dim);
+
+}  // namespace infer::kernels
