@@ -3,7 +3,10 @@
 // Pieces are handed out one at a time from a counter, so that a thread whose core is taken away holds up one piece and
 // not its whole share; which thread runs which piece is therefore not fixed, and work must not depend on it.
 // Threads spin briefly for the next job, then park. The calling thread works too: a pool of n has n-1 workers.
-// Thread safety: one caller at a time (the engine thread). Ownership: joins its workers on destruction.
+// The caller waits for the pieces that were started, not for the threads: one that the system has not scheduled holds
+// up nothing.
+// Thread safety: one caller at a time (the engine thread); run() from inside a body is a programmer error. Bodies must
+// not throw. Ownership: joins its workers on destruction.
 #pragma once
 
 #include <cstddef>
@@ -14,13 +17,14 @@ namespace infer::os {
 
 class ThreadPool {
  public:
-  // threads >= 1, at most kThreadsMax.
+  // threads >= 1, at most kThreadsMax. When the system refuses some of them, the pool works with those it got.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   static constexpr int kThreadsMax = 256;
+  static constexpr size_t kPiecesMax = size_t{1} << 30;
 
   int threads() const;
 
@@ -29,8 +33,9 @@ class ThreadPool {
   template <class Body>
   void run(size_t pieces, Body&& body) {
     using Plain = std::remove_reference_t<Body>;
-    run_pieces(pieces, [](void* object, size_t piece, int thread) { (*static_cast<Plain*>(object))(piece, thread); },
-               const_cast<void*>(static_cast<const void*>(&body)));
+    run_pieces(
+        pieces, [](void* object, size_t piece, int thread) { (*static_cast<Plain*>(object))(piece, thread); },
+        const_cast<void*>(static_cast<const void*>(&body)));
   }
 
  private:

@@ -1,0 +1,112 @@
+#if !defined(_WIN32)
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <utility>
+
+#include "base/format.h"
+#include "os/file_map.h"
+#include "os/system_reason.h"
+
+namespace infer::os {
+
+namespace {
+
+size_t page_size() { return static_cast<size_t>(::sysconf(_SC_PAGESIZE)); }
+
+Error open_error(const std::string& path, int code) {
+  if (code == ENOENT || code == ENOTDIR) {
+    return Error{ErrorCode::kNotFound, format("{}: no such file; check the path", path)};
+  }
+  return Error{ErrorCode::kIo, format("{}: cannot open: {}", path, system_reason(code))};
+}
+
+// Refuses what cannot be mapped before mmap does so with a reason that nobody understands.
+Status check_mappable(const std::string& path, const struct stat& facts) {
+  if (S_ISDIR(facts.st_mode)) {
+    return Error{ErrorCode::kInvalidArgument, format("{}: is a directory; name a file inside it", path)};
+  }
+  if (!S_ISREG(facts.st_mode)) {
+    return Error{ErrorCode::kInvalidArgument,
+                 format("{}: is a pipe, socket or device; only a regular file can be mapped", path)};
+  }
+  if (facts.st_size == 0) {
+    return Error{ErrorCode::kInvalidArgument, format("{}: the file is empty (0 bytes)", path)};
+  }
+  if (static_cast<uint64_t>(facts.st_size) > static_cast<uint64_t>(PTRDIFF_MAX)) {
+    return Error{ErrorCode::kInvalidArgument, format("{}: {} bytes do not fit this machine's address space", path,
+                                                     static_cast<uint64_t>(facts.st_size))};
+  }
+  return {};
+}
+
+Result<std::span<const std::byte>> map_open_file(const std::string& path, int fd) {
+  struct stat facts{};
+  if (::fstat(fd, &facts) != 0) {
+    return Error{ErrorCode::kIo, format("{}: cannot read its size: {}", path, last_system_reason())};
+  }
+  INFER_TRY(check_mappable(path, facts));
+  const size_t size = static_cast<size_t>(facts.st_size);
+  void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
+  if (address == MAP_FAILED) {
+    const ErrorCode code = errno == ENOMEM ? ErrorCode::kExhausted : ErrorCode::kIo;
+    return Error{code, format("{}: cannot map its {} bytes: {}", path, size, last_system_reason())};
+  }
+  return std::span<const std::byte>(static_cast<const std::byte*>(address), size);
+}
+
+}  // namespace
+
+Result<FileMap> FileMap::open(const std::string& path) {
+  // O_NONBLOCK: opening a pipe that nobody writes to must fail below, not wait here. It changes nothing for files.
+  int fd = -1;
+  do {
+    fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  } while (fd < 0 && errno == EINTR);
+  if (fd < 0) return open_error(path, errno);
+  Result<std::span<const std::byte>> bytes = map_open_file(path, fd);
+  ::close(fd);  // The mapping keeps the file.
+  if (!bytes) return std::move(bytes).error();
+  return FileMap(bytes->data(), bytes->size());
+}
+
+FileMap::FileMap(FileMap&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+
+FileMap& FileMap::operator=(FileMap&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+FileMap::~FileMap() {
+  if (data_) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+void FileMap::will_need(std::span<const std::byte> part) const {
+  if (part.empty()) return;
+  const uintptr_t mask = page_size() - 1;
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(part.data()) & ~mask;
+  const uintptr_t end = reinterpret_cast<uintptr_t>(part.data()) + part.size();
+  // Advice only: when the system does not take it, the pages are read on first touch.
+  (void)::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_WILLNEED);
+}
+
+void FileMap::drop_resident(std::span<const std::byte> part) const {
+  const uintptr_t mask = page_size() - 1;
+  const uintptr_t begin = (reinterpret_cast<uintptr_t>(part.data()) + mask) & ~mask;
+  uintptr_t end = reinterpret_cast<uintptr_t>(part.data()) + part.size();
+  // The page with the file's last byte is wholly ours even where the file ends in the middle of it.
+  if (data_ && end == reinterpret_cast<uintptr_t>(data_) + size_) end = (end + mask) & ~mask;
+  end &= ~mask;
+  if (end > begin) (void)::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
+}  // namespace infer::os
+
+#endif

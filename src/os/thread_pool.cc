@@ -1,0 +1,177 @@
+#include "os/thread_pool.h"
+
+#include <atomic>
+#include <chrono>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "base/check.h"
+
+#if defined(__x86_64__) || defined(_M_X64)
+#include <immintrin.h>
+#endif
+
+namespace infer::os {
+
+namespace {
+
+constexpr size_t kCacheLine = 64;
+// How long a thread looks for work, or for the end of it, before it sleeps. Longer than the serial parts between two
+// jobs of a step; short against a time slice, so that on a busy machine the core soon goes to someone who can use it.
+constexpr std::chrono::microseconds kSpinTime{40};
+
+inline void pause_core() {
+#if defined(__x86_64__) || defined(_M_X64)
+  _mm_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// Looks at the condition for at most kSpinTime; returns whether it came true. Bounded by the clock because a pause
+// takes from 5 to 150 cycles, depending on the core.
+template <class Condition>
+bool spin_until(Condition&& condition) {
+  constexpr int kLooksPerClock = 32;
+  if (condition()) return true;
+  const auto end = std::chrono::steady_clock::now() + kSpinTime;
+  do {
+    for (int i = 0; i < kLooksPerClock; ++i) {
+      pause_core();
+      if (condition()) return true;
+    }
+  } while (std::chrono::steady_clock::now() < end);
+  return false;
+}
+
+}  // namespace
+
+// One job at a time. Its life: the caller writes the job's fields, then `unclaimed` = pieces. Every thread claims a
+// piece by lowering `unclaimed`; a claim that found it above 0 is valid, and only such a claim may read the job's
+// fields: the job cannot end before that piece is counted in `finished`. A worker that wakes up late finds nothing to
+// claim, or claims from the job of the moment; nobody ever waits for it.
+struct ThreadPool::State {
+  // Pieces not handed out yet; at or below 0 when there are none (each thread's last try lowers it once more).
+  alignas(kCacheLine) std::atomic<int> unclaimed{0};
+  // Pieces of the job that are done.
+  alignas(kCacheLine) std::atomic<int> finished{0};
+  std::atomic<bool> caller_parked{false};
+
+  // What workers sleep on; counts wake-ups.
+  alignas(kCacheLine) std::atomic<int> wakeups{0};
+  // Whether a worker sleeps, or is about to. The waker takes it down, so that jobs that follow before the woken
+  // worker runs do not pay for waking it again.
+  std::atomic<bool> worker_parked{false};
+  std::atomic<bool> stopping{false};
+
+  // The job: written by the caller, read under a valid claim.
+  alignas(kCacheLine) PieceFunction function = nullptr;
+  void* object = nullptr;
+  int pieces = 0;
+
+  std::atomic<bool> running{false};
+  std::vector<std::thread> workers;
+
+  bool has_work() const {
+    return unclaimed.load(std::memory_order_relaxed) > 0 || stopping.load(std::memory_order_relaxed);
+  }
+
+  // Runs pieces until none is left to claim, and counts them as finished.
+  void run_claims(int thread) {
+    int count = 0;
+    while (true) {
+      // Acquires the job's fields; the other claims in between are read-modify-writes and keep the release sequence.
+      const int left = unclaimed.fetch_sub(1, std::memory_order_acquire);
+      if (left <= 0) break;
+      function(object, static_cast<size_t>(pieces - left), thread);
+      ++count;
+    }
+    if (count == 0) return;
+    // `pieces` must be read before the last count is added: after that the caller may write the next job.
+    const int total = pieces;
+    const int before = finished.fetch_add(count, std::memory_order_seq_cst);
+    if (before + count == total && caller_parked.load(std::memory_order_seq_cst)) finished.notify_one();
+  }
+
+  void work(int thread) {
+    while (wait_for_work()) run_claims(thread);
+  }
+
+  // False: the pool is going away.
+  bool wait_for_work() {
+    while (!spin_until([this] { return has_work(); })) {
+      const int seen = wakeups.load(std::memory_order_seq_cst);
+      // Store here, then look at `unclaimed`; the caller stores `unclaimed`, then looks here. In the one order of
+      // sequentially consistent operations at least one of the two sees the other.
+      worker_parked.store(true, std::memory_order_seq_cst);
+      if (unclaimed.load(std::memory_order_seq_cst) > 0 || stopping.load(std::memory_order_seq_cst)) break;
+      wakeups.wait(seen, std::memory_order_seq_cst);
+    }
+    return !stopping.load(std::memory_order_acquire);
+  }
+
+  void wake_workers() {
+    wakeups.fetch_add(1, std::memory_order_seq_cst);
+    wakeups.notify_all();
+  }
+
+  void publish(int count) {
+    finished.store(0, std::memory_order_relaxed);
+    pieces = count;
+    unclaimed.store(count, std::memory_order_seq_cst);
+    if (worker_parked.load(std::memory_order_seq_cst) && worker_parked.exchange(false, std::memory_order_seq_cst)) {
+      wake_workers();
+    }
+  }
+
+  void wait_for_stragglers() {
+    if (spin_until([this] { return finished.load(std::memory_order_acquire) == pieces; })) return;
+    caller_parked.store(true, std::memory_order_seq_cst);
+    for (int done = finished.load(std::memory_order_seq_cst); done != pieces;
+         done = finished.load(std::memory_order_seq_cst)) {
+      finished.wait(done, std::memory_order_seq_cst);
+    }
+    caller_parked.store(false, std::memory_order_relaxed);
+  }
+};
+
+ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
+  INFER_CHECK(threads >= 1 && threads <= kThreadsMax);
+  State* state = state_.get();
+  state->workers.reserve(static_cast<size_t>(threads));
+  for (int thread = 1; thread < threads; ++thread) {
+    try {
+      state->workers.emplace_back([state, thread] { state->work(thread); });
+    } catch (const std::system_error&) {
+      break;  // A limit on processes: work with the threads that there are.
+    }
+  }
+}
+
+ThreadPool::~ThreadPool() {
+  state_->stopping.store(true, std::memory_order_seq_cst);
+  state_->wake_workers();
+  for (std::thread& worker : state_->workers) worker.join();
+}
+
+int ThreadPool::threads() const { return static_cast<int>(state_->workers.size()) + 1; }
+
+void ThreadPool::run_pieces(size_t pieces, PieceFunction function, void* object) {
+  State& state = *state_;
+  INFER_CHECK(pieces <= kPiecesMax);
+  INFER_CHECK(!state.running.load(std::memory_order_relaxed));  // run() from inside a body, or from two threads.
+  state.running.store(true, std::memory_order_relaxed);
+  if (pieces <= 1 || state.workers.empty()) {
+    for (size_t piece = 0; piece < pieces; ++piece) function(object, piece, 0);
+  } else {
+    state.function = function;
+    state.object = object;
+    state.publish(static_cast<int>(pieces));
+    state.run_claims(0);
+    state.wait_for_stragglers();
+  }
+  state.running.store(false, std::memory_order_relaxed);
+}
+
+}  // namespace infer::os
