@@ -1,0 +1,94 @@
+// A loaded model with its KV pool and its buffers: load it, make sequences, run steps.
+//
+//   INFER_ASSIGN(auto model, Model::load(file, kernels, pool, options, call, nullptr));
+//   kv::SequenceCache cache = model->make_sequence();
+//   const SequenceSlice slice{&cache, tokens, last, last + 1};
+//   INFER_TRY(model->run({{&slice, 1}}, call));
+//   use(model->logits(0));
+//
+// Results of a step are the same bit for bit for any number of threads, any split of a prompt into steps and whatever
+// else is in the batch, within one instruction set.
+// Ownership: borrows the file (token embeddings are read from it), the kernels and the pool; all must outlive it.
+// Sequences must not outlive the model. Thread safety: one thread (the engine's); const accessors from any.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+
+#include "base/call_context.h"
+#include "base/result.h"
+#include "gguf/file.h"
+#include "kernels/kernel_table.h"
+#include "kv/page_pool.h"
+#include "kv/sequence_cache.h"
+#include "model/model_config.h"
+#include "model/step_batch.h"
+#include "os/thread_pool.h"
+
+namespace infer::model {
+
+struct ModelOptions {
+  int context = 0;                      // Tokens per sequence; 0: what the model was trained for, at most 4096.
+  int sequences = 1;                    // How many sequences of `context` tokens the KV pool can hold.
+  int tokens_per_step = 512;            // Most tokens in one step.
+  int logits_per_step = 1;              // Most tokens that want logits in one step.
+  uint64_t memory_limit_bytes = 0;      // Refuse to load when the estimate is above; 0: no limit.
+  uint64_t memory_available_bytes = 0;  // What the machine has to give now (os); 0: unknown.
+};
+
+// What a loaded model will take, known before anything is loaded.
+struct MemoryEstimate {
+  uint64_t weights_bytes = 0;
+  uint64_t kv_bytes = 0;       // With every sequence at its full context.
+  uint64_t buffers_bytes = 0;  // Activations, logits, scratch.
+  uint64_t total() const { return weights_bytes + kv_bytes + buffers_bytes; }
+};
+
+// Called with 0..1 while weights are repacked, on the loading thread; may be empty.
+using LoadProgress = std::function<void(double fraction)>;
+
+class Model {
+ public:
+  // kUnsupported / kCorrupt: the file is not a model that this build can run, with the key or tensor named.
+  // kInvalidArgument: an option out of range. kExhausted: does not fit, with the numbers and what to change.
+  static Result<std::unique_ptr<Model>> load(const gguf::File& file, const kernels::KernelTable& kernels,
+                                             os::ThreadPool& pool, const ModelOptions& options, const CallContext& call,
+                                             const LoadProgress& progress);
+  // The same checks and numbers as load, without loading.
+  static Result<MemoryEstimate> estimate(const gguf::File& file, int threads, const ModelOptions& options);
+
+  ~Model();
+  Model(const Model&) = delete;
+  Model& operator=(const Model&) = delete;
+
+  const ModelConfig& config() const;
+  const ModelOptions& options() const;  // With defaults filled in: context is the real one.
+  const MemoryEstimate& memory() const;
+  const kernels::KernelTable& kernels() const;
+  int threads() const;
+  kv::PagePool& page_pool();
+
+  // An empty sequence; its pages come from page_pool() as it grows.
+  kv::SequenceCache make_sequence();
+
+  // Appends the tokens of the batch to their caches and computes the wanted logits. On an error (kInvalidArgument: a
+  // token outside the vocabulary, too many tokens, past the context; kExhausted: no pages; kDeadline, kCancelled:
+  // observed between layers) no cache changed.
+  Status run(const StepBatch& batch, const CallContext& call);
+  // Logits of the row-th token that wanted them in the last successful run, in order of the batch: [vocabulary].
+  std::span<const float> logits(int row) const;
+
+  // Bytes that the decode step of one token must read when `depth` tokens are in the cache: weights and KV.
+  uint64_t bytes_per_token(int depth) const;
+  // Multiplications and additions of the matrix products for one token (with `logits`, the output matrix too).
+  uint64_t operations_per_token(bool logits) const;
+
+ private:
+  struct State;
+  explicit Model(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace infer::model

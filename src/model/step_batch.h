@@ -1,0 +1,23 @@
+// What one step computes: new tokens of one or several sequences, and which of them want logits.
+// Plain data; borrows everything.
+#pragma once
+
+#include <span>
+
+#include "base/ids.h"
+#include "kv/sequence_cache.h"
+
+namespace infer::model {
+
+struct SequenceSlice {
+  kv::SequenceCache* cache;         // Tokens are appended at its length(); each cache at most once in a batch.
+  std::span<const TokenId> tokens;  // At least one.
+  int logits_begin;                 // Tokens [logits_begin, logits_end) of this slice want logits.
+  int logits_end;
+};
+
+struct StepBatch {
+  std::span<const SequenceSlice> slices;
+};
+
+}  // namespace infer::model
