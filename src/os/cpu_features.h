@@ -1,0 +1,45 @@
+// Which instruction sets this process may execute, and what the CPU calls itself.
+//
+// A flag is true only when the CPU has the instructions (CPUID) *and* the operating system saves the registers that
+// they use when it switches threads (XGETBV): without the second, results are silently wrong.
+// Thread safety: plain data and pure functions.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+
+namespace infer::os {
+
+struct CpuFeatures {
+  bool os_saves_ymm = false;
+  bool os_saves_zmm = false;
+  bool avx2 = false;
+  bool fma = false;
+  bool f16c = false;
+  bool avx_vnni = false;
+  bool avx512f = false;
+  bool avx512bw = false;
+  bool avx512dq = false;
+  bool avx512vl = false;
+  bool avx512_vnni = false;
+  bool avx512_bf16 = false;
+  std::string brand;  // "AMD EPYC 9R14"; "" where the CPU does not tell.
+};
+
+// The words that the features are decoded from; all 0 on other machines than x86-64.
+struct CpuidWords {
+  uint32_t leaf1_ecx = 0;
+  uint32_t leaf7_ebx = 0;
+  uint32_t leaf7_ecx = 0;
+  uint32_t leaf7_1_eax = 0;
+  uint64_t xcr0 = 0;                 // 0 unless leaf 1 says that XGETBV exists.
+  std::array<uint32_t, 12> brand{};  // Leaves 0x80000002..4.
+};
+
+CpuidWords read_cpuid();
+CpuFeatures decode_cpu_features(const CpuidWords& words);
+
+inline CpuFeatures detect_cpu_features() { return decode_cpu_features(read_cpuid()); }
+
+}  // namespace infer::os
