@@ -1,7 +1,8 @@
 // What a set of kernels for one instruction set offers: plain functions on plain pointers, chosen once at start.
 //
 // Contract of every entry:
-//  1. Within one instruction set the result is the same bit for bit whatever the number of threads, the split into panels
+//  1. Within one instruction set the result is the same bit for bit whatever the number of threads, the split into
+//  panels
 //     and tokens, and whoever shares the batch: each output depends only on its own row and token, and its additions
 //     happen in an order given by shapes alone. Prefix reuse, speculation and the golden tests rest on this.
 //  2. Vectors are 16 lanes wide in every instruction set (two registers in AVX2, an array in scalar), and only
@@ -24,9 +25,9 @@ inline constexpr int kActivationBlock = 32;  // Activations that share an int8 s
 inline constexpr int kPageTokens = 64;       // Tokens of a KV page.
 inline constexpr int kHeadDimMax = 256;      // head_dim is a multiple of 16, at most this.
 
-// A weight matrix [rows][cols] repacked by pack_panels: panel p holds rows 16p..16p+15, interleaved so that a vector load
-// gives the same columns of 16 rows; the last panel is filled up with zero rows. Takes the same bytes as in the file.
-// docs/internals/kernels.md draws the layouts.
+// A weight matrix [rows][cols] repacked by pack_panels: panel p holds rows 16p..16p+15, interleaved so that a vector
+// load gives the same columns of 16 rows; the last panel is filled up with zero rows. Takes the same bytes as in the
+// file. docs/internals/kernels.md draws the layouts.
 struct Panels {
   WeightType type;
   int rows;
@@ -64,20 +65,20 @@ struct MatmulArgs {
   std::byte* scratch;          // matmul_scratch_bytes(cols) of the calling thread, 64-byte aligned.
 };
 
-// Rows of queries that attend to a run of KV pages of one KV head. Keys of a page lie as [head_dim][64 tokens], values as
-// [64 tokens][head_dim], both IEEE half.
+// Rows of queries that attend to a run of KV pages of one KV head. Keys of a page lie as [head_dim][64 tokens], values
+// as [64 tokens][head_dim], both IEEE half.
 struct AttentionArgs {
-  const float* queries;         // [rows][head_dim], already multiplied by the softmax scale.
+  const float* queries;  // [rows][head_dim], already multiplied by the softmax scale.
   int rows;
   int head_dim;
   const int* visible;           // [rows]: how many tokens, from the first page's first, this row may see (>= 0).
   const uint16_t* const* keys;  // [pages]
   const uint16_t* const* values;
   int pages;
-  float* out;                   // [rows][head_dim]: sum of exp(score - max) * value, not yet divided by `sum`.
-  float* max;                   // [rows]: greatest score, -infinity where nothing is visible.
-  float* sum;                   // [rows]: sum of exp(score - max).
-  std::byte* scratch;           // attention_scratch_bytes(rows, head_dim) of the calling thread, 64-byte aligned.
+  float* out;          // [rows][head_dim]: sum of exp(score - max) * value, not yet divided by `sum`.
+  float* max;          // [rows]: greatest score, -infinity where nothing is visible.
+  float* sum;          // [rows]: sum of exp(score - max).
+  std::byte* scratch;  // attention_scratch_bytes(rows, head_dim) of the calling thread, 64-byte aligned.
 };
 
 struct KernelTable {

@@ -4,6 +4,8 @@
 inline constexpr const char* kIsaName = "avx2";
 inline constexpr int kTokenTile = 4;
 inline constexpr int kPanelsAtOnce = 1;
+inline constexpr int kRegisterTokens = 2;
+inline constexpr int kStreamTokens = 2;
 
 struct F32 {
   __m256 lo, hi;
@@ -96,4 +98,71 @@ int32_t sum_lanes_i32(I32 v) {
   const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
   const __m128i two = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4E));
   return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 0xB1)));
+}
+
+struct U8 {
+  __m256i lo, hi;
+};
+U8 load_u8(const void* p) {
+  const auto* bytes = static_cast<const __m256i*>(p);
+  return {_mm256_loadu_si256(bytes), _mm256_loadu_si256(bytes + 1)};
+}
+void store_u8(void* p, U8 v) {
+  auto* bytes = static_cast<__m256i*>(p);
+  _mm256_storeu_si256(bytes, v.lo);
+  _mm256_storeu_si256(bytes + 1, v.hi);
+}
+template <int kShift, int kMask>
+U8 bit_field(U8 v) {
+  const __m256i mask = _mm256_set1_epi8(kMask);
+  if constexpr (kShift == 0) return {_mm256_and_si256(v.lo, mask), _mm256_and_si256(v.hi, mask)};
+  return {_mm256_and_si256(_mm256_srli_epi16(v.lo, kShift), mask), _mm256_and_si256(_mm256_srli_epi16(v.hi, kShift), mask)};
+}
+U8 or_u8(U8 a, U8 b) { return {_mm256_or_si256(a.lo, b.lo), _mm256_or_si256(a.hi, b.hi)}; }
+template <int kShift>
+U8 shift_left_u8(U8 v) {  // The bits shifted out of a byte must be zero.
+  return {_mm256_slli_epi16(v.lo, kShift), _mm256_slli_epi16(v.hi, kShift)};
+}
+// Byte i of the result is `value` where bit i of the 32 is set: each bit's byte is spread over 8 lanes and tested.
+__m256i value_where(uint32_t mask, int value) {
+  const __m256i spread = _mm256_shuffle_epi8(
+      _mm256_set1_epi32(static_cast<int>(mask)),
+      _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3));
+  const __m256i bit = _mm256_set1_epi64x(static_cast<long long>(0x8040201008040201ull));
+  const __m256i set = _mm256_cmpeq_epi8(_mm256_and_si256(spread, bit), bit);
+  return _mm256_and_si256(set, _mm256_set1_epi8(static_cast<char>(value)));
+}
+template <int kValue>
+U8 or_where(U8 v, uint64_t mask) {
+  return {_mm256_or_si256(v.lo, value_where(static_cast<uint32_t>(mask), kValue)),
+          _mm256_or_si256(v.hi, value_where(static_cast<uint32_t>(mask >> 32), kValue))};
+}
+inline __attribute__((always_inline)) __m256i broadcast4(const int8_t* x) {
+  int32_t word;
+  __builtin_memcpy(&word, x, 4);
+  return _mm256_set1_epi32(word);
+}
+// maddubs adds two products in 16 bits: 2 * 63 * 127 fits, so codes up to 6 bits are exact.
+inline __attribute__((always_inline)) I32 dot4(I32 sum, U8 codes, const int8_t* x) {
+  const __m256i four = broadcast4(x), ones = _mm256_set1_epi16(1);
+  return {_mm256_add_epi32(sum.lo, _mm256_madd_epi16(_mm256_maddubs_epi16(codes.lo, four), ones)),
+          _mm256_add_epi32(sum.hi, _mm256_madd_epi16(_mm256_maddubs_epi16(codes.hi, four), ones))};
+}
+// 8-bit codes would overflow 16 bits: take them signed, as |w| * (x with w's sign); 2 * 128 * 127 fits.
+inline constexpr bool kWideCodesAreSigned = true;
+inline __attribute__((always_inline)) __m256i signed_products(__m256i codes, __m256i four) {
+  const __m256i weights = _mm256_xor_si256(codes, _mm256_set1_epi8(-128));
+  return _mm256_maddubs_epi16(_mm256_abs_epi8(weights), _mm256_sign_epi8(four, weights));
+}
+inline __attribute__((always_inline)) I32 dot4_wide(I32 sum, U8 codes, const int8_t* x) {
+  const __m256i four = broadcast4(x), ones = _mm256_set1_epi16(1);
+  return {_mm256_add_epi32(sum.lo, _mm256_madd_epi16(signed_products(codes.lo, four), ones)),
+          _mm256_add_epi32(sum.hi, _mm256_madd_epi16(signed_products(codes.hi, four), ones))};
+}
+F32 word_field(const void* words, int shift, uint32_t mask) {
+  const auto* word = static_cast<const __m256i*>(words);
+  const __m128i count = _mm_cvtsi32_si128(shift);
+  const __m256i keep = _mm256_set1_epi32(static_cast<int>(mask));
+  return {_mm256_cvtepi32_ps(_mm256_and_si256(_mm256_srl_epi32(_mm256_loadu_si256(word), count), keep)),
+          _mm256_cvtepi32_ps(_mm256_and_si256(_mm256_srl_epi32(_mm256_loadu_si256(word + 1), count), keep))};
 }

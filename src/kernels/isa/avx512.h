@@ -4,6 +4,8 @@
 inline constexpr const char* kIsaName = "avx512";
 inline constexpr int kTokenTile = 6;
 inline constexpr int kPanelsAtOnce = 2;
+inline constexpr int kRegisterTokens = 6;
+inline constexpr int kStreamTokens = 6;
 
 using F32 = __m512;
 using I32 = __m512i;
@@ -61,3 +63,34 @@ F32 from_bits(I32 v) { return _mm512_castsi512_ps(v); }
 void store_i8(int8_t* p, I32 v) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(v)); }
 I32 load_i8(const int8_t* p) { return _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
 int32_t sum_lanes_i32(I32 v) { return _mm512_reduce_add_epi32(v); }
+
+using U8 = __m512i;
+U8 load_u8(const void* p) { return _mm512_loadu_si512(p); }
+void store_u8(void* p, U8 v) { _mm512_storeu_si512(p, v); }
+template <int kShift, int kMask>
+U8 bit_field(U8 v) {
+  return _mm512_and_si512(kShift == 0 ? v : _mm512_srli_epi16(v, kShift), _mm512_set1_epi8(kMask));
+}
+U8 or_u8(U8 a, U8 b) { return _mm512_or_si512(a, b); }
+template <int kShift>
+U8 shift_left_u8(U8 v) {  // The bits shifted out of a byte must be zero.
+  return _mm512_slli_epi16(v, kShift);
+}
+template <int kValue>
+U8 or_where(U8 v, uint64_t mask) {
+  return _mm512_or_si512(v, _mm512_maskz_set1_epi8(mask, kValue));
+}
+inline __attribute__((always_inline)) __m512i broadcast4(const int8_t* x) {
+  int32_t word;
+  __builtin_memcpy(&word, x, 4);
+  return _mm512_set1_epi32(word);
+}
+inline __attribute__((always_inline)) I32 dot4(I32 sum, U8 codes, const int8_t* x) {
+  return _mm512_dpbusd_epi32(sum, codes, broadcast4(x));
+}
+inline constexpr bool kWideCodesAreSigned = false;
+inline __attribute__((always_inline)) I32 dot4_wide(I32 sum, U8 codes, const int8_t* x) { return dot4(sum, codes, x); }
+F32 word_field(const void* words, int shift, uint32_t mask) {
+  const __m512i word = _mm512_srl_epi32(_mm512_loadu_si512(words), _mm_cvtsi32_si128(shift));
+  return _mm512_cvtepi32_ps(_mm512_and_si512(word, _mm512_set1_epi32(static_cast<int>(mask))));
+}

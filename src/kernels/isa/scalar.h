@@ -2,8 +2,10 @@
 // Included by kernels_scalar.cc only, inside namespace infer::kernels::scalar::(unnamed).
 
 inline constexpr const char* kIsaName = "scalar";
-inline constexpr int kTokenTile = 4;    // Tokens per activation tile.
-inline constexpr int kPanelsAtOnce = 1;  // Panels per register tile.
+inline constexpr int kTokenTile = 4;       // Tokens per activation tile.
+inline constexpr int kPanelsAtOnce = 1;    // Panels per register tile.
+inline constexpr int kRegisterTokens = 1;  // Tokens per register tile, at most kTokenTile.
+inline constexpr int kStreamTokens = 1;    // Up to this many tokens weights are decoded in registers, at most kTokenTile.
 
 struct F32 {
   float lane[16];
@@ -133,4 +135,53 @@ int32_t sum_lanes_i32(I32 v) {
   int32_t sum = 0;
   for (int i = 0; i < 16; ++i) sum += v.lane[i];
   return sum;
+}
+
+// 64 unsigned bytes: 4 consecutive columns of each of 16 rows.
+struct U8 {
+  uint8_t byte[64];
+};
+template <class Function>
+U8 each_u8(Function function) {
+  U8 r;
+  for (int i = 0; i < 64; ++i) r.byte[i] = static_cast<uint8_t>(function(i));
+  return r;
+}
+U8 load_u8(const void* p) {
+  U8 r;
+  __builtin_memcpy(&r, p, 64);
+  return r;
+}
+void store_u8(void* p, U8 v) { __builtin_memcpy(p, &v, 64); }
+// (each byte >> shift) & mask; the mask has at most 8 - shift low bits.
+template <int kShift, int kMask>
+U8 bit_field(U8 v) {
+  return each_u8([&](int i) { return (v.byte[i] >> kShift) & kMask; });
+}
+U8 or_u8(U8 a, U8 b) { return each_u8([&](int i) { return a.byte[i] | b.byte[i]; }); }
+template <int kShift>
+U8 shift_left_u8(U8 v) {
+  return each_u8([&](int i) { return v.byte[i] << kShift; });
+}
+// Byte i gets `value` or-ed in where bit i of the mask is set.
+template <int kValue>
+U8 or_where(U8 v, uint64_t mask) {
+  return each_u8([&](int i) { return v.byte[i] | ((mask >> i) & 1 ? kValue : 0); });
+}
+// lane[r] += sum over i < 4 of code[4r + i] * x[i]; codes of at most 6 bits.
+I32 dot4(I32 sum, U8 codes, const int8_t* x) {
+  return each_i32([&](int r) {
+    int32_t s = sum.lane[r];
+    for (int i = 0; i < 4; ++i) s += codes.byte[4 * r + i] * x[i];
+    return s;
+  });
+}
+// The same for codes of 8 bits; a set may take them as code - 128 (kWideCodesAreSigned).
+inline constexpr bool kWideCodesAreSigned = false;
+I32 dot4_wide(I32 sum, U8 codes, const int8_t* x) { return dot4(sum, codes, x); }
+// 16 words of 32 bits -> (word >> shift) & mask, as floats.
+F32 word_field(const void* words, int shift, uint32_t mask) {
+  uint32_t word[16];
+  __builtin_memcpy(word, words, 64);
+  return each_f32([&](int i) { return static_cast<float>((word[i] >> shift) & mask); });
 }

@@ -1,0 +1,366 @@
+// Matrix products. Two paths with the same arithmetic, so that they give the same bits:
+//  - few tokens (one tile): weights are decoded in registers and used at once; the memory stream is the limit;
+//  - many tokens: the codes and scales of kPanelsAtOnce panels are unpacked to scratch once (they stay in the second-level
+//    cache), then every tile of tokens runs over them; the integer dot product is the limit.
+
+// Where the tile that starts at token t0 lies in the packed inputs, and its sizes.
+struct Tile {
+  int tokens;               // In the tile as packed.
+  const int8_t* codes;      // [block][tokens][32]
+  const float* scales;      // [block][tokens]
+  const float* sums;        // [block][tokens]
+  const int32_t* neg_sums;  // [block][tokens][2]
+  const float* values;      // [col][tokens]
+};
+
+Tile tile_at(const Activations& x, int t0) {
+  const int left = x.tokens - t0;
+  const int tokens = left < kTokenTile ? left : kTokenTile;
+  const size_t first = static_cast<size_t>(t0) * static_cast<size_t>(x.cols);
+  if (x.values != nullptr) return {tokens, nullptr, nullptr, nullptr, nullptr, x.values + first};
+  const size_t block = first / kActivationBlock;
+  return {tokens, x.codes + first, x.scales + block, x.scaled_sums + block, x.neg_sums + 2 * block, nullptr};
+}
+
+// What the integer dot product of a scale group starts from, so that codes need no subtraction: -zero * sum of inputs.
+template <int kZeroBits, bool kWide, int kGroups>
+inline __attribute__((always_inline)) I32 dot_start(const int32_t* neg_sums, int group) {
+  if constexpr (kZeroBits < 0 || (kWide && kWideCodesAreSigned)) {
+    return set_i32(0);
+  } else {
+    const int32_t sum = kGroups == 1 ? neg_sums[0] + neg_sums[1] : neg_sums[group];
+    return shift_left_i32(set_i32(sum), kZeroBits);
+  }
+}
+
+template <bool kWide>
+inline __attribute__((always_inline)) I32 dot_step(I32 sum, U8 codes, const int8_t* x) {
+  if constexpr (kWide) return dot4_wide(sum, codes, x);
+  return dot4(sum, codes, x);
+}
+
+inline __attribute__((always_inline)) void put(float* out, F32 value, bool accumulate) {
+  store_f32(out, accumulate ? add(load_f32(out), value) : value);
+}
+
+// ---- Few tokens: decode in registers.
+
+// Compile-time loop: body(Constant<0>), body(Constant<1>), ...
+template <int kValue>
+struct Constant {
+  static constexpr int value = kValue;
+};
+template <int kBegin, int kEnd, class Body>
+inline __attribute__((always_inline)) void unrolled(Body body) {
+  if constexpr (kBegin < kEnd) {
+    body(Constant<kBegin>{});
+    unrolled<kBegin + 1, kEnd>(body);
+  }
+}
+
+// One block of 32 columns of one panel times kTokens tokens.
+template <class Format, int kTokens, int kBlock>
+inline __attribute__((always_inline)) void stream_block(const std::byte* unit, const typename Format::Scales& scales,
+                                                        const Tile& tile, size_t block, F32* acc) {
+  constexpr int kSteps = 8 / Format::kGroups;
+  const size_t at = block * static_cast<size_t>(tile.tokens);
+  const int8_t* x = tile.codes + at * kActivationBlock;
+  F32 part[kTokens];
+  unrolled<0, Format::kGroups>([&](auto group) __attribute__((always_inline)) {
+    constexpr int kGroup = decltype(group)::value;
+    I32 dot[kTokens];
+    for (int t = 0; t < kTokens; ++t) {
+      dot[t] = dot_start<Format::kZeroBits, Format::kWide, Format::kGroups>(
+          tile.neg_sums + 2 * (at + static_cast<size_t>(t)), kGroup);
+    }
+    unrolled<kGroup * kSteps, (kGroup + 1) * kSteps>([&](auto step) __attribute__((always_inline)) {
+      constexpr int kStep = decltype(step)::value;
+      const U8 codes = Format::template codes<kBlock, kStep>(unit);
+      for (int t = 0; t < kTokens; ++t) {
+        dot[t] = dot_step<Format::kWide>(dot[t], codes, x + t * kActivationBlock + 4 * kStep);
+      }
+    });
+    const F32 scale = scales.scale(kBlock, kGroup);
+    for (int t = 0; t < kTokens; ++t) {
+      part[t] = kGroup == 0 ? mul(to_f32(dot[t]), scale) : fma(to_f32(dot[t]), scale, part[t]);
+    }
+  });
+  for (int t = 0; t < kTokens; ++t) acc[t] = fma(part[t], set_f32(tile.scales[at + static_cast<size_t>(t)]), acc[t]);
+  if constexpr (Format::kHasMinimum) {
+    const F32 minimum = scales.minimum(kBlock);
+    for (int t = 0; t < kTokens; ++t) acc[t] = fma(minimum, set_f32(tile.sums[at + static_cast<size_t>(t)]), acc[t]);
+  }
+}
+
+// How far ahead of its use a streamed unit is asked for.
+inline constexpr int kPrefetchBytes = 2048;
+
+template <class Format, int kTokens>
+void stream_panel(const std::byte* panel, const Tile& tile, int cols, bool accumulate, float* out, size_t out_stride) {
+  F32 acc[kTokens];
+  for (int t = 0; t < kTokens; ++t) acc[t] = zero_f32();
+  const size_t units = static_cast<size_t>(cols) / (32 * Format::kBlocks);
+  for (size_t u = 0; u < units; ++u) {
+    const std::byte* unit = panel + u * Format::kUnitBytes;
+    for (int ahead = 0; ahead < Format::kUnitBytes; ahead += 64) __builtin_prefetch(unit + kPrefetchBytes + ahead);
+    const typename Format::Scales scales(unit);
+    unrolled<0, Format::kBlocks>([&](auto block) __attribute__((always_inline)) {
+      constexpr int kBlock = decltype(block)::value;
+      stream_block<Format, kTokens, kBlock>(unit, scales, tile, u * Format::kBlocks + kBlock, acc);
+    });
+  }
+  for (int t = 0; t < kTokens; ++t) put(out + static_cast<size_t>(t) * out_stride, acc[t], accumulate);
+}
+
+// ---- Many tokens: unpack once, then run tiles.
+
+// One panel in scratch: codes [block][8 steps][64 bytes], scales [block][groups][16], minima [block][16].
+struct Unpacked {
+  std::byte* codes;
+  float* scales;
+  float* minima;
+};
+
+template <class Format>
+Unpacked unpacked_at(std::byte* scratch, int cols, int index) {
+  const size_t blocks = static_cast<size_t>(cols) / kActivationBlock;
+  std::byte* start = scratch + static_cast<size_t>(index) * blocks * (512 + 3 * 64);
+  auto* scales = reinterpret_cast<float*>(start + blocks * 512);
+  return {start, scales, scales + blocks * Format::kGroups * 16};
+}
+
+template <class Format>
+void unpack_panel(const std::byte* panel, int cols, const Unpacked& to) {
+  const size_t units = static_cast<size_t>(cols) / (32 * Format::kBlocks);
+  for (size_t u = 0; u < units; ++u) {
+    const std::byte* unit = panel + u * Format::kUnitBytes;
+    const typename Format::Scales scales(unit);
+    unrolled<0, Format::kBlocks>([&](auto block_constant) __attribute__((always_inline)) {
+      constexpr int kBlock = decltype(block_constant)::value;
+      const size_t block = u * Format::kBlocks + kBlock;
+      unrolled<0, 8>([&](auto step) __attribute__((always_inline)) {
+        constexpr int kStep = decltype(step)::value;
+        store_u8(to.codes + block * 512 + kStep * 64, Format::template codes<kBlock, kStep>(unit));
+      });
+      for (int g = 0; g < Format::kGroups; ++g) {
+        store_f32(to.scales + (block * Format::kGroups + static_cast<size_t>(g)) * 16, scales.scale(kBlock, g));
+      }
+      if constexpr (Format::kHasMinimum) store_f32(to.minima + block * 16, scales.minimum(kBlock));
+    });
+  }
+}
+
+// kPanels panels times tokens [first, first + kTokens) of a tile.
+template <class Format, int kPanels, int kTokens>
+void tile_product(const Unpacked* w, const Tile& tile, int first, int cols, bool accumulate, float* out,
+                  size_t out_stride) {
+  constexpr int kGroups = Format::kGroups, kSteps = 8 / kGroups;
+  F32 acc[kPanels][kTokens];
+  for (int p = 0; p < kPanels; ++p) {
+    for (int t = 0; t < kTokens; ++t) acc[p][t] = zero_f32();
+  }
+  const size_t blocks = static_cast<size_t>(cols) / kActivationBlock;
+  for (size_t b = 0; b < blocks; ++b) {
+    const size_t at = b * static_cast<size_t>(tile.tokens) + static_cast<size_t>(first);
+    const int8_t* x = tile.codes + at * kActivationBlock;
+    F32 part[kPanels][kTokens];
+    unrolled<0, kGroups>([&](auto group_constant) __attribute__((always_inline)) {
+      constexpr int kGroup = decltype(group_constant)::value;
+      I32 dot[kPanels][kTokens];
+      for (int t = 0; t < kTokens; ++t) {
+        const I32 start = dot_start<Format::kZeroBits, Format::kWide, kGroups>(
+            tile.neg_sums + 2 * (at + static_cast<size_t>(t)), kGroup);
+        for (int p = 0; p < kPanels; ++p) dot[p][t] = start;
+      }
+      unrolled<kGroup * kSteps, (kGroup + 1) * kSteps>([&](auto step_constant) __attribute__((always_inline)) {
+        constexpr int kStep = decltype(step_constant)::value;
+        U8 codes[kPanels];
+        for (int p = 0; p < kPanels; ++p) codes[p] = load_u8(w[p].codes + b * 512 + kStep * 64);
+        for (int t = 0; t < kTokens; ++t) {
+          for (int p = 0; p < kPanels; ++p) {
+            dot[p][t] = dot_step<Format::kWide>(dot[p][t], codes[p], x + t * kActivationBlock + 4 * kStep);
+          }
+        }
+      });
+      for (int p = 0; p < kPanels; ++p) {
+        const F32 scale = load_f32(w[p].scales + (b * kGroups + kGroup) * 16);
+        for (int t = 0; t < kTokens; ++t) {
+          part[p][t] = kGroup == 0 ? mul(to_f32(dot[p][t]), scale) : fma(to_f32(dot[p][t]), scale, part[p][t]);
+        }
+      }
+    });
+    for (int t = 0; t < kTokens; ++t) {
+      const F32 scale = set_f32(tile.scales[at + static_cast<size_t>(t)]);
+      for (int p = 0; p < kPanels; ++p) acc[p][t] = fma(part[p][t], scale, acc[p][t]);
+    }
+    if constexpr (Format::kHasMinimum) {
+      for (int t = 0; t < kTokens; ++t) {
+        const F32 sum = set_f32(tile.sums[at + static_cast<size_t>(t)]);
+        for (int p = 0; p < kPanels; ++p) acc[p][t] = fma(load_f32(w[p].minima + b * 16), sum, acc[p][t]);
+      }
+    }
+  }
+  for (int t = 0; t < kTokens; ++t) {
+    for (int p = 0; p < kPanels; ++p) {
+      put(out + static_cast<size_t>(t) * out_stride + p * kPanelRows, acc[p][t], accumulate);
+    }
+  }
+}
+
+// Tokens [first, first + count) of a tile, count <= kTokens, in register tiles of at most kTokens.
+template <class Format, int kPanels, int kTokens>
+void tile_tail(const Unpacked* w, const Tile& tile, int first, int count, const MatmulArgs& args, float* out) {
+  if constexpr (kTokens > 0) {
+    if (count == kTokens) {
+      tile_product<Format, kPanels, kTokens>(w, tile, first, args.weights.cols, args.accumulate, out, args.out_stride);
+    } else {
+      tile_tail<Format, kPanels, kTokens - 1>(w, tile, first, count, args, out);
+    }
+  }
+}
+
+template <class Format, int kPanels>
+void run_tiles(const Unpacked* w, int panel, const MatmulArgs& args) {
+  for (int t0 = args.token_begin; t0 < args.token_end; t0 += kTokenTile) {
+    const Tile tile = tile_at(args.inputs, t0);
+    const int end = args.token_end - t0 < tile.tokens ? args.token_end - t0 : tile.tokens;
+    for (int first = 0; first < end; first += kRegisterTokens) {
+      const int count = end - first < kRegisterTokens ? end - first : kRegisterTokens;
+      float* out = args.out + static_cast<size_t>(t0 + first) * args.out_stride + static_cast<size_t>(panel) * kPanelRows;
+      tile_tail<Format, kPanels, kRegisterTokens>(w, tile, first, count, args, out);
+    }
+  }
+}
+
+template <class Format>
+size_t packed_panel_bytes(int cols) {
+  const size_t bytes = static_cast<size_t>(cols) / (32 * Format::kBlocks) * Format::kUnitBytes;
+  return (bytes + 63) / 64 * 64;
+}
+
+template <class Format, int kTokens>
+void stream_panels(const MatmulArgs& args) {
+  const Tile tile = tile_at(args.inputs, args.token_begin);
+  const size_t bytes = packed_panel_bytes<Format>(args.weights.cols);
+  for (int p = args.panel_begin; p < args.panel_end; ++p) {
+    float* out = args.out + static_cast<size_t>(args.token_begin) * args.out_stride + static_cast<size_t>(p) * kPanelRows;
+    stream_panel<Format, kTokens>(args.weights.data + static_cast<size_t>(p) * bytes, tile, args.weights.cols,
+                                  args.accumulate, out, args.out_stride);
+  }
+}
+
+// Picks the instance for the number of tokens, 1..kTokens.
+template <class Format, int kTokens>
+void stream_tokens(const MatmulArgs& args) {
+  if constexpr (kTokens > 0) {
+    if (args.token_end - args.token_begin == kTokens) return stream_panels<Format, kTokens>(args);
+    stream_tokens<Format, kTokens - 1>(args);
+  }
+}
+
+template <class Format>
+void matmul_int8(const MatmulArgs& args) {
+  if (args.token_end - args.token_begin <= kStreamTokens) return stream_tokens<Format, kStreamTokens>(args);
+  const size_t bytes = packed_panel_bytes<Format>(args.weights.cols);
+  Unpacked w[kPanelsAtOnce];
+  for (int i = 0; i < kPanelsAtOnce; ++i) w[i] = unpacked_at<Format>(args.scratch, args.weights.cols, i);
+  for (int p = args.panel_begin; p < args.panel_end; p += kPanelsAtOnce) {
+    const int panels = args.panel_end - p < kPanelsAtOnce ? args.panel_end - p : kPanelsAtOnce;
+    for (int i = 0; i < panels; ++i) {
+      unpack_panel<Format>(args.weights.data + static_cast<size_t>(p + i) * bytes, args.weights.cols, w[i]);
+    }
+    if (panels == kPanelsAtOnce) {
+      run_tiles<Format, kPanelsAtOnce>(w, p, args);
+    } else {
+      for (int i = 0; i < panels; ++i) run_tiles<Format, 1>(w + i, p + i, args);
+    }
+  }
+}
+
+// ---- Float weights: panel [col][16 rows].
+
+template <class Format, int kPanels, int kTokens>
+void float_product(const typename Format::Element* const* w, const Tile& tile, int first, int cols, bool accumulate,
+                   float* out, size_t out_stride) {
+  F32 acc[kPanels][kTokens];
+  for (int p = 0; p < kPanels; ++p) {
+    for (int t = 0; t < kTokens; ++t) acc[p][t] = zero_f32();
+  }
+  const float* x = tile.values + first;
+  for (int c = 0; c < cols; ++c, x += tile.tokens) {
+    F32 weight[kPanels];
+    for (int p = 0; p < kPanels; ++p) {
+      const typename Format::Element* at = w[p] + static_cast<size_t>(c) * kPanelRows;
+      __builtin_prefetch(reinterpret_cast<const std::byte*>(at) + kPrefetchBytes);
+      weight[p] = Format::load(at);
+    }
+    for (int t = 0; t < kTokens; ++t) {
+      const F32 input = set_f32(x[t]);
+      for (int p = 0; p < kPanels; ++p) acc[p][t] = fma(weight[p], input, acc[p][t]);
+    }
+  }
+  for (int t = 0; t < kTokens; ++t) {
+    for (int p = 0; p < kPanels; ++p) {
+      put(out + static_cast<size_t>(t) * out_stride + p * kPanelRows, acc[p][t], accumulate);
+    }
+  }
+}
+
+template <class Format, int kPanels, int kTokens>
+void float_tail(const typename Format::Element* const* w, const Tile& tile, int first, int count,
+                const MatmulArgs& args, float* out) {
+  if constexpr (kTokens > 0) {
+    if (count == kTokens) {
+      float_product<Format, kPanels, kTokens>(w, tile, first, args.weights.cols, args.accumulate, out, args.out_stride);
+    } else {
+      float_tail<Format, kPanels, kTokens - 1>(w, tile, first, count, args, out);
+    }
+  }
+}
+
+template <class Format, int kPanels>
+void float_tiles(const typename Format::Element* const* w, int panel, const MatmulArgs& args) {
+  for (int t0 = args.token_begin; t0 < args.token_end; t0 += kTokenTile) {
+    const Tile tile = tile_at(args.inputs, t0);
+    const int end = args.token_end - t0 < tile.tokens ? args.token_end - t0 : tile.tokens;
+    for (int first = 0; first < end; first += kRegisterTokens) {
+      const int count = end - first < kRegisterTokens ? end - first : kRegisterTokens;
+      float* out = args.out + static_cast<size_t>(t0 + first) * args.out_stride + static_cast<size_t>(panel) * kPanelRows;
+      float_tail<Format, kPanels, kRegisterTokens>(w, tile, first, count, args, out);
+    }
+  }
+}
+
+template <class Format>
+void matmul_float(const MatmulArgs& args) {
+  using Element = typename Format::Element;
+  const size_t bytes = (static_cast<size_t>(args.weights.cols) * kPanelRows * sizeof(Element) + 63) / 64 * 64;
+  for (int p = args.panel_begin; p < args.panel_end; p += kPanelsAtOnce) {
+    const int panels = args.panel_end - p < kPanelsAtOnce ? args.panel_end - p : kPanelsAtOnce;
+    const Element* w[kPanelsAtOnce];
+    for (int i = 0; i < panels; ++i) {
+      w[i] = reinterpret_cast<const Element*>(args.weights.data + static_cast<size_t>(p + i) * bytes);
+    }
+    if (panels == kPanelsAtOnce) {
+      float_tiles<Format, kPanelsAtOnce>(w, p, args);
+    } else {
+      for (int i = 0; i < panels; ++i) float_tiles<Format, 1>(w + i, p + i, args);
+    }
+  }
+}
+
+void matmul(const MatmulArgs& args) {
+  switch (args.weights.type) {
+    case WeightType::kF32: return matmul_float<PackedF32>(args);
+    case WeightType::kF16: return matmul_float<PackedF16>(args);
+    case WeightType::kBF16: return matmul_float<PackedBF16>(args);
+    case WeightType::kQ4_0: return matmul_int8<PackedQ4_0>(args);
+    case WeightType::kQ4_1: return matmul_int8<PackedQ4_1>(args);
+    case WeightType::kQ5_0: return matmul_int8<PackedQ5_0>(args);
+    case WeightType::kQ5_1: return matmul_int8<PackedQ5_1>(args);
+    case WeightType::kQ8_0: return matmul_int8<PackedQ8_0>(args);
+    case WeightType::kQ4_K: return matmul_int8<PackedQ4_K>(args);
+    case WeightType::kQ5_K: return matmul_int8<PackedQ5_K>(args);
+    case WeightType::kQ6_K: return matmul_int8<PackedQ6_K>(args);
+  }
+}

@@ -1,0 +1,219 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "base/rng.h"
+#include "kernels/kernel_table.h"
+#include "kernels/panels.h"
+#include "kernels/reference.h"
+#include "testing/machine_kernels.h"
+#include "testing/property.h"
+
+namespace infer::kernels {
+namespace {
+
+constexpr WeightType kAllTypes[] = {WeightType::kF32,  WeightType::kF16,  WeightType::kBF16, WeightType::kQ4_0,
+                                    WeightType::kQ4_1, WeightType::kQ5_0, WeightType::kQ5_1, WeightType::kQ8_0,
+                                    WeightType::kQ4_K, WeightType::kQ5_K, WeightType::kQ6_K};
+
+template <class T>
+class Aligned {
+ public:
+  explicit Aligned(size_t bytes) : storage_(bytes + 64) {
+    const auto address = reinterpret_cast<uintptr_t>(storage_.data());
+    data_ = reinterpret_cast<T*>((address + 63) / 64 * 64);
+  }
+  T* data() { return data_; }
+
+ private:
+  std::vector<std::byte> storage_;
+  T* data_;
+};
+
+std::vector<float> random_floats(Rng& rng, size_t n, double scale) {
+  std::vector<float> x(n);
+  for (float& value : x) value = static_cast<float>((rng.uniform() + rng.uniform() + rng.uniform() - 1.5) * scale);
+  return x;
+}
+
+const char* type_name(WeightType type) { return weight_type_info(static_cast<uint32_t>(type))->name; }
+
+// A weight matrix in the file's form, and what its weights are worth.
+struct Matrix {
+  WeightType type;
+  int rows, cols;
+  std::vector<std::byte> file;
+  std::vector<float> values;
+};
+
+Matrix random_matrix(Rng& rng, WeightType type, int rows, int cols) {
+  Matrix m{type, rows, cols, {}, {}};
+  const size_t bytes = row_bytes(type, cols);
+  m.file.resize(bytes * static_cast<size_t>(rows));
+  m.values.resize(static_cast<size_t>(rows) * static_cast<size_t>(cols));
+  for (int r = 0; r < rows; ++r) {
+    const std::vector<float> row = random_floats(rng, static_cast<size_t>(cols), 1.0 + rng.uniform());
+    quantize_row(type, row.data(), cols, m.file.data() + static_cast<size_t>(r) * bytes);
+    dequantize_row(type, m.file.data() + static_cast<size_t>(r) * bytes, cols,
+                   m.values.data() + static_cast<size_t>(r) * static_cast<size_t>(cols));
+  }
+  return m;
+}
+
+// The inputs as the kernels are allowed to see them: rounded to 127 steps of each block's largest magnitude.
+std::vector<double> rounded_inputs(const std::vector<float>& x, bool int8) {
+  std::vector<double> rounded(x.begin(), x.end());
+  if (!int8) return rounded;
+  for (size_t b = 0; b < x.size(); b += 32) {
+    float largest = 0;
+    for (size_t i = b; i < b + 32; ++i) largest = std::max(largest, std::fabs(x[i]));
+    const float inverse = largest > 0 ? 127.0f / largest : 0.0f;
+    for (size_t i = b; i < b + 32; ++i) {
+      rounded[i] = static_cast<double>(std::nearbyint(x[i] * inverse)) * static_cast<double>(largest / 127.0f);
+    }
+  }
+  return rounded;
+}
+
+// Packs and multiplies: all tokens at once, or in two calls split at `split` (a multiple of the tile).
+std::vector<float> product(const KernelTable& k, const Matrix& m, const std::vector<float>& x, int tokens, int split,
+                           bool panel_by_panel, const std::vector<float>* start) {
+  const int panels = panel_count(m.rows);
+  Aligned<std::byte> packed(packed_bytes(m.type, m.rows, m.cols));
+  k.pack_panels(m.type, m.file.data(), m.rows, m.cols, 0, panels, packed.data());
+  const bool int8 = uses_int8_inputs(m.type);
+  Aligned<std::byte> buffer(activation_bytes(int8, tokens, m.cols));
+  const Activations inputs = activation_view(buffer.data(), int8, tokens, m.cols);
+  for (int t = 0; t < tokens; ++t) {
+    (int8 ? k.pack_int8 : k.pack_f32)(x.data() + static_cast<size_t>(t) * static_cast<size_t>(m.cols), t, inputs);
+  }
+  const auto stride = static_cast<size_t>(panels * kPanelRows);
+  std::vector<float> out = start != nullptr ? *start : std::vector<float>(stride * static_cast<size_t>(tokens), -7.0f);
+  Aligned<std::byte> scratch(matmul_scratch_bytes(m.cols));
+  for (int p = 0; p < panels; p += panel_by_panel ? 1 : panels) {
+    const int panel_end = panel_by_panel ? p + 1 : panels;
+    for (const auto& [begin, end] : {std::pair(0, split), std::pair(split, tokens)}) {
+      if (begin == end) continue;
+      k.matmul({.weights = {m.type, m.rows, m.cols, packed.data()},
+                .inputs = inputs,
+                .panel_begin = p,
+                .panel_end = panel_end,
+                .token_begin = begin,
+                .token_end = end,
+                .out = out.data(),
+                .out_stride = stride,
+                .accumulate = start != nullptr,
+                .scratch = scratch.data()});
+    }
+  }
+  return out;
+}
+
+void expect_close_to_reference(const KernelTable& k, const Matrix& m, const std::vector<float>& x, int tokens) {
+  const std::vector<float> out = product(k, m, x, tokens, 0, false, nullptr);
+  const auto stride = static_cast<size_t>(panel_count(m.rows) * kPanelRows);
+  const std::vector<double> inputs = rounded_inputs(x, uses_int8_inputs(m.type));
+  for (int t = 0; t < tokens; ++t) {
+    for (int r = 0; r < m.rows; ++r) {
+      double sum = 0, magnitude = 0;
+      for (int c = 0; c < m.cols; ++c) {
+        const double w = m.values[static_cast<size_t>(r) * static_cast<size_t>(m.cols) + static_cast<size_t>(c)];
+        const double term = w * inputs[static_cast<size_t>(t) * static_cast<size_t>(m.cols) + static_cast<size_t>(c)];
+        sum += term;
+        magnitude += std::fabs(term);
+      }
+      // Integer dots are exact. Rounding: one addition per block or column (float epsilon 6e-8 each, error at most the
+      // count times the largest partial sum), and formats with minima cancel terms of up to 16 codes against them.
+      const double bound = 6e-8 * (m.cols + 64) * (magnitude * 4 + 1e-6);
+      ASSERT_NEAR(out[static_cast<size_t>(t) * stride + static_cast<size_t>(r)], sum, bound)
+          << k.name << " " << type_name(m.type) << " row " << r << " of " << m.rows << ", token " << t << " of "
+          << tokens << ", cols " << m.cols;
+    }
+  }
+}
+
+TEST(Matmul, AgreesWithThePlainProductForEveryTypeIsaAndSize) {
+  testing::for_each_case(1, [](Rng& rng) {
+    for (const KernelTable* k : testing::machine_kernels()) {
+      for (const WeightType type : kAllTypes) {
+        const int unit = static_cast<int>(weight_type_info(static_cast<uint32_t>(type))->block_elems);
+        for (const int rows : {1, 15, 16, 17, 50}) {
+          const int cols = uses_int8_inputs(type) ? unit * (1 + static_cast<int>(rng.below(3)))
+                                                  : 1 + static_cast<int>(rng.below(90));
+          const Matrix m = random_matrix(rng, type, rows, cols);
+          for (const int tokens : {1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 19}) {
+            expect_close_to_reference(*k, m, random_floats(rng, static_cast<size_t>(tokens * cols), 3.0), tokens);
+            if (HasFatalFailure()) return;
+          }
+        }
+      }
+    }
+  });
+}
+
+void expect_same_bits(const std::vector<float>& a, const std::vector<float>& b, const std::string& what) {
+  ASSERT_EQ(a.size(), b.size());
+  ASSERT_EQ(std::memcmp(a.data(), b.data(), a.size() * sizeof(float)), 0) << what;
+}
+
+TEST(Matmul, BitsDoNotDependOnTheBatchTheSplitOrTheInstructionSet) {
+  testing::for_each_case(1, [](Rng& rng) {
+    for (const WeightType type : kAllTypes) {
+      const int cols = 512, rows = 35, tokens = 26;
+      const auto stride = static_cast<size_t>(panel_count(rows) * kPanelRows);
+      const Matrix m = random_matrix(rng, type, rows, cols);
+      const std::vector<float> x = random_floats(rng, static_cast<size_t>(tokens * cols), 2.0);
+      const KernelTable& scalar = *testing::machine_kernels().back();
+      const std::vector<float> expected = product(scalar, m, x, tokens, 0, false, nullptr);
+      for (const KernelTable* k : testing::machine_kernels()) {
+        const std::string what = std::string(k->name) + " " + type_name(type);
+        expect_same_bits(product(*k, m, x, tokens, 0, false, nullptr), expected, what + " whole");
+        expect_same_bits(product(*k, m, x, tokens, 2 * k->token_tile, true, nullptr), expected, what + " split");
+        for (int t = 0; t < tokens; ++t) {
+          const std::vector<float> one(x.begin() + t * cols, x.begin() + (t + 1) * cols);
+          const std::vector<float> part(expected.begin() + static_cast<std::ptrdiff_t>(t * stride),
+                                        expected.begin() + static_cast<std::ptrdiff_t>((t + 1) * stride));
+          expect_same_bits(product(*k, m, one, 1, 0, false, nullptr), part, what + " one token");
+        }
+      }
+    }
+  });
+}
+
+TEST(Matmul, AccumulateAddsToWhatIsThere) {
+  Rng rng(5);
+  for (const KernelTable* k : testing::machine_kernels()) {
+    for (const WeightType type : {WeightType::kF16, WeightType::kQ4_0}) {
+      const Matrix m = random_matrix(rng, type, 48, 64);
+      const std::vector<float> x = random_floats(rng, 64 * 9, 1.0);
+      const std::vector<float> plain = product(*k, m, x, 9, 0, false, nullptr);
+      const std::vector<float> start(plain.size(), 0.5f);
+      const std::vector<float> sum = product(*k, m, x, 9, 0, false, &start);
+      for (size_t i = 0; i < plain.size(); ++i) ASSERT_EQ(sum[i], plain[i] + 0.5f);
+    }
+  }
+}
+
+TEST(Matmul, InputsOfZeroOrHugeMagnitudeStayFinite) {
+  Rng rng(6);
+  for (const KernelTable* k : testing::machine_kernels()) {
+    const Matrix m = random_matrix(rng, WeightType::kQ8_0, 16, 32);
+    for (const float value : {0.0f, 1e-38f, 1e30f, -1e30f}) {
+      for (const float y : product(*k, m, std::vector<float>(32, value), 1, 0, false, nullptr)) {
+        EXPECT_TRUE(std::isfinite(y)) << k->name << " " << value;
+      }
+    }
+  }
+}
+
+TEST(Panels, PackedWeightsTakeTheFilesBytes) {
+  for (const WeightType type : kAllTypes) {
+    EXPECT_EQ(packed_bytes(type, 64, 2048), 64 * row_bytes(type, 2048)) << type_name(type);
+  }
+}
+
+}  // namespace
+}  // namespace infer::kernels

@@ -1,0 +1,81 @@
+#include "kernels/panels.h"
+
+#include "base/check.h"
+
+namespace infer::kernels {
+
+namespace {
+
+constexpr size_t kAlignment = 64;
+
+size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+// The most panels that a register tile unpacks at once, over all instruction sets.
+constexpr size_t kPanelsAtOnceMax = 2;
+
+}  // namespace
+
+bool uses_int8_inputs(WeightType type) {
+  return type != WeightType::kF32 && type != WeightType::kF16 && type != WeightType::kBF16;
+}
+
+int panel_count(int rows) { return (rows + kPanelRows - 1) / kPanelRows; }
+
+size_t row_bytes(WeightType type, int cols) {
+  const WeightTypeInfo* info = weight_type_info(static_cast<uint32_t>(type));
+  INFER_CHECK(info != nullptr && static_cast<uint32_t>(cols) % info->block_elems == 0);
+  return static_cast<size_t>(cols) / info->block_elems * info->block_bytes;
+}
+
+size_t panel_bytes(WeightType type, int cols) { return aligned(kPanelRows * row_bytes(type, cols)); }
+
+size_t packed_bytes(WeightType type, int rows, int cols) {
+  return static_cast<size_t>(panel_count(rows)) * panel_bytes(type, cols);
+}
+
+size_t activation_bytes(bool int8, int tokens, int cols) {
+  const size_t elements = static_cast<size_t>(tokens) * static_cast<size_t>(cols);
+  if (!int8) return aligned(elements * sizeof(float));
+  INFER_CHECK(cols % kActivationBlock == 0);
+  const size_t blocks = elements / kActivationBlock;
+  return aligned(elements) + 2 * aligned(blocks * sizeof(float)) + aligned(2 * blocks * sizeof(int32_t));
+}
+
+Activations activation_view(std::byte* buffer, bool int8, int tokens, int cols) {
+  Activations view{.tokens = tokens,
+                   .cols = cols,
+                   .codes = nullptr,
+                   .scales = nullptr,
+                   .scaled_sums = nullptr,
+                   .neg_sums = nullptr,
+                   .values = nullptr};
+  if (!int8) {
+    view.values = reinterpret_cast<float*>(buffer);
+    return view;
+  }
+  const size_t elements = static_cast<size_t>(tokens) * static_cast<size_t>(cols);
+  const size_t blocks = elements / kActivationBlock;
+  view.codes = reinterpret_cast<int8_t*>(buffer);
+  buffer += aligned(elements);
+  view.scales = reinterpret_cast<float*>(buffer);
+  buffer += aligned(blocks * sizeof(float));
+  view.scaled_sums = reinterpret_cast<float*>(buffer);
+  buffer += aligned(blocks * sizeof(float));
+  view.neg_sums = reinterpret_cast<int32_t*>(buffer);
+  return view;
+}
+
+size_t matmul_scratch_bytes(int cols_max) {
+  // Per unpacked panel and block of 32 columns: 512 codes, two scales and one minimum for each of 16 rows.
+  const size_t blocks = static_cast<size_t>(cols_max) / kActivationBlock + 1;
+  return kPanelsAtOnceMax * blocks * (512 + 3 * kPanelRows * sizeof(float));
+}
+
+size_t attention_scratch_bytes(int rows, int head_dim) {
+  // Scores of one page for each row, and the page's keys and values as floats.
+  const size_t floats =
+      static_cast<size_t>(rows) * kPageTokens + 2 * size_t{kPageTokens} * static_cast<size_t>(head_dim);
+  return aligned(floats * sizeof(float));
+}
+
+}  // namespace infer::kernels
