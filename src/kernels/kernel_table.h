@@ -41,7 +41,7 @@ struct Panels {
 //   codes       [t0 * cols      + (b * n + t) * 32 ...]  int8, x ~= scale * code
 //   scales      [t0 * cols / 32 + b * n + t]             largest magnitude / 127
 //   scaled_sums [same]                                   scale * sum of the 32 codes
-//   neg_sums    [2 * same], [2 * same + 1]               minus the sum of codes 0..15, minus the sum of codes 16..31
+//   neg_sums    [2 * same], [2 * same + 1]               minus the sum of the 32 codes, minus that of the first 16
 // or, for float weights, for column c:
 //   values      [t0 * cols + c * n + t]                  f32
 struct Activations {
@@ -61,7 +61,7 @@ struct MatmulArgs {
   int token_begin, token_end;  // Which tokens; token_begin is a multiple of token_tile.
   float* out;                  // out[token * out_stride + row]
   size_t out_stride;           // At least 16 * number of panels.
-  bool accumulate;             // out += product instead of out = product.
+  bool accumulate;             // Sums start from what is in `out` instead of from zero.
   std::byte* scratch;          // matmul_scratch_bytes(cols) of the calling thread, 64-byte aligned.
 };
 

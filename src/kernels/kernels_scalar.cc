@@ -10,6 +10,10 @@
 
 // The vocabulary is whole in every file; no file uses all of it.
 #pragma GCC diagnostic ignored "-Wunused-function"
+#if !defined(__clang__)  // gcc 12 takes the undefined sources of masked intrinsics for a mistake.
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#endif
 
 namespace infer::kernels::scalar {
 namespace {

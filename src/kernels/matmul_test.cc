@@ -183,7 +183,7 @@ TEST(Matmul, BitsDoNotDependOnTheBatchTheSplitOrTheInstructionSet) {
   });
 }
 
-TEST(Matmul, AccumulateAddsToWhatIsThere) {
+TEST(Matmul, AccumulateStartsFromWhatIsThere) {
   Rng rng(5);
   for (const KernelTable* k : testing::machine_kernels()) {
     for (const WeightType type : {WeightType::kF16, WeightType::kQ4_0}) {
@@ -192,7 +192,8 @@ TEST(Matmul, AccumulateAddsToWhatIsThere) {
       const std::vector<float> plain = product(*k, m, x, 9, 0, false, nullptr);
       const std::vector<float> start(plain.size(), 0.5f);
       const std::vector<float> sum = product(*k, m, x, 9, 0, false, &start);
-      for (size_t i = 0; i < plain.size(); ++i) ASSERT_EQ(sum[i], plain[i] + 0.5f);
+      // The same sum but for where its roundings fall: a few units in the last place of the largest partial sum.
+      for (size_t i = 0; i < plain.size(); ++i) ASSERT_NEAR(sum[i], plain[i] + 0.5f, 1e-4f);
     }
   }
 }

@@ -1,6 +1,7 @@
 // Matrix products. Two paths with the same arithmetic, so that they give the same bits:
 //  - few tokens (one tile): weights are decoded in registers and used at once; the memory stream is the limit;
-//  - many tokens: the codes and scales of kPanelsAtOnce panels are unpacked to scratch once (they stay in the second-level
+//  - many tokens: the codes and scales of kPanelsAtOnce panels are unpacked to scratch once (they stay in the
+//  second-level
 //    cache), then every tile of tokens runs over them; the integer dot product is the limit.
 
 // Where the tile that starts at token t0 lies in the packed inputs, and its sizes.
@@ -28,7 +29,7 @@ inline __attribute__((always_inline)) I32 dot_start(const int32_t* neg_sums, int
   if constexpr (kZeroBits < 0 || (kWide && kWideCodesAreSigned)) {
     return set_i32(0);
   } else {
-    const int32_t sum = kGroups == 1 ? neg_sums[0] + neg_sums[1] : neg_sums[group];
+    const int32_t sum = kGroups == 1 ? neg_sums[0] : group == 0 ? neg_sums[1] : neg_sums[0] - neg_sums[1];
     return shift_left_i32(set_i32(sum), kZeroBits);
   }
 }
@@ -39,8 +40,8 @@ inline __attribute__((always_inline)) I32 dot_step(I32 sum, U8 codes, const int8
   return dot4(sum, codes, x);
 }
 
-inline __attribute__((always_inline)) void put(float* out, F32 value, bool accumulate) {
-  store_f32(out, accumulate ? add(load_f32(out), value) : value);
+inline __attribute__((always_inline)) F32 start_from(const float* out, bool accumulate) {
+  return accumulate ? load_f32(out) : zero_f32();
 }
 
 // ---- Few tokens: decode in registers.
@@ -58,12 +59,11 @@ inline __attribute__((always_inline)) void unrolled(Body body) {
   }
 }
 
-// One block of 32 columns of one panel times kTokens tokens.
+// One block of 32 columns of one panel times kTokens tokens; `at` is the first one's place among the tile's inputs.
 template <class Format, int kTokens, int kBlock>
 inline __attribute__((always_inline)) void stream_block(const std::byte* unit, const typename Format::Scales& scales,
-                                                        const Tile& tile, size_t block, F32* acc) {
+                                                        const Tile& tile, size_t at, F32* acc) {
   constexpr int kSteps = 8 / Format::kGroups;
-  const size_t at = block * static_cast<size_t>(tile.tokens);
   const int8_t* x = tile.codes + at * kActivationBlock;
   F32 part[kTokens];
   unrolled<0, Format::kGroups>([&](auto group) __attribute__((always_inline)) {
@@ -95,21 +95,25 @@ inline __attribute__((always_inline)) void stream_block(const std::byte* unit, c
 // How far ahead of its use a streamed unit is asked for.
 inline constexpr int kPrefetchBytes = 2048;
 
+// Tokens [first, first + kTokens) of a tile.
 template <class Format, int kTokens>
-void stream_panel(const std::byte* panel, const Tile& tile, int cols, bool accumulate, float* out, size_t out_stride) {
+void stream_panel(const std::byte* panel, const Tile& tile, int first, int cols, bool accumulate, float* out,
+                  size_t out_stride) {
   F32 acc[kTokens];
-  for (int t = 0; t < kTokens; ++t) acc[t] = zero_f32();
+  for (int t = 0; t < kTokens; ++t) acc[t] = start_from(out + static_cast<size_t>(t) * out_stride, accumulate);
   const size_t units = static_cast<size_t>(cols) / (32 * Format::kBlocks);
   for (size_t u = 0; u < units; ++u) {
     const std::byte* unit = panel + u * Format::kUnitBytes;
     for (int ahead = 0; ahead < Format::kUnitBytes; ahead += 64) __builtin_prefetch(unit + kPrefetchBytes + ahead);
     const typename Format::Scales scales(unit);
-    unrolled<0, Format::kBlocks>([&](auto block) __attribute__((always_inline)) {
-      constexpr int kBlock = decltype(block)::value;
-      stream_block<Format, kTokens, kBlock>(unit, scales, tile, u * Format::kBlocks + kBlock, acc);
+    unrolled<0, Format::kBlocks>([&](auto block_constant) __attribute__((always_inline)) {
+      constexpr int kBlock = decltype(block_constant)::value;
+      const size_t block = u * Format::kBlocks + kBlock;
+      stream_block<Format, kTokens, kBlock>(unit, scales, tile,
+                                            block * static_cast<size_t>(tile.tokens) + static_cast<size_t>(first), acc);
     });
   }
-  for (int t = 0; t < kTokens; ++t) put(out + static_cast<size_t>(t) * out_stride, acc[t], accumulate);
+  for (int t = 0; t < kTokens; ++t) store_f32(out + static_cast<size_t>(t) * out_stride, acc[t]);
 }
 
 // ---- Many tokens: unpack once, then run tiles.
@@ -157,7 +161,9 @@ void tile_product(const Unpacked* w, const Tile& tile, int first, int cols, bool
   constexpr int kGroups = Format::kGroups, kSteps = 8 / kGroups;
   F32 acc[kPanels][kTokens];
   for (int p = 0; p < kPanels; ++p) {
-    for (int t = 0; t < kTokens; ++t) acc[p][t] = zero_f32();
+    for (int t = 0; t < kTokens; ++t) {
+      acc[p][t] = start_from(out + static_cast<size_t>(t) * out_stride + p * kPanelRows, accumulate);
+    }
   }
   const size_t blocks = static_cast<size_t>(cols) / kActivationBlock;
   for (size_t b = 0; b < blocks; ++b) {
@@ -202,7 +208,7 @@ void tile_product(const Unpacked* w, const Tile& tile, int first, int cols, bool
   }
   for (int t = 0; t < kTokens; ++t) {
     for (int p = 0; p < kPanels; ++p) {
-      put(out + static_cast<size_t>(t) * out_stride + p * kPanelRows, acc[p][t], accumulate);
+      store_f32(out + static_cast<size_t>(t) * out_stride + p * kPanelRows, acc[p][t]);
     }
   }
 }
@@ -219,17 +225,24 @@ void tile_tail(const Unpacked* w, const Tile& tile, int first, int count, const 
   }
 }
 
-template <class Format, int kPanels>
-void run_tiles(const Unpacked* w, int panel, const MatmulArgs& args) {
+// body(tile, its first token, first token inside it, count <= kRegisterTokens) for all tokens of the call.
+template <class Body>
+void for_each_register_tile(const MatmulArgs& args, Body body) {
   for (int t0 = args.token_begin; t0 < args.token_end; t0 += kTokenTile) {
     const Tile tile = tile_at(args.inputs, t0);
     const int end = args.token_end - t0 < tile.tokens ? args.token_end - t0 : tile.tokens;
     for (int first = 0; first < end; first += kRegisterTokens) {
-      const int count = end - first < kRegisterTokens ? end - first : kRegisterTokens;
-      float* out = args.out + static_cast<size_t>(t0 + first) * args.out_stride + static_cast<size_t>(panel) * kPanelRows;
-      tile_tail<Format, kPanels, kRegisterTokens>(w, tile, first, count, args, out);
+      body(tile, t0, first, end - first < kRegisterTokens ? end - first : kRegisterTokens);
     }
   }
+}
+
+template <class Format, int kPanels>
+void run_tiles(const Unpacked* w, int panel, const MatmulArgs& args) {
+  for_each_register_tile(args, [&](const Tile& tile, int t0, int first, int count) {
+    float* out = args.out + static_cast<size_t>(t0 + first) * args.out_stride + static_cast<size_t>(panel) * kPanelRows;
+    tile_tail<Format, kPanels, kRegisterTokens>(w, tile, first, count, args, out);
+  });
 }
 
 template <class Format>
@@ -238,29 +251,62 @@ size_t packed_panel_bytes(int cols) {
   return (bytes + 63) / 64 * 64;
 }
 
-template <class Format, int kTokens>
+// All tokens, in as few runs over the panel as the instances 8, 6, 4, 3, 2, 1 allow; from the second run on the panel
+// is in cache.
+template <class Format>
+void stream_tokens(const std::byte* panel, const Tile& tile, int tokens, const MatmulArgs& args, float* out) {
+  const auto run = [&](auto count, int first) {
+    stream_panel<Format, decltype(count)::value>(panel, tile, first, args.weights.cols, args.accumulate,
+                                                 out + static_cast<size_t>(first) * args.out_stride, args.out_stride);
+  };
+  int first = 0;
+  while (first < tokens) {
+    const int left = tokens - first;
+    if constexpr (kStreamTokens >= 8) {
+      if (left >= 8) {
+        run(Constant<8>{}, first), first += 8;
+        continue;
+      }
+      if (left >= 6) {
+        run(Constant<6>{}, first), first += 6;
+        continue;
+      }
+    }
+    if constexpr (kStreamTokens >= 4) {
+      if (left >= 4) {
+        run(Constant<4>{}, first), first += 4;
+        continue;
+      }
+      if (left >= 3) {
+        run(Constant<3>{}, first), first += 3;
+        continue;
+      }
+    }
+    if constexpr (kStreamTokens >= 2) {
+      if (left >= 2) {
+        run(Constant<2>{}, first), first += 2;
+        continue;
+      }
+    }
+    run(Constant<1>{}, first), first += 1;
+  }
+}
+
+template <class Format>
 void stream_panels(const MatmulArgs& args) {
   const Tile tile = tile_at(args.inputs, args.token_begin);
   const size_t bytes = packed_panel_bytes<Format>(args.weights.cols);
   for (int p = args.panel_begin; p < args.panel_end; ++p) {
-    float* out = args.out + static_cast<size_t>(args.token_begin) * args.out_stride + static_cast<size_t>(p) * kPanelRows;
-    stream_panel<Format, kTokens>(args.weights.data + static_cast<size_t>(p) * bytes, tile, args.weights.cols,
-                                  args.accumulate, out, args.out_stride);
-  }
-}
-
-// Picks the instance for the number of tokens, 1..kTokens.
-template <class Format, int kTokens>
-void stream_tokens(const MatmulArgs& args) {
-  if constexpr (kTokens > 0) {
-    if (args.token_end - args.token_begin == kTokens) return stream_panels<Format, kTokens>(args);
-    stream_tokens<Format, kTokens - 1>(args);
+    float* out =
+        args.out + static_cast<size_t>(args.token_begin) * args.out_stride + static_cast<size_t>(p) * kPanelRows;
+    stream_tokens<Format>(args.weights.data + static_cast<size_t>(p) * bytes, tile, args.token_end - args.token_begin,
+                          args, out);
   }
 }
 
 template <class Format>
 void matmul_int8(const MatmulArgs& args) {
-  if (args.token_end - args.token_begin <= kStreamTokens) return stream_tokens<Format, kStreamTokens>(args);
+  if (args.token_end - args.token_begin <= kStreamTokens) return stream_panels<Format>(args);
   const size_t bytes = packed_panel_bytes<Format>(args.weights.cols);
   Unpacked w[kPanelsAtOnce];
   for (int i = 0; i < kPanelsAtOnce; ++i) w[i] = unpacked_at<Format>(args.scratch, args.weights.cols, i);
@@ -279,15 +325,25 @@ void matmul_int8(const MatmulArgs& args) {
 
 // ---- Float weights: panel [col][16 rows].
 
+// Columns that are worked on together: weights and inputs of a run stay in the second-level cache while all tokens
+// pass.
+inline constexpr int kFloatColumns = 1024;
+
+struct Columns {
+  int begin, end;
+};
+
 template <class Format, int kPanels, int kTokens>
-void float_product(const typename Format::Element* const* w, const Tile& tile, int first, int cols, bool accumulate,
-                   float* out, size_t out_stride) {
+void float_product(const typename Format::Element* const* w, const Tile& tile, int first, Columns columns,
+                   bool accumulate, float* out, size_t out_stride) {
   F32 acc[kPanels][kTokens];
   for (int p = 0; p < kPanels; ++p) {
-    for (int t = 0; t < kTokens; ++t) acc[p][t] = zero_f32();
+    for (int t = 0; t < kTokens; ++t) {
+      acc[p][t] = start_from(out + static_cast<size_t>(t) * out_stride + p * kPanelRows, accumulate);
+    }
   }
-  const float* x = tile.values + first;
-  for (int c = 0; c < cols; ++c, x += tile.tokens) {
+  const float* x = tile.values + static_cast<size_t>(columns.begin) * static_cast<size_t>(tile.tokens) + first;
+  for (int c = columns.begin; c < columns.end; ++c, x += tile.tokens) {
     F32 weight[kPanels];
     for (int p = 0; p < kPanels; ++p) {
       const typename Format::Element* at = w[p] + static_cast<size_t>(c) * kPanelRows;
@@ -301,50 +357,52 @@ void float_product(const typename Format::Element* const* w, const Tile& tile, i
   }
   for (int t = 0; t < kTokens; ++t) {
     for (int p = 0; p < kPanels; ++p) {
-      put(out + static_cast<size_t>(t) * out_stride + p * kPanelRows, acc[p][t], accumulate);
+      store_f32(out + static_cast<size_t>(t) * out_stride + p * kPanelRows, acc[p][t]);
     }
   }
 }
 
 template <class Format, int kPanels, int kTokens>
-void float_tail(const typename Format::Element* const* w, const Tile& tile, int first, int count,
+void float_tail(const typename Format::Element* const* w, const Tile& tile, int first, int count, Columns columns,
                 const MatmulArgs& args, float* out) {
   if constexpr (kTokens > 0) {
     if (count == kTokens) {
-      float_product<Format, kPanels, kTokens>(w, tile, first, args.weights.cols, args.accumulate, out, args.out_stride);
+      // After the first run of columns `out` holds the sum so far.
+      const bool accumulate = args.accumulate || columns.begin > 0;
+      float_product<Format, kPanels, kTokens>(w, tile, first, columns, accumulate, out, args.out_stride);
     } else {
-      float_tail<Format, kPanels, kTokens - 1>(w, tile, first, count, args, out);
+      float_tail<Format, kPanels, kTokens - 1>(w, tile, first, count, columns, args, out);
     }
   }
 }
 
 template <class Format, int kPanels>
-void float_tiles(const typename Format::Element* const* w, int panel, const MatmulArgs& args) {
-  for (int t0 = args.token_begin; t0 < args.token_end; t0 += kTokenTile) {
-    const Tile tile = tile_at(args.inputs, t0);
-    const int end = args.token_end - t0 < tile.tokens ? args.token_end - t0 : tile.tokens;
-    for (int first = 0; first < end; first += kRegisterTokens) {
-      const int count = end - first < kRegisterTokens ? end - first : kRegisterTokens;
-      float* out = args.out + static_cast<size_t>(t0 + first) * args.out_stride + static_cast<size_t>(panel) * kPanelRows;
-      float_tail<Format, kPanels, kRegisterTokens>(w, tile, first, count, args, out);
-    }
-  }
+void float_tiles(const typename Format::Element* const* w, int panel, Columns columns, const MatmulArgs& args) {
+  for_each_register_tile(args, [&](const Tile& tile, int t0, int first, int count) {
+    float* out = args.out + static_cast<size_t>(t0 + first) * args.out_stride + static_cast<size_t>(panel) * kPanelRows;
+    float_tail<Format, kPanels, kRegisterTokens>(w, tile, first, count, columns, args, out);
+  });
 }
 
 template <class Format>
 void matmul_float(const MatmulArgs& args) {
   using Element = typename Format::Element;
-  const size_t bytes = (static_cast<size_t>(args.weights.cols) * kPanelRows * sizeof(Element) + 63) / 64 * 64;
-  for (int p = args.panel_begin; p < args.panel_end; p += kPanelsAtOnce) {
-    const int panels = args.panel_end - p < kPanelsAtOnce ? args.panel_end - p : kPanelsAtOnce;
-    const Element* w[kPanelsAtOnce];
-    for (int i = 0; i < panels; ++i) {
-      w[i] = reinterpret_cast<const Element*>(args.weights.data + static_cast<size_t>(p + i) * bytes);
-    }
-    if (panels == kPanelsAtOnce) {
-      float_tiles<Format, kPanelsAtOnce>(w, p, args);
-    } else {
-      for (int i = 0; i < panels; ++i) float_tiles<Format, 1>(w + i, p + i, args);
+  const int cols = args.weights.cols;
+  const size_t bytes = (static_cast<size_t>(cols) * kPanelRows * sizeof(Element) + 63) / 64 * 64;
+  const int step = args.token_end - args.token_begin <= kRegisterTokens ? cols : kFloatColumns;
+  for (int begin = 0; begin < cols; begin += step) {
+    const Columns columns{begin, begin + step < cols ? begin + step : cols};
+    for (int p = args.panel_begin; p < args.panel_end; p += kPanelsAtOnce) {
+      const int panels = args.panel_end - p < kPanelsAtOnce ? args.panel_end - p : kPanelsAtOnce;
+      const Element* w[kPanelsAtOnce];
+      for (int i = 0; i < panels; ++i) {
+        w[i] = reinterpret_cast<const Element*>(args.weights.data + static_cast<size_t>(p + i) * bytes);
+      }
+      if (panels == kPanelsAtOnce) {
+        float_tiles<Format, kPanelsAtOnce>(w, p, columns, args);
+      } else {
+        for (int i = 0; i < panels; ++i) float_tiles<Format, 1>(w + i, p + i, columns, args);
+      }
     }
   }
 }

@@ -198,8 +198,8 @@ void pack_int8(const float* x, int token, const Activations& to) {
     const size_t block = place.tile_first / kActivationBlock + at;
     to.scales[block] = scale;
     to.scaled_sums[block] = scale * static_cast<float>(low_sum + high_sum);
-    to.neg_sums[2 * block] = -low_sum;
-    to.neg_sums[2 * block + 1] = -high_sum;
+    to.neg_sums[2 * block] = -low_sum - high_sum;
+    to.neg_sums[2 * block + 1] = -low_sum;
   }
 }
 

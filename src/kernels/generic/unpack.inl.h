@@ -1,8 +1,8 @@
 // The packed formats, one small struct each: how a panel's unit (16 rows of one block of the file) gives codes, scales
 // and minima. A weight is (code - 2^kZeroBits) * scale + minimum (kZeroBits < 0: code * scale + minimum).
 //
-// A unit covers kBlocks blocks of 32 columns; a block has kGroups scale groups (1 of 32 or 2 of 16 columns). codes(unit,
-// b, j) gives columns 4j..4j+3 of block b for all 16 rows.
+// A unit covers kBlocks blocks of 32 columns; a block has kGroups scale groups (1 of 32 or 2 of 16 columns).
+// codes(unit, b, j) gives columns 4j..4j+3 of block b for all 16 rows.
 
 // d[16] (half), then 4 words of 8 nibbles per row: word j of a row is bytes 4j..4j+3 of the file's block.
 struct PackedQ4_0 {
@@ -26,7 +26,8 @@ struct PackedQ4_1 {
   struct Scales {
     F32 d, m;
     explicit Scales(const std::byte* unit)
-        : d(load_f16(reinterpret_cast<const uint16_t*>(unit))), m(load_f16(reinterpret_cast<const uint16_t*>(unit + 32))) {}
+        : d(load_f16(reinterpret_cast<const uint16_t*>(unit))),
+          m(load_f16(reinterpret_cast<const uint16_t*>(unit + 32))) {}
     F32 scale(int, int) const { return d; }
     F32 minimum(int) const { return m; }
   };

@@ -2,10 +2,10 @@
 // Included by kernels_avx512.cc only, inside namespace infer::kernels::avx512::(unnamed).
 
 inline constexpr const char* kIsaName = "avx512";
-inline constexpr int kTokenTile = 6;
+inline constexpr int kTokenTile = 12;
 inline constexpr int kPanelsAtOnce = 2;
 inline constexpr int kRegisterTokens = 6;
-inline constexpr int kStreamTokens = 6;
+inline constexpr int kStreamTokens = 8;
 
 using F32 = __m512;
 using I32 = __m512i;
