@@ -49,8 +49,10 @@ def check_document(tree, path):
 
 
 def looks_like_path(tree, named):
-    """A path of the repository: has a slash, no pattern or placeholder, and starts with a known folder or ends like a file."""
+    """A path of the repository: has a slash, no pattern, and starts with a known folder or ends like a file."""
     if not re.fullmatch(r"\.?[\w][\w.\-]*(?:/[\w.\-]+)*/?", named) or "/" not in named or named.startswith("build/"):
+        return False
+    if re.search(r"/(?:[A-Z]+|x_\w+\.\w+)(?:/|$)", named):  # A placeholder: corpus/NAME/, folder/x_test.cc
         return False
     first = named.split("/")[0]
     return named.endswith(KNOWN_SUFFIXES) or tree.exists(first) or named.endswith("/") and tree.exists("src/" + first)

@@ -201,7 +201,7 @@ class Documents(RuleTest):
         self.assert_says(documents, {"docs/a.md": "# A\n[b](gone.md)\n"}, "gone.md leads nowhere")
 
     def test_named_paths_exist(self):
-        self.assert_silent(documents, {"a.md": "# A\n`base/x.h` `src/base/` `text/plain` `build/x/y.h` `M.gguf`\n", "src/base/x.h": ""})
+        self.assert_silent(documents, {"a.md": "# A\n`base/x.h` `src/base/` `text/plain` `build/x/y.h` `M.gguf` `src/NAME/x.h` `base/x_test.cc`\n", "src/base/x.h": ""})
         self.assert_says(documents, {"a.md": "# A\n\nsee `base/gone.h`\n", "src/base/x.h": ""}, "a.md:3", "`base/gone.h`")
 
     def test_folders_of_one_machine_are_refused(self):
