@@ -1,0 +1,341 @@
+#include "sampling/sampler.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "base/check.h"
+#include "base/format.h"
+#include "base/rng.h"
+
+namespace infer::sampling {
+
+namespace {
+
+constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
+constexpr size_t kBlock = 16;  // Logits that are compared at once before one of them is looked at.
+
+bool finite(float x) { return std::fabs(x) <= std::numeric_limits<float>::max(); }
+
+// e^x for x <= 0, in plain double arithmetic, so that all platforms get the same bits (their std::exp differ in the
+// last one): 2^k * e^r with |r| <= ln(2)/2, and Taylor's series, whose next term is below 1e-17.
+double exp_of_nonpositive(double x) {
+  if (!(x > -700.0)) return 0.0;  // Also below the smallest normal double.
+  constexpr double kLog2E = 1.4426950408889634;
+  constexpr double kLn2High = 0x1.62e42fee00000p-1;  // 33 bits: k * kLn2High is exact.
+  constexpr double kLn2Low = 0x1.a39ef35793c76p-33;
+  const auto k = static_cast<int64_t>(x * kLog2E - 0.5);
+  const double r = (x - static_cast<double>(k) * kLn2High) - static_cast<double>(k) * kLn2Low;
+  double sum = 1.0;
+  for (int n = 13; n >= 1; --n) sum = 1.0 + sum * r * (1.0 / n);
+  return sum * std::bit_cast<double>(static_cast<uint64_t>(k + 1023) << 52);
+}
+
+struct Candidate {
+  float logit = 0;
+  TokenId id = 0;
+  double weight = 0;  // e^(logit - greatest logit), later of the logits over the temperature.
+};
+
+// The one order of tokens: greater logits first, lower ids first among equals.
+bool better(const Candidate& a, const Candidate& b) { return a.logit > b.logit || (a.logit == b.logit && a.id < b.id); }
+
+// The last accepted tokens and how often each token is among them.
+class History {
+ public:
+  History(size_t window, size_t vocabulary) : ring_(window), count_(vocabulary, 0), place_(vocabulary, 0) {
+    distinct_.reserve(window);
+  }
+
+  void add(TokenId token) {
+    if (size_ == ring_.size()) {
+      remove(ring_[next_]);
+    } else {
+      ++size_;
+    }
+    ring_[next_] = token;
+    next_ = (next_ + 1) % ring_.size();
+    const auto t = static_cast<size_t>(token);
+    if (count_[t]++ == 0) {
+      place_[t] = static_cast<uint32_t>(distinct_.size());
+      distinct_.push_back(token);
+    }
+  }
+
+  std::span<const TokenId> distinct() const { return distinct_; }
+  int count(TokenId token) const { return count_[static_cast<size_t>(token)]; }
+
+ private:
+  void remove(TokenId token) {
+    const auto t = static_cast<size_t>(token);
+    if (--count_[t] > 0) return;
+    distinct_[place_[t]] = distinct_.back();
+    place_[static_cast<size_t>(distinct_.back())] = place_[t];
+    distinct_.pop_back();
+  }
+
+  std::vector<TokenId> ring_;
+  size_t size_ = 0;
+  size_t next_ = 0;
+  std::vector<int> count_;         // [vocabulary]
+  std::vector<TokenId> distinct_;  // Those with a count, in no order.
+  std::vector<uint32_t> place_;    // [vocabulary] Index in distinct_.
+};
+
+// The greatest finite logit, lowest id on ties; token 0 when none is finite.
+TokenId greatest(std::span<const float> logits) {
+  float lanes[kBlock];
+  std::fill_n(lanes, kBlock, kMinusInfinity);
+  auto take = [&](const float* x, size_t count) {
+    for (size_t j = 0; j < count; ++j) {
+      const float value = finite(x[j]) ? x[j] : kMinusInfinity;
+      lanes[j] = value > lanes[j] ? value : lanes[j];
+    }
+  };
+  size_t i = 0;
+  for (; i + kBlock <= logits.size(); i += kBlock) take(logits.data() + i, kBlock);
+  take(logits.data() + i, logits.size() - i);
+  const float top = *std::max_element(lanes, lanes + kBlock);
+  if (top == kMinusInfinity) return 0;
+  return static_cast<TokenId>(std::find(logits.begin(), logits.end(), top) - logits.begin());
+}
+
+// Calls take(id, logit) for the finite logits that are at least `limit()`, by ascending id. The limit may rise on the
+// way. Whole blocks below it, which are nearly all, cost one vector comparison.
+template <class Limit, class Take>
+void for_each_at_least(std::span<const float> logits, Limit&& limit, Take&& take) {
+  const float* x = logits.data();
+  const size_t size = logits.size();
+  for (size_t i = 0; i < size; i += kBlock) {
+    const size_t count = std::min(kBlock, size - i);
+    if (count == kBlock) {
+      const float least = limit();
+      int any = 0;
+      for (size_t j = 0; j < kBlock; ++j) any |= x[i + j] >= least ? 1 : 0;
+      if (!any) continue;
+    }
+    for (size_t j = i; j < i + count; ++j) {
+      if (x[j] >= limit() && finite(x[j])) take(static_cast<TokenId>(j), x[j]);
+    }
+  }
+}
+
+class ChainSampler final : public Sampler {
+ public:
+  ChainSampler(const SamplingParams& params, size_t vocabulary, size_t window)
+      : params_(params),
+        rng_(params.seed),
+        vocabulary_(vocabulary),
+        top_k_(params.top_k == 0 ? vocabulary : std::min(vocabulary, static_cast<size_t>(params.top_k))),
+        penalised_(window > 0 ? vocabulary : 0),
+        history_(window, window > 0 ? vocabulary : 0) {
+    if (params.temperature <= 0) return;
+    // Finding the greatest k needs room for k and as many newcomers.
+    candidates_.reserve(std::min(vocabulary, 2 * top_k_ + kBlock));
+    if (params.top_p < 1) pool_.reserve(top_k_);
+  }
+
+  void accept(TokenId token) override {
+    INFER_CHECK(token >= 0 && static_cast<size_t>(token) < vocabulary_);
+    if (!penalised_.empty()) history_.add(token);
+  }
+
+  TokenId sample(std::span<const float> logits) override {
+    INFER_CHECK(logits.size() == vocabulary_);
+    logits = penalise(logits);
+    if (params_.temperature <= 0) return greatest(logits);
+    collect(logits);
+    if (candidates_.empty()) return 0;  // No logit is finite.
+    weigh(1.0);
+    keep_top_p();
+    keep_min_p();
+    if (params_.temperature != 1.0f) weigh(params_.temperature);
+    return draw();
+  }
+
+ private:
+  std::span<const float> penalise(std::span<const float> logits);
+  void collect(std::span<const float> logits);
+  Candidate last_of_top_k(std::span<const float> logits);
+  void weigh(double temperature);
+  void keep_top_p();
+  Candidate last_of_top_p(double target);
+  void keep_min_p();
+  TokenId draw();
+
+  const SamplingParams params_;
+  Rng rng_;
+  const size_t vocabulary_;
+  const size_t top_k_;
+  std::vector<float> penalised_;  // [vocabulary], empty when there are no penalties.
+  History history_;
+  std::vector<Candidate> candidates_;  // By ascending id, so that sums have one order.
+  std::vector<Candidate> pool_;        // Those among which the last of top-p is being looked for.
+};
+
+std::span<const float> ChainSampler::penalise(std::span<const float> logits) {
+  if (penalised_.empty() || history_.distinct().empty()) return logits;
+  std::copy(logits.begin(), logits.end(), penalised_.begin());
+  for (const TokenId token : history_.distinct()) {
+    float& logit = penalised_[static_cast<size_t>(token)];
+    if (!finite(logit)) continue;
+    logit = logit > 0 ? logit / params_.repeat_penalty : logit * params_.repeat_penalty;
+    logit -= static_cast<float>(history_.count(token)) * params_.frequency_penalty + params_.presence_penalty;
+    // A finite logit stays one.
+    constexpr float kGreatest = std::numeric_limits<float>::max();
+    logit = std::clamp(logit, -kGreatest, kGreatest);
+  }
+  return penalised_;
+}
+
+// candidates_ = the top k, by ascending id.
+void ChainSampler::collect(std::span<const float> logits) {
+  Candidate last{kMinusInfinity, std::numeric_limits<TokenId>::max()};
+  if (top_k_ < vocabulary_) last = last_of_top_k(logits);
+  candidates_.clear();
+  for_each_at_least(
+      logits, [&] { return last.logit; },
+      [&](TokenId id, float logit) {
+        const Candidate candidate{logit, id};
+        if (!better(last, candidate)) candidates_.push_back(candidate);
+      });
+}
+
+// Gathers what beats the k-th best so far, and cuts back to k whenever the room is full: linear, whatever k is.
+Candidate ChainSampler::last_of_top_k(std::span<const float> logits) {
+  const auto k = static_cast<ptrdiff_t>(top_k_);
+  candidates_.clear();
+  float limit = kMinusInfinity;
+  auto cut = [&] {
+    std::nth_element(candidates_.begin(), candidates_.begin() + (k - 1), candidates_.end(), better);
+    candidates_.resize(top_k_);
+    limit = candidates_.back().logit;
+  };
+  for_each_at_least(
+      logits, [&] { return limit; },
+      [&](TokenId id, float logit) {
+        if (candidates_.size() == candidates_.capacity()) cut();
+        candidates_.push_back(Candidate{logit, id});
+      });
+  if (candidates_.size() < top_k_) return Candidate{kMinusInfinity, std::numeric_limits<TokenId>::max()};
+  cut();
+  return candidates_.back();
+}
+
+void ChainSampler::weigh(double temperature) {
+  double top = kMinusInfinity;
+  for (const Candidate& c : candidates_) top = std::max(top, static_cast<double>(c.logit));
+  for (Candidate& c : candidates_) c.weight = exp_of_nonpositive((static_cast<double>(c.logit) - top) / temperature);
+}
+
+// The best candidates whose probabilities together reach top_p, with the one that gets there.
+void ChainSampler::keep_top_p() {
+  if (params_.top_p >= 1) return;
+  double total = 0;
+  for (const Candidate& c : candidates_) total += c.weight;
+  const double target = static_cast<double>(params_.top_p) * total;
+  // All those below this share together weigh less than what may be left out, so the last one is not among them.
+  const double least = (total - target) / static_cast<double>(candidates_.size());
+  pool_.clear();
+  for (const Candidate& c : candidates_) {
+    if (c.weight >= least && c.weight > 0) pool_.push_back(c);
+  }
+  const Candidate last = last_of_top_p(target);
+  std::erase_if(candidates_, [&](const Candidate& c) { return better(last, c); });
+}
+
+// Halves the range of logits in pool_ until one value is left, without sorting: what lies above the middle either
+// reaches the target, and the rest is dropped, or is counted and dropped. The order by id is kept throughout.
+Candidate ChainSampler::last_of_top_p(double target) {
+  double taken = 0;
+  while (true) {
+    const auto [least, most] = std::minmax_element(
+        pool_.begin(), pool_.end(), [](const Candidate& a, const Candidate& b) { return a.logit < b.logit; });
+    const double low = least->logit;
+    const double high = most->logit;
+    if (low == high) break;
+    const double middle = low + (high - low) / 2;  // Exact enough in double: low <= middle < high.
+    double above = 0;
+    for (const Candidate& c : pool_) above += c.logit > middle ? c.weight : 0.0;
+    const bool reached = taken + above >= target;
+    if (!reached) taken += above;
+    std::erase_if(pool_, [&](const Candidate& c) { return (c.logit > middle) != reached; });
+  }
+  for (const Candidate& c : pool_) {
+    taken += c.weight;
+    if (taken >= target) return c;
+  }
+  return pool_.back();  // Rounding kept the sum below the target.
+}
+
+void ChainSampler::keep_min_p() {
+  if (params_.min_p <= 0) return;
+  // The best has the weight 1, so weights are shares of it.
+  std::erase_if(candidates_, [&](const Candidate& c) { return c.weight < static_cast<double>(params_.min_p); });
+}
+
+TokenId ChainSampler::draw() {
+  double total = 0;
+  for (const Candidate& c : candidates_) total += c.weight;
+  const double point = rng_.uniform() * total;
+  double sum = 0;
+  for (const Candidate& c : candidates_) {
+    sum += c.weight;
+    if (sum > point) return c.id;
+  }
+  // uniform() < 1, yet the product may round up to the total: the last that has any weight.
+  for (size_t i = candidates_.size(); i-- > 0;) {
+    if (candidates_[i].weight > 0) return candidates_[i].id;
+  }
+  return candidates_.front().id;
+}
+
+Status check_range(std::string_view name, float value, float low, float high) {
+  if (value >= low && value <= high) return {};  // False for NaN.
+  return Error{ErrorCode::kInvalidArgument,
+               format("{} must be between {:g} and {:g}, but is {:g}", name, low, high, value)};
+}
+
+}  // namespace
+
+Status SamplingParams::validate() const {
+  constexpr float kLowest = std::numeric_limits<float>::lowest();
+  if (!(temperature >= kLowest && temperature <= 100)) {
+    return Error{ErrorCode::kInvalidArgument,
+                 format("temperature must be at most 100 (0 or less: greedy), but is {:g}", temperature)};
+  }
+  if (top_k < 0) {
+    return Error{ErrorCode::kInvalidArgument, format("top_k must be 0 (all tokens) or more, but is {}", top_k)};
+  }
+  INFER_TRY(check_range("top_p", top_p, 0, 1));
+  INFER_TRY(check_range("min_p", min_p, 0, 1));
+  INFER_TRY(check_range("repeat_penalty", repeat_penalty, 0.01f, 10));
+  INFER_TRY(check_range("presence_penalty", presence_penalty, -10, 10));
+  INFER_TRY(check_range("frequency_penalty", frequency_penalty, -10, 10));
+  if (penalty_window < -1) {
+    return Error{ErrorCode::kInvalidArgument,
+                 format("penalty_window must be -1 (the whole context), 0 (off) or more, but is {}", penalty_window)};
+  }
+  return {};
+}
+
+Result<std::unique_ptr<Sampler>> Sampler::make(const SamplingParams& params, int vocabulary_size, int context_tokens) {
+  INFER_TRY(params.validate());
+  if (vocabulary_size < 1) {
+    return Error{ErrorCode::kInvalidArgument, format("the vocabulary must have a token, but has {}", vocabulary_size)};
+  }
+  if (context_tokens < 1) {
+    return Error{ErrorCode::kInvalidArgument, format("the context must have a token, but has {}", context_tokens)};
+  }
+  const bool penalises =
+      params.repeat_penalty != 1.0f || params.presence_penalty != 0.0f || params.frequency_penalty != 0.0f;
+  // No text is longer than the context, so no window needs to be.
+  int window = params.penalty_window < 0 ? context_tokens : std::min(params.penalty_window, context_tokens);
+  if (!penalises) window = 0;
+  return std::unique_ptr<Sampler>(
+      std::make_unique<ChainSampler>(params, static_cast<size_t>(vocabulary_size), static_cast<size_t>(window)));
+}
+
+}  // namespace infer::sampling
