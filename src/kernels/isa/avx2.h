@@ -60,6 +60,27 @@ float max_lanes(F32 v) {
   return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
 }
 
+struct F64 {
+  __m256d quarter[4];  // Lanes 0..3, 4..7, 8..11, 12..15.
+};
+F64 zero_f64() { return {{_mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd()}}; }
+F64 add_f64(F64 sum, F32 v) {
+  return {{_mm256_add_pd(sum.quarter[0], _mm256_cvtps_pd(_mm256_castps256_ps128(v.lo))),
+           _mm256_add_pd(sum.quarter[1], _mm256_cvtps_pd(_mm256_extractf128_ps(v.lo, 1))),
+           _mm256_add_pd(sum.quarter[2], _mm256_cvtps_pd(_mm256_castps256_ps128(v.hi))),
+           _mm256_add_pd(sum.quarter[3], _mm256_cvtps_pd(_mm256_extractf128_ps(v.hi, 1)))}};
+}
+double sum_lanes_f64(F64 v) {
+  const __m256d four =
+      _mm256_add_pd(_mm256_add_pd(v.quarter[0], v.quarter[2]), _mm256_add_pd(v.quarter[1], v.quarter[3]));
+  const __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
+  return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
+}
+
+// 12 of 16 registers; the others hold operands.
+inline constexpr int kRegisterSums = 6;
+inline constexpr int kPeakSums = 5;
+
 F32 load_f16(const uint16_t* p) {
   return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))),
           _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 8)))};
@@ -77,6 +98,10 @@ F32 load_bf16(const uint16_t* p) {
 
 I32 set_i32(int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
 I32 add_i32(I32 a, I32 b) { return {_mm256_add_epi32(a.lo, b.lo), _mm256_add_epi32(a.hi, b.hi)}; }
+I32 load_i32(const void* p) {
+  const auto* words = static_cast<const __m256i*>(p);
+  return {_mm256_loadu_si256(words), _mm256_loadu_si256(words + 1)};
+}
 I32 shift_left_i32(I32 a, int bits) { return {_mm256_slli_epi32(a.lo, bits), _mm256_slli_epi32(a.hi, bits)}; }
 F32 to_f32(I32 v) { return {_mm256_cvtepi32_ps(v.lo), _mm256_cvtepi32_ps(v.hi)}; }
 I32 round_to_i32(F32 v) { return {_mm256_cvtps_epi32(v.lo), _mm256_cvtps_epi32(v.hi)}; }
@@ -116,7 +141,8 @@ template <int kShift, int kMask>
 U8 bit_field(U8 v) {
   const __m256i mask = _mm256_set1_epi8(kMask);
   if constexpr (kShift == 0) return {_mm256_and_si256(v.lo, mask), _mm256_and_si256(v.hi, mask)};
-  return {_mm256_and_si256(_mm256_srli_epi16(v.lo, kShift), mask), _mm256_and_si256(_mm256_srli_epi16(v.hi, kShift), mask)};
+  return {_mm256_and_si256(_mm256_srli_epi16(v.lo, kShift), mask),
+          _mm256_and_si256(_mm256_srli_epi16(v.hi, kShift), mask)};
 }
 U8 or_u8(U8 a, U8 b) { return {_mm256_or_si256(a.lo, b.lo), _mm256_or_si256(a.hi, b.hi)}; }
 template <int kShift>

@@ -26,9 +26,7 @@ F32 fma(F32 a, F32 b, F32 c) { return _mm512_fmadd_ps(a, b, c); }
 F32 max(F32 a, F32 b) { return _mm512_max_ps(a, b); }
 F32 min(F32 a, F32 b) { return _mm512_min_ps(a, b); }
 F32 abs(F32 a) { return _mm512_abs_ps(a); }
-F32 select_less(F32 a, F32 b, F32 x, F32 y) {
-  return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), y, x);
-}
+F32 select_less(F32 a, F32 b, F32 x, F32 y) { return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), y, x); }
 float sum_lanes(F32 v) {
   const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
   const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
@@ -42,9 +40,26 @@ float max_lanes(F32 v) {
   return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
 }
 
-F32 load_f16(const uint16_t* p) {
-  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+struct F64 {
+  __m512d lo, hi;
+};
+F64 zero_f64() { return {_mm512_setzero_pd(), _mm512_setzero_pd()}; }
+F64 add_f64(F64 sum, F32 v) {
+  return {_mm512_add_pd(sum.lo, _mm512_cvtps_pd(_mm512_castps512_ps256(v))),
+          _mm512_add_pd(sum.hi, _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1)))};
 }
+double sum_lanes_f64(F64 v) {
+  const __m512d eight = _mm512_add_pd(v.lo, v.hi);
+  const __m256d four = _mm256_add_pd(_mm512_castpd512_pd256(eight), _mm512_extractf64x4_pd(eight, 1));
+  const __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
+  return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
+}
+
+// 24 of 32 registers; the others hold operands.
+inline constexpr int kRegisterSums = 24;
+inline constexpr int kPeakSums = 12;
+
+F32 load_f16(const uint16_t* p) { return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
 void store_f16(uint16_t* p, F32 v) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }
@@ -55,6 +70,7 @@ F32 load_bf16(const uint16_t* p) {
 
 I32 set_i32(int32_t x) { return _mm512_set1_epi32(x); }
 I32 add_i32(I32 a, I32 b) { return _mm512_add_epi32(a, b); }
+I32 load_i32(const void* p) { return _mm512_loadu_si512(p); }
 I32 shift_left_i32(I32 a, int bits) { return _mm512_slli_epi32(a, static_cast<unsigned>(bits)); }
 F32 to_f32(I32 v) { return _mm512_cvtepi32_ps(v); }
 I32 round_to_i32(F32 v) { return _mm512_cvtps_epi32(v); }

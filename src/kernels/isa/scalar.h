@@ -5,7 +5,7 @@ inline constexpr const char* kIsaName = "scalar";
 inline constexpr int kTokenTile = 4;       // Tokens per activation tile.
 inline constexpr int kPanelsAtOnce = 1;    // Panels per register tile.
 inline constexpr int kRegisterTokens = 1;  // Tokens per register tile, at most kTokenTile.
-inline constexpr int kStreamTokens = 1;    // Up to this many tokens weights are decoded in registers, at most kTokenTile.
+inline constexpr int kStreamTokens = 1;  // Up to this many tokens weights are decoded in registers, at most kTokenTile.
 
 struct F32 {
   float lane[16];
@@ -27,27 +27,51 @@ I32 each_i32(Function function) {
   return r;
 }
 
-F32 zero_f32() { return each_f32([](int) { return 0.0f; }); }
-F32 set_f32(float x) { return each_f32([=](int) { return x; }); }
-F32 load_f32(const float* p) { return each_f32([=](int i) { return p[i]; }); }
+F32 zero_f32() {
+  return each_f32([](int) { return 0.0f; });
+}
+F32 set_f32(float x) {
+  return each_f32([=](int) { return x; });
+}
+F32 load_f32(const float* p) {
+  return each_f32([=](int i) { return p[i]; });
+}
 void store_f32(float* p, F32 v) {
   for (int i = 0; i < 16; ++i) p[i] = v.lane[i];
 }
 // The first n lanes (0..16); the others are zero, or not written.
-F32 load_f32_n(const float* p, int n) { return each_f32([=](int i) { return i < n ? p[i] : 0.0f; }); }
+F32 load_f32_n(const float* p, int n) {
+  return each_f32([=](int i) { return i < n ? p[i] : 0.0f; });
+}
 void store_f32_n(float* p, F32 v, int n) {
   for (int i = 0; i < n; ++i) p[i] = v.lane[i];
 }
-F32 add(F32 a, F32 b) { return each_f32([&](int i) { return a.lane[i] + b.lane[i]; }); }
-F32 sub(F32 a, F32 b) { return each_f32([&](int i) { return a.lane[i] - b.lane[i]; }); }
-F32 mul(F32 a, F32 b) { return each_f32([&](int i) { return a.lane[i] * b.lane[i]; }); }
-F32 div(F32 a, F32 b) { return each_f32([&](int i) { return a.lane[i] / b.lane[i]; }); }
+F32 add(F32 a, F32 b) {
+  return each_f32([&](int i) { return a.lane[i] + b.lane[i]; });
+}
+F32 sub(F32 a, F32 b) {
+  return each_f32([&](int i) { return a.lane[i] - b.lane[i]; });
+}
+F32 mul(F32 a, F32 b) {
+  return each_f32([&](int i) { return a.lane[i] * b.lane[i]; });
+}
+F32 div(F32 a, F32 b) {
+  return each_f32([&](int i) { return a.lane[i] / b.lane[i]; });
+}
 // a * b + c, rounded once.
-F32 fma(F32 a, F32 b, F32 c) { return each_f32([&](int i) { return std::fma(a.lane[i], b.lane[i], c.lane[i]); }); }
+F32 fma(F32 a, F32 b, F32 c) {
+  return each_f32([&](int i) { return __builtin_fmaf(a.lane[i], b.lane[i], c.lane[i]); });
+}
 // a where a > b, else b (b when either is NaN, like the instruction).
-F32 max(F32 a, F32 b) { return each_f32([&](int i) { return a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]; }); }
-F32 min(F32 a, F32 b) { return each_f32([&](int i) { return a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]; }); }
-F32 abs(F32 a) { return each_f32([&](int i) { return std::fabs(a.lane[i]); }); }
+F32 max(F32 a, F32 b) {
+  return each_f32([&](int i) { return a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]; });
+}
+F32 min(F32 a, F32 b) {
+  return each_f32([&](int i) { return a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]; });
+}
+F32 abs(F32 a) {
+  return each_f32([&](int i) { return __builtin_fabsf(a.lane[i]); });
+}
 // a < b ? x : y, lane by lane.
 F32 select_less(F32 a, F32 b, F32 x, F32 y) {
   return each_f32([&](int i) { return a.lane[i] < b.lane[i] ? x.lane[i] : y.lane[i]; });
@@ -65,6 +89,30 @@ float max_lanes(F32 v) {
   }
   return v.lane[0];
 }
+
+// Sums of floats in double, lane by lane; sum_lanes_f64 takes the same tree as sum_lanes.
+struct F64 {
+  double lane[16];
+};
+F64 zero_f64() {
+  F64 r;
+  for (int i = 0; i < 16; ++i) r.lane[i] = 0.0;
+  return r;
+}
+F64 add_f64(F64 sum, F32 v) {
+  for (int i = 0; i < 16; ++i) sum.lane[i] += static_cast<double>(v.lane[i]);
+  return sum;
+}
+double sum_lanes_f64(F64 v) {
+  for (int half = 8; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) v.lane[i] += v.lane[i + half];
+  }
+  return v.lane[0];
+}
+
+// How many F32 sums a loop may keep in registers beside its operands, and how many hide the latency of an operation.
+inline constexpr int kRegisterSums = 1;
+inline constexpr int kPeakSums = 4;
 
 F32 load_f16(const uint16_t* p) {
   return each_f32([=](int i) {
@@ -89,7 +137,7 @@ uint16_t f16_from_f32(float f) {
   if (magnitude < 0x38800000u) {                                               // Subnormal: units of 2^-24.
     float m;
     __builtin_memcpy(&m, &magnitude, 4);
-    return static_cast<uint16_t>(sign | static_cast<uint32_t>(std::nearbyint(m * 0x1p24f)));
+    return static_cast<uint16_t>(sign | static_cast<uint32_t>(__builtin_nearbyintf(m * 0x1p24f)));
   }
   const uint32_t rounded = magnitude + 0xFFFu + ((magnitude >> 13) & 1u);
   return static_cast<uint16_t>(sign | ((rounded - 0x38000000u) >> 13));
@@ -107,14 +155,29 @@ F32 load_bf16(const uint16_t* p) {
   });
 }
 
-I32 set_i32(int32_t x) { return each_i32([=](int) { return x; }); }
-I32 add_i32(I32 a, I32 b) { return each_i32([&](int i) { return a.lane[i] + b.lane[i]; }); }
+I32 set_i32(int32_t x) {
+  return each_i32([=](int) { return x; });
+}
+// Wraps around.
+I32 add_i32(I32 a, I32 b) {
+  return each_i32(
+      [&](int i) { return static_cast<int32_t>(static_cast<uint32_t>(a.lane[i]) + static_cast<uint32_t>(b.lane[i])); });
+}
+I32 load_i32(const void* p) {
+  I32 r;
+  __builtin_memcpy(&r, p, sizeof r);
+  return r;
+}
 I32 shift_left_i32(I32 a, int bits) {
   return each_i32([&](int i) { return static_cast<int32_t>(static_cast<uint32_t>(a.lane[i]) << bits); });
 }
-F32 to_f32(I32 v) { return each_f32([&](int i) { return static_cast<float>(v.lane[i]); }); }
+F32 to_f32(I32 v) {
+  return each_f32([&](int i) { return static_cast<float>(v.lane[i]); });
+}
 // To nearest, ties to even; the value must fit.
-I32 round_to_i32(F32 v) { return each_i32([&](int i) { return static_cast<int32_t>(std::nearbyint(v.lane[i])); }); }
+I32 round_to_i32(F32 v) {
+  return each_i32([&](int i) { return static_cast<int32_t>(__builtin_nearbyintf(v.lane[i])); });
+}
 // The bits of a float as an integer and back.
 I32 bits_of(F32 v) {
   I32 r;
@@ -130,11 +193,13 @@ F32 from_bits(I32 v) {
 void store_i8(int8_t* p, I32 v) {
   for (int i = 0; i < 16; ++i) p[i] = static_cast<int8_t>(v.lane[i]);
 }
-I32 load_i8(const int8_t* p) { return each_i32([=](int i) { return static_cast<int32_t>(p[i]); }); }
+I32 load_i8(const int8_t* p) {
+  return each_i32([=](int i) { return static_cast<int32_t>(p[i]); });
+}
 int32_t sum_lanes_i32(I32 v) {
-  int32_t sum = 0;
-  for (int i = 0; i < 16; ++i) sum += v.lane[i];
-  return sum;
+  uint32_t sum = 0;
+  for (int i = 0; i < 16; ++i) sum += static_cast<uint32_t>(v.lane[i]);
+  return static_cast<int32_t>(sum);
 }
 
 // 64 unsigned bytes: 4 consecutive columns of each of 16 rows.
@@ -158,7 +223,9 @@ template <int kShift, int kMask>
 U8 bit_field(U8 v) {
   return each_u8([&](int i) { return (v.byte[i] >> kShift) & kMask; });
 }
-U8 or_u8(U8 a, U8 b) { return each_u8([&](int i) { return a.byte[i] | b.byte[i]; }); }
+U8 or_u8(U8 a, U8 b) {
+  return each_u8([&](int i) { return a.byte[i] | b.byte[i]; });
+}
 template <int kShift>
 U8 shift_left_u8(U8 v) {
   return each_u8([&](int i) { return v.byte[i] << kShift; });

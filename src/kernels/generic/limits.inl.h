@@ -1,0 +1,55 @@
+// How fast this machine reads memory and multiplies: the limits that speeds are compared with. Included by
+// kernels_<isa>.cc inside its unnamed namespace, after the vocabulary.
+
+// The sum of all 32-bit words (little-endian, modulo 2^32) and of the bytes after the last whole 64.
+uint64_t read_all(const std::byte* data, size_t bytes) {
+  constexpr size_t kVector = 64, kVectors = 4;
+  I32 sum[kVectors];
+  for (size_t v = 0; v < kVectors; ++v) sum[v] = set_i32(0);
+  size_t i = 0;
+  for (; i + kVectors * kVector <= bytes; i += kVectors * kVector) {
+#pragma GCC unroll 4
+    for (size_t v = 0; v < kVectors; ++v) {
+      sum[v] = add_i32(sum[v], load_i32(data + i + v * kVector));
+    }
+  }
+  for (; i + kVector <= bytes; i += kVector) sum[0] = add_i32(sum[0], load_i32(data + i));
+  const I32 total = add_i32(add_i32(sum[0], sum[1]), add_i32(sum[2], sum[3]));
+  uint64_t checksum = static_cast<uint32_t>(sum_lanes_i32(total));
+  for (; i < bytes; ++i) checksum += static_cast<uint64_t>(data[i]);
+  return checksum;
+}
+
+uint64_t int8_peak(uint64_t rounds, int32_t* sink) {
+  constexpr int kProducts = 4 * kLanes;
+  uint8_t codes[kProducts];
+  for (int i = 0; i < kProducts; ++i) codes[i] = static_cast<uint8_t>(i % 16);
+  const U8 weights = load_u8(codes);
+  const int8_t factors[4] = {1, 2, 3, 4};
+  I32 sum[kPeakSums];
+  for (int s = 0; s < kPeakSums; ++s) sum[s] = set_i32(0);
+  for (uint64_t round = 0; round < rounds; ++round) {
+#pragma GCC unroll 16
+    for (int s = 0; s < kPeakSums; ++s) {
+      const int8_t* x = factors;
+      asm volatile("" : "+r"(x) : "m"(factors));  // Else the product would be taken once and added many times.
+      sum[s] = dot4(sum[s], weights, x);
+    }
+  }
+  for (int s = 0; s < kPeakSums; ++s) *sink += sum_lanes_i32(sum[s]);
+  return rounds * kPeakSums * kProducts * 2;
+}
+
+uint64_t f32_peak(uint64_t rounds, float* sink) {
+  const F32 factor = set_f32(0x1p-10f);
+  F32 sum[kPeakSums];
+  for (int s = 0; s < kPeakSums; ++s) sum[s] = set_f32(static_cast<float>(s));
+  for (uint64_t round = 0; round < rounds; ++round) {
+#pragma GCC unroll 16
+    for (int s = 0; s < kPeakSums; ++s) sum[s] = fma(factor, factor, sum[s]);
+  }
+  F32 total = zero_f32();
+  for (int s = 0; s < kPeakSums; ++s) total = add(total, sum[s]);
+  *sink += sum_lanes(total);
+  return rounds * kPeakSums * kLanes * 2;
+}
