@@ -24,20 +24,14 @@ Tile tile_at(const Activations& x, int t0) {
 }
 
 // What the integer dot product of a scale group starts from, so that codes need no subtraction: -zero * sum of inputs.
-template <int kZeroBits, bool kWide, int kGroups>
+template <class Format>
 inline __attribute__((always_inline)) I32 dot_start(const int32_t* neg_sums, int group) {
-  if constexpr (kZeroBits < 0 || (kWide && kWideCodesAreSigned)) {
+  if constexpr (Format::kZeroBits < 0 || (Format::kBits == 8 && kWideCodesAreSigned)) {
     return set_i32(0);
   } else {
-    const int32_t sum = kGroups == 1 ? neg_sums[0] : group == 0 ? neg_sums[1] : neg_sums[0] - neg_sums[1];
-    return shift_left_i32(set_i32(sum), kZeroBits);
+    const int32_t sum = Format::kGroups == 1 ? neg_sums[0] : group == 0 ? neg_sums[1] : neg_sums[0] - neg_sums[1];
+    return shift_left_i32(set_i32(sum), Format::kZeroBits);
   }
-}
-
-template <bool kWide>
-inline __attribute__((always_inline)) I32 dot_step(I32 sum, U8 codes, const int8_t* x) {
-  if constexpr (kWide) return dot4_wide(sum, codes, x);
-  return dot4(sum, codes, x);
 }
 
 inline __attribute__((always_inline)) F32 start_from(const float* out, bool accumulate) {
@@ -68,21 +62,20 @@ inline __attribute__((always_inline)) void stream_block(const std::byte* unit, c
   F32 part[kTokens];
   unrolled<0, Format::kGroups>([&](auto group) __attribute__((always_inline)) {
     constexpr int kGroup = decltype(group)::value;
-    I32 dot[kTokens];
+    Dot<Format::kBits> dot[kTokens];
     for (int t = 0; t < kTokens; ++t) {
-      dot[t] = dot_start<Format::kZeroBits, Format::kWide, Format::kGroups>(
-          tile.neg_sums + 2 * (at + static_cast<size_t>(t)), kGroup);
+      dot[t].begin(dot_start<Format>(tile.neg_sums + 2 * (at + static_cast<size_t>(t)), kGroup));
     }
     unrolled<kGroup * kSteps, (kGroup + 1) * kSteps>([&](auto step) __attribute__((always_inline)) {
       constexpr int kStep = decltype(step)::value;
       const U8 codes = Format::template codes<kBlock, kStep>(unit);
       for (int t = 0; t < kTokens; ++t) {
-        dot[t] = dot_step<Format::kWide>(dot[t], codes, x + t * kActivationBlock + 4 * kStep);
+        dot[t].template step<kStep>(codes, x + t * kActivationBlock + 4 * kStep);
       }
     });
     const F32 scale = scales.scale(kBlock, kGroup);
     for (int t = 0; t < kTokens; ++t) {
-      part[t] = kGroup == 0 ? mul(to_f32(dot[t]), scale) : fma(to_f32(dot[t]), scale, part[t]);
+      part[t] = kGroup == 0 ? mul(to_f32(dot[t].result()), scale) : fma(to_f32(dot[t].result()), scale, part[t]);
     }
   });
   for (int t = 0; t < kTokens; ++t) acc[t] = fma(part[t], set_f32(tile.scales[at + static_cast<size_t>(t)]), acc[t]);
@@ -172,11 +165,10 @@ void tile_product(const Unpacked* w, const Tile& tile, int first, int cols, bool
     F32 part[kPanels][kTokens];
     unrolled<0, kGroups>([&](auto group_constant) __attribute__((always_inline)) {
       constexpr int kGroup = decltype(group_constant)::value;
-      I32 dot[kPanels][kTokens];
+      Dot<Format::kBits> dot[kPanels][kTokens];
       for (int t = 0; t < kTokens; ++t) {
-        const I32 start = dot_start<Format::kZeroBits, Format::kWide, kGroups>(
-            tile.neg_sums + 2 * (at + static_cast<size_t>(t)), kGroup);
-        for (int p = 0; p < kPanels; ++p) dot[p][t] = start;
+        const I32 start = dot_start<Format>(tile.neg_sums + 2 * (at + static_cast<size_t>(t)), kGroup);
+        for (int p = 0; p < kPanels; ++p) dot[p][t].begin(start);
       }
       unrolled<kGroup * kSteps, (kGroup + 1) * kSteps>([&](auto step_constant) __attribute__((always_inline)) {
         constexpr int kStep = decltype(step_constant)::value;
@@ -184,14 +176,15 @@ void tile_product(const Unpacked* w, const Tile& tile, int first, int cols, bool
         for (int p = 0; p < kPanels; ++p) codes[p] = load_u8(w[p].codes + b * 512 + kStep * 64);
         for (int t = 0; t < kTokens; ++t) {
           for (int p = 0; p < kPanels; ++p) {
-            dot[p][t] = dot_step<Format::kWide>(dot[p][t], codes[p], x + t * kActivationBlock + 4 * kStep);
+            dot[p][t].template step<kStep>(codes[p], x + t * kActivationBlock + 4 * kStep);
           }
         }
       });
       for (int p = 0; p < kPanels; ++p) {
         const F32 scale = load_f32(w[p].scales + (b * kGroups + kGroup) * 16);
         for (int t = 0; t < kTokens; ++t) {
-          part[p][t] = kGroup == 0 ? mul(to_f32(dot[p][t]), scale) : fma(to_f32(dot[p][t]), scale, part[p][t]);
+          part[p][t] =
+              kGroup == 0 ? mul(to_f32(dot[p][t].result()), scale) : fma(to_f32(dot[p][t].result()), scale, part[p][t]);
         }
       }
     });

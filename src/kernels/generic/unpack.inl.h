@@ -1,13 +1,13 @@
 // The packed formats, one small struct each: how a panel's unit (16 rows of one block of the file) gives codes, scales
 // and minima. A weight is (code - 2^kZeroBits) * scale + minimum (kZeroBits < 0: code * scale + minimum).
 //
-// A unit covers kBlocks blocks of 32 columns; a block has kGroups scale groups (1 of 32 or 2 of 16 columns).
-// codes(unit, b, j) gives columns 4j..4j+3 of block b for all 16 rows.
+// Codes have kBits bits. A unit covers kBlocks blocks of 32 columns; a block has kGroups scale groups (1 of 32 or 2 of
+// 16 columns). codes(unit, b, j) gives columns 4j..4j+3 of block b for all 16 rows.
 
 // d[16] (half), then 4 words of 8 nibbles per row: word j of a row is bytes 4j..4j+3 of the file's block.
 struct PackedQ4_0 {
-  static constexpr int kBlocks = 1, kGroups = 1, kZeroBits = 3, kUnitBytes = 288;
-  static constexpr bool kWide = false, kHasMinimum = false;
+  static constexpr int kBits = 4, kBlocks = 1, kGroups = 1, kZeroBits = 3, kUnitBytes = 288;
+  static constexpr bool kHasMinimum = false;
   struct Scales {
     F32 d;
     explicit Scales(const std::byte* unit) : d(load_f16(reinterpret_cast<const uint16_t*>(unit))) {}
@@ -21,8 +21,8 @@ struct PackedQ4_0 {
 
 // d[16], m[16], nibbles as Q4_0.
 struct PackedQ4_1 {
-  static constexpr int kBlocks = 1, kGroups = 1, kZeroBits = -1, kUnitBytes = 320;
-  static constexpr bool kWide = false, kHasMinimum = true;
+  static constexpr int kBits = 4, kBlocks = 1, kGroups = 1, kZeroBits = -1, kUnitBytes = 320;
+  static constexpr bool kHasMinimum = true;
   struct Scales {
     F32 d, m;
     explicit Scales(const std::byte* unit)
@@ -47,8 +47,8 @@ U8 with_high_bits(U8 low, const std::byte* masks, int index) {
 
 // d[16], 8 masks of fifth bits, nibbles as Q4_0.
 struct PackedQ5_0 {
-  static constexpr int kBlocks = 1, kGroups = 1, kZeroBits = 4, kUnitBytes = 352;
-  static constexpr bool kWide = false, kHasMinimum = false;
+  static constexpr int kBits = 5, kBlocks = 1, kGroups = 1, kZeroBits = 4, kUnitBytes = 352;
+  static constexpr bool kHasMinimum = false;
   using Scales = PackedQ4_0::Scales;
   template <int kBlock, int kStep>
   static U8 codes(const std::byte* unit) {
@@ -58,8 +58,8 @@ struct PackedQ5_0 {
 
 // d[16], m[16], 8 masks, nibbles.
 struct PackedQ5_1 {
-  static constexpr int kBlocks = 1, kGroups = 1, kZeroBits = -1, kUnitBytes = 384;
-  static constexpr bool kWide = false, kHasMinimum = true;
+  static constexpr int kBits = 5, kBlocks = 1, kGroups = 1, kZeroBits = -1, kUnitBytes = 384;
+  static constexpr bool kHasMinimum = true;
   using Scales = PackedQ4_1::Scales;
   template <int kBlock, int kStep>
   static U8 codes(const std::byte* unit) {
@@ -69,8 +69,8 @@ struct PackedQ5_1 {
 
 // d[16], 8 words of 4 codes per row, each code + 128.
 struct PackedQ8_0 {
-  static constexpr int kBlocks = 1, kGroups = 1, kZeroBits = 7, kUnitBytes = 544;
-  static constexpr bool kWide = true, kHasMinimum = false;
+  static constexpr int kBits = 8, kBlocks = 1, kGroups = 1, kZeroBits = 7, kUnitBytes = 544;
+  static constexpr bool kHasMinimum = false;
   using Scales = PackedQ4_0::Scales;
   template <int kBlock, int kStep>
   static U8 codes(const std::byte* unit) {
@@ -96,8 +96,8 @@ struct GroupedScales {
   }
 };
 struct PackedQ4_K {
-  static constexpr int kBlocks = 8, kGroups = 1, kZeroBits = -1, kUnitBytes = 2304;
-  static constexpr bool kWide = false, kHasMinimum = true;
+  static constexpr int kBits = 4, kBlocks = 8, kGroups = 1, kZeroBits = -1, kUnitBytes = 2304;
+  static constexpr bool kHasMinimum = true;
   using Scales = GroupedScales;
   template <int kBlock, int kStep>
   static U8 codes(const std::byte* unit) {
@@ -106,8 +106,8 @@ struct PackedQ4_K {
 };
 // As Q4_K with 64 masks of fifth bits before the codes.
 struct PackedQ5_K {
-  static constexpr int kBlocks = 8, kGroups = 1, kZeroBits = -1, kUnitBytes = 2816;
-  static constexpr bool kWide = false, kHasMinimum = true;
+  static constexpr int kBits = 5, kBlocks = 8, kGroups = 1, kZeroBits = -1, kUnitBytes = 2816;
+  static constexpr bool kHasMinimum = true;
   using Scales = GroupedScales;
   template <int kBlock, int kStep>
   static U8 codes(const std::byte* unit) {
@@ -118,8 +118,8 @@ struct PackedQ5_K {
 
 // d[16]; 16 groups of 16 signed scales; 32 words of low nibbles and 16 words of upper bit pairs per row.
 struct PackedQ6_K {
-  static constexpr int kBlocks = 8, kGroups = 2, kZeroBits = 5, kUnitBytes = 3360;
-  static constexpr bool kWide = false, kHasMinimum = false;
+  static constexpr int kBits = 6, kBlocks = 8, kGroups = 2, kZeroBits = 5, kUnitBytes = 3360;
+  static constexpr bool kHasMinimum = false;
   struct Scales {
     F32 d;
     const int8_t* groups;

@@ -4,8 +4,8 @@
 inline constexpr const char* kIsaName = "avx2";
 inline constexpr int kTokenTile = 4;
 inline constexpr int kPanelsAtOnce = 1;
-inline constexpr int kRegisterTokens = 2;
-inline constexpr int kStreamTokens = 2;
+inline constexpr int kRegisterTokens = 4;
+inline constexpr int kStreamTokens = 4;
 
 struct F32 {
   __m256 lo, hi;
@@ -163,28 +163,43 @@ U8 or_where(U8 v, uint64_t mask) {
   return {_mm256_or_si256(v.lo, value_where(static_cast<uint32_t>(mask), kValue)),
           _mm256_or_si256(v.hi, value_where(static_cast<uint32_t>(mask >> 32), kValue))};
 }
-inline __attribute__((always_inline)) __m256i broadcast4(const int8_t* x) {
-  int32_t word;
-  __builtin_memcpy(&word, x, 4);
-  return _mm256_set1_epi32(word);
-}
-// maddubs adds two products in 16 bits: 2 * 63 * 127 fits, so codes up to 6 bits are exact.
-inline __attribute__((always_inline)) I32 dot4(I32 sum, U8 codes, const int8_t* x) {
-  const __m256i four = broadcast4(x), ones = _mm256_set1_epi16(1);
-  return {_mm256_add_epi32(sum.lo, _mm256_madd_epi16(_mm256_maddubs_epi16(codes.lo, four), ones)),
-          _mm256_add_epi32(sum.hi, _mm256_madd_epi16(_mm256_maddubs_epi16(codes.hi, four), ones))};
-}
-// 8-bit codes would overflow 16 bits: take them signed, as |w| * (x with w's sign); 2 * 128 * 127 fits.
+// maddubs adds two products of an unsigned and a signed byte in 16 bits, and 16 bits hold several such pairs when codes
+// are small: 8 of 2 * 15 * 127, 4 of 2 * 31 * 127, 2 of 2 * 63 * 127. Widening to 32 bits waits until then.
+// 8-bit codes would overflow at once: they are taken signed, as |w| * (x with w's sign); 2 * 128 * 127 fits, once.
 inline constexpr bool kWideCodesAreSigned = true;
-inline __attribute__((always_inline)) __m256i signed_products(__m256i codes, __m256i four) {
-  const __m256i weights = _mm256_xor_si256(codes, _mm256_set1_epi8(-128));
-  return _mm256_maddubs_epi16(_mm256_abs_epi8(weights), _mm256_sign_epi8(four, weights));
-}
-inline __attribute__((always_inline)) I32 dot4_wide(I32 sum, U8 codes, const int8_t* x) {
-  const __m256i four = broadcast4(x), ones = _mm256_set1_epi16(1);
-  return {_mm256_add_epi32(sum.lo, _mm256_madd_epi16(signed_products(codes.lo, four), ones)),
-          _mm256_add_epi32(sum.hi, _mm256_madd_epi16(signed_products(codes.hi, four), ones))};
-}
+template <int kBits>
+struct Dot {
+  static constexpr int kStepsPerWidening = kBits <= 4 ? 8 : kBits == 5 ? 4 : kBits == 6 ? 2 : 1;
+  I32 sum;
+  __m256i lo, hi;  // The 16-bit sums, begun by the first step of each run.
+
+  void begin(I32 start) { sum = start; }
+  template <int kStep>
+  inline __attribute__((always_inline)) void step(U8 codes, const int8_t* x) {
+    int32_t word;
+    __builtin_memcpy(&word, x, 4);
+    const __m256i four = _mm256_set1_epi32(word);
+    if constexpr (kStep % kStepsPerWidening == 0) {
+      lo = products(codes.lo, four);
+      hi = products(codes.hi, four);
+    } else {
+      lo = _mm256_add_epi16(lo, products(codes.lo, four));
+      hi = _mm256_add_epi16(hi, products(codes.hi, four));
+    }
+    if constexpr (kStep % kStepsPerWidening == kStepsPerWidening - 1) {
+      const __m256i ones = _mm256_set1_epi16(1);
+      sum.lo = _mm256_add_epi32(sum.lo, _mm256_madd_epi16(lo, ones));
+      sum.hi = _mm256_add_epi32(sum.hi, _mm256_madd_epi16(hi, ones));
+    }
+  }
+  I32 result() const { return sum; }
+
+  static inline __attribute__((always_inline)) __m256i products(__m256i codes, __m256i four) {
+    if constexpr (kBits < 8) return _mm256_maddubs_epi16(codes, four);
+    const __m256i weights = _mm256_xor_si256(codes, _mm256_set1_epi8(-128));
+    return _mm256_maddubs_epi16(_mm256_abs_epi8(weights), _mm256_sign_epi8(four, weights));
+  }
+};
 F32 word_field(const void* words, int shift, uint32_t mask) {
   const auto* word = static_cast<const __m256i*>(words);
   const __m128i count = _mm_cvtsi32_si128(shift);

@@ -96,16 +96,19 @@ template <int kValue>
 U8 or_where(U8 v, uint64_t mask) {
   return _mm512_or_si512(v, _mm512_maskz_set1_epi8(mask, kValue));
 }
-inline __attribute__((always_inline)) __m512i broadcast4(const int8_t* x) {
-  int32_t word;
-  __builtin_memcpy(&word, x, 4);
-  return _mm512_set1_epi32(word);
-}
-inline __attribute__((always_inline)) I32 dot4(I32 sum, U8 codes, const int8_t* x) {
-  return _mm512_dpbusd_epi32(sum, codes, broadcast4(x));
-}
 inline constexpr bool kWideCodesAreSigned = false;
-inline __attribute__((always_inline)) I32 dot4_wide(I32 sum, U8 codes, const int8_t* x) { return dot4(sum, codes, x); }
+template <int kBits>
+struct Dot {
+  I32 sum;
+  void begin(I32 start) { sum = start; }
+  template <int kStep>
+  inline __attribute__((always_inline)) void step(U8 codes, const int8_t* x) {
+    int32_t word;
+    __builtin_memcpy(&word, x, 4);
+    sum = _mm512_dpbusd_epi32(sum, codes, _mm512_set1_epi32(word));
+  }
+  I32 result() const { return sum; }
+};
 F32 word_field(const void* words, int shift, uint32_t mask) {
   const __m512i word = _mm512_srl_epi32(_mm512_loadu_si512(words), _mm_cvtsi32_si128(shift));
   return _mm512_cvtepi32_ps(_mm512_and_si512(word, _mm512_set1_epi32(static_cast<int>(mask))));

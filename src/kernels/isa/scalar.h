@@ -235,17 +235,21 @@ template <int kValue>
 U8 or_where(U8 v, uint64_t mask) {
   return each_u8([&](int i) { return v.byte[i] | ((mask >> i) & 1 ? kValue : 0); });
 }
-// lane[r] += sum over i < 4 of code[4r + i] * x[i]; codes of at most 6 bits.
-I32 dot4(I32 sum, U8 codes, const int8_t* x) {
-  return each_i32([&](int r) {
-    int32_t s = sum.lane[r];
-    for (int i = 0; i < 4; ++i) s += codes.byte[4 * r + i] * x[i];
-    return s;
-  });
-}
-// The same for codes of 8 bits; a set may take them as code - 128 (kWideCodesAreSigned).
+// A running integer dot product of codes of kBits bits: step<k>() adds, for row r, the sum over i < 4 of
+// code[4r + i] * x[i]; result() is the whole, at most 8 steps. A set may take 8-bit codes as code - 128.
 inline constexpr bool kWideCodesAreSigned = false;
-I32 dot4_wide(I32 sum, U8 codes, const int8_t* x) { return dot4(sum, codes, x); }
+template <int kBits>
+struct Dot {
+  I32 sum;
+  void begin(I32 start) { sum = start; }
+  template <int kStep>
+  void step(U8 codes, const int8_t* x) {
+    for (int r = 0; r < 16; ++r) {
+      for (int i = 0; i < 4; ++i) sum.lane[r] += codes.byte[4 * r + i] * x[i];
+    }
+  }
+  I32 result() const { return sum; }
+};
 // 16 words of 32 bits -> (word >> shift) & mask, as floats.
 F32 word_field(const void* words, int shift, uint32_t mask) {
   uint32_t word[16];
