@@ -251,9 +251,10 @@ def renew_perplexity(peer):
         size = os.path.getsize(os.path.join(peer.scratch, "small.gguf"))
         for context in (512, 1024):
             value, error = peer.perplexity(folder + "/small.gguf", text, context)
-            wide, _ = peer.perplexity(folder + "/wide.gguf", text, context)
-            lines.append(json.dumps({"weights": weights, "bytes": size, "ctx": context, "ppl": value, "stderr": error,
-                                     "ppl_f32": wide}))
+            run = {"weights": weights, "bytes": size, "ctx": context, "ppl": value, "stderr": error}
+            if context == 512:
+                run["ppl_f32"], _ = peer.perplexity(folder + "/wide.gguf", text, context)
+            lines.append(json.dumps(run))
             print(lines[-1], flush=True)
     write("perplexity.jsonl", lines)
 
