@@ -22,19 +22,16 @@ uint64_t read_all(const std::byte* data, size_t bytes) {
 
 uint64_t int8_peak(uint64_t rounds, int32_t* sink) {
   constexpr int kProducts = 4 * kLanes;
-  uint8_t codes[kProducts];
-  for (int i = 0; i < kProducts; ++i) codes[i] = static_cast<uint8_t>(i % 16);
-  const U8 weights = load_u8(codes);
-  const int8_t factors[4] = {1, 2, 3, 4};
+  uint8_t bytes[kProducts];
+  for (int i = 0; i < kProducts; ++i) bytes[i] = static_cast<uint8_t>(i % 8);
+  U8 codes = load_u8(bytes);
+  const U8 x = codes;
   I32 sum[kPeakSums];
   for (int s = 0; s < kPeakSums; ++s) sum[s] = set_i32(0);
   for (uint64_t round = 0; round < rounds; ++round) {
+    forget(codes);  // Else the products would be taken once and added many times.
 #pragma GCC unroll 16
-    for (int s = 0; s < kPeakSums; ++s) {
-      const int8_t* x = factors;
-      asm volatile("" : "+r"(x) : "m"(factors));  // Else the product would be taken once and added many times.
-      sum[s] = dot4(sum[s], weights, x);
-    }
+    for (int s = 0; s < kPeakSums; ++s) sum[s] = multiply_add_i8(sum[s], codes, x);
   }
   for (int s = 0; s < kPeakSums; ++s) *sink += sum_lanes_i32(sum[s]);
   return rounds * kPeakSums * kProducts * 2;

@@ -207,3 +207,10 @@ F32 word_field(const void* words, int shift, uint32_t mask) {
   return {_mm256_cvtepi32_ps(_mm256_and_si256(_mm256_srl_epi32(_mm256_loadu_si256(word), count), keep)),
           _mm256_cvtepi32_ps(_mm256_and_si256(_mm256_srl_epi32(_mm256_loadu_si256(word + 1), count), keep))};
 }
+
+// The densest form: sums of pairs stay in 16 bits (and wrap, which costs nothing here).
+I32 multiply_add_i8(I32 sum, U8 codes, U8 x) {
+  return {_mm256_add_epi16(sum.lo, _mm256_maddubs_epi16(codes.lo, x.lo)),
+          _mm256_add_epi16(sum.hi, _mm256_maddubs_epi16(codes.hi, x.hi))};
+}
+void forget(U8& v) { asm volatile("" : "+x"(v.lo), "+x"(v.hi)); }

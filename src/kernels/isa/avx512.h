@@ -113,3 +113,6 @@ F32 word_field(const void* words, int shift, uint32_t mask) {
   const __m512i word = _mm512_srl_epi32(_mm512_loadu_si512(words), _mm_cvtsi32_si128(shift));
   return _mm512_cvtepi32_ps(_mm512_and_si512(word, _mm512_set1_epi32(static_cast<int>(mask))));
 }
+
+I32 multiply_add_i8(I32 sum, U8 codes, U8 x) { return _mm512_dpbusd_epi32(sum, codes, x); }
+void forget(U8& v) { asm volatile("" : "+v"(v)); }

@@ -256,3 +256,13 @@ F32 word_field(const void* words, int shift, uint32_t mask) {
   __builtin_memcpy(word, words, 64);
   return each_f32([&](int i) { return static_cast<float>((word[i] >> shift) & mask); });
 }
+
+// For measuring the peak: one round of products in registers, and a value that the compiler may not know.
+I32 multiply_add_i8(I32 sum, U8 codes, U8 x) {
+  return each_i32([&](int r) {
+    auto s = static_cast<uint32_t>(sum.lane[r]);  // Wraps.
+    for (int i = 4 * r; i < 4 * r + 4; ++i) s += static_cast<uint32_t>(codes.byte[i]) * x.byte[i];
+    return static_cast<int32_t>(s);
+  });
+}
+void forget(U8& v) { asm volatile("" : "+m"(v)); }
