@@ -1,6 +1,7 @@
 #include "sampling/sampler.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -19,18 +20,36 @@ constexpr size_t kBlock = 16;  // Logits that are compared at once before one of
 
 bool finite(float x) { return std::fabs(x) <= std::numeric_limits<float>::max(); }
 
+// 1/n! for n = 0..13.
+constexpr std::array<double, 14> kTaylor = [] {
+  std::array<double, 14> out{1.0};
+  double factorial = 1.0;  // Exact up to 13!.
+  for (size_t n = 1; n < out.size(); ++n) {
+    factorial *= static_cast<double>(n);
+    out[n] = 1.0 / factorial;
+  }
+  return out;
+}();
+
 // e^x for x <= 0, in plain double arithmetic, so that all platforms get the same bits (their std::exp differ in the
 // last one): 2^k * e^r with |r| <= ln(2)/2, and Taylor's series, whose next term is below 1e-17.
-double exp_of_nonpositive(double x) {
-  if (!(x > -700.0)) return 0.0;  // Also below the smallest normal double.
+inline double exp_of_nonpositive(double x) {
+  constexpr double kLowest = -700.0;  // e^-700 is as good as 0 here, and the smallest normal double is e^-708.
   constexpr double kLog2E = 1.4426950408889634;
   constexpr double kLn2High = 0x1.62e42fee00000p-1;  // 33 bits: k * kLn2High is exact.
   constexpr double kLn2Low = 0x1.a39ef35793c76p-33;
-  const auto k = static_cast<int64_t>(x * kLog2E - 0.5);
-  const double r = (x - static_cast<double>(k) * kLn2High) - static_cast<double>(k) * kLn2Low;
-  double sum = 1.0;
-  for (int n = 13; n >= 1; --n) sum = 1.0 + sum * r * (1.0 / n);
-  return sum * std::bit_cast<double>(static_cast<uint64_t>(k + 1023) << 52);
+  constexpr double kRound = 0x1.8p52;  // Adding it rounds to an integer, which is then in the low bits.
+  const double y = std::max(x, kLowest);
+  const double shifted = y * kLog2E + kRound;
+  const double k = shifted - kRound;
+  const double r = (y - k * kLn2High) - k * kLn2Low;
+  // Even and odd powers apart: two chains of additions that run side by side.
+  const double r2 = r * r;
+  const double* t = kTaylor.data();
+  const double even = (((((t[12] * r2 + t[10]) * r2 + t[8]) * r2 + t[6]) * r2 + t[4]) * r2 + t[2]) * r2 + t[0];
+  const double odd = (((((t[13] * r2 + t[11]) * r2 + t[9]) * r2 + t[7]) * r2 + t[5]) * r2 + t[3]) * r2 + t[1];
+  const double power = std::bit_cast<double>((std::bit_cast<uint64_t>(shifted) + 1023) << 52);
+  return (even + odd * r) * power;
 }
 
 struct Candidate {
@@ -41,6 +60,21 @@ struct Candidate {
 
 // The one order of tokens: greater logits first, lower ids first among equals.
 bool better(const Candidate& a, const Candidate& b) { return a.logit > b.logit || (a.logit == b.logit && a.id < b.id); }
+
+struct Range {
+  double low = 0;
+  double high = 0;
+};
+
+Range range_of(std::span<const Candidate> candidates) {
+  float low = candidates.front().logit;
+  float high = low;
+  for (const Candidate& c : candidates) {
+    low = c.logit < low ? c.logit : low;
+    high = c.logit > high ? c.logit : high;
+  }
+  return Range{low, high};
+}
 
 // The last accepted tokens and how often each token is among them.
 class History {
@@ -148,10 +182,12 @@ class ChainSampler final : public Sampler {
     if (params_.temperature <= 0) return greatest(logits);
     collect(logits);
     if (candidates_.empty()) return 0;  // No logit is finite.
-    weigh(1.0);
-    keep_top_p();
-    keep_min_p();
-    if (params_.temperature != 1.0f) weigh(params_.temperature);
+    if (params_.top_p < 1 || params_.min_p > 0) {
+      weigh(1.0);
+      keep_top_p();
+      keep_min_p();
+    }
+    weigh(params_.temperature);
     return draw();
   }
 
@@ -162,6 +198,7 @@ class ChainSampler final : public Sampler {
   void weigh(double temperature);
   void keep_top_p();
   Candidate last_of_top_p(double target);
+  void keep_side_of(double middle, bool above);
   void keep_min_p();
   TokenId draw();
 
@@ -225,8 +262,7 @@ Candidate ChainSampler::last_of_top_k(std::span<const float> logits) {
 }
 
 void ChainSampler::weigh(double temperature) {
-  double top = kMinusInfinity;
-  for (const Candidate& c : candidates_) top = std::max(top, static_cast<double>(c.logit));
+  const double top = range_of(candidates_).high;
   for (Candidate& c : candidates_) c.weight = exp_of_nonpositive((static_cast<double>(c.logit) - top) / temperature);
 }
 
@@ -240,7 +276,7 @@ void ChainSampler::keep_top_p() {
   const double least = (total - target) / static_cast<double>(candidates_.size());
   pool_.clear();
   for (const Candidate& c : candidates_) {
-    if (c.weight >= least && c.weight > 0) pool_.push_back(c);
+    if (c.weight >= least) pool_.push_back(c);
   }
   const Candidate last = last_of_top_p(target);
   std::erase_if(candidates_, [&](const Candidate& c) { return better(last, c); });
@@ -250,24 +286,31 @@ void ChainSampler::keep_top_p() {
 // reaches the target, and the rest is dropped, or is counted and dropped. The order by id is kept throughout.
 Candidate ChainSampler::last_of_top_p(double target) {
   double taken = 0;
-  while (true) {
-    const auto [least, most] = std::minmax_element(
-        pool_.begin(), pool_.end(), [](const Candidate& a, const Candidate& b) { return a.logit < b.logit; });
-    const double low = least->logit;
-    const double high = most->logit;
-    if (low == high) break;
-    const double middle = low + (high - low) / 2;  // Exact enough in double: low <= middle < high.
+  Range range = range_of(pool_);
+  while (range.low < range.high) {
+    const double middle = range.low + (range.high - range.low) / 2;  // Exact enough in double: low <= middle < high.
     double above = 0;
     for (const Candidate& c : pool_) above += c.logit > middle ? c.weight : 0.0;
     const bool reached = taken + above >= target;
     if (!reached) taken += above;
-    std::erase_if(pool_, [&](const Candidate& c) { return (c.logit > middle) != reached; });
+    keep_side_of(middle, reached);
+    range = range_of(pool_);
   }
   for (const Candidate& c : pool_) {
     taken += c.weight;
     if (taken >= target) return c;
   }
   return pool_.back();  // Rounding kept the sum below the target.
+}
+
+// Without a branch on the data, which nobody could predict.
+void ChainSampler::keep_side_of(double middle, bool above) {
+  size_t kept = 0;
+  for (const Candidate c : pool_) {
+    pool_[kept] = c;
+    kept += (c.logit > middle) == above ? 1 : 0;
+  }
+  pool_.resize(kept);
 }
 
 void ChainSampler::keep_min_p() {
@@ -281,15 +324,14 @@ TokenId ChainSampler::draw() {
   for (const Candidate& c : candidates_) total += c.weight;
   const double point = rng_.uniform() * total;
   double sum = 0;
+  TokenId last = candidates_.front().id;  // Of those that weigh enough to show in the sum.
   for (const Candidate& c : candidates_) {
-    sum += c.weight;
-    if (sum > point) return c.id;
+    const double next = sum + c.weight;
+    if (next > point) return c.id;
+    if (next > sum) last = c.id;
+    sum = next;
   }
-  // uniform() < 1, yet the product may round up to the total: the last that has any weight.
-  for (size_t i = candidates_.size(); i-- > 0;) {
-    if (candidates_[i].weight > 0) return candidates_[i].id;
-  }
-  return candidates_.front().id;
+  return last;  // uniform() < 1, yet its product may round up to the total.
 }
 
 Status check_range(std::string_view name, float value, float low, float high) {

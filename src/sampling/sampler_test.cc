@@ -74,7 +74,8 @@ std::vector<long double> exact_probabilities(const SamplingParams& p, const std:
     }
     sorted.emplace_back(x, i);
   }
-  std::stable_sort(sorted.begin(), sorted.end(), [](auto& a, auto& b) { return a.first > b.first; });
+  std::sort(sorted.begin(), sorted.end(),
+            [](auto& a, auto& b) { return a.first > b.first || (a.first == b.first && a.second < b.second); });
   if (p.top_k > 0) sorted.resize(std::min(sorted.size(), static_cast<size_t>(p.top_k)));
 
   const long double top = sorted.empty() ? 0 : sorted[0].first;
