@@ -4,8 +4,7 @@
 #include <system_error>
 
 #if defined(_WIN32)
-#define WIN32_LEAN_AND_MEAN
-#include <windows.h>
+#include "os/windows_api.h"
 #endif
 
 namespace infer::os {
