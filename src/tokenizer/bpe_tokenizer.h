@@ -1,7 +1,7 @@
 // Byte-level byte-pair encoding ("gpt2"): the text is cut into words by the pre-tokenizer, each word starts as its
 // bytes, and the merges, best first, join neighbours.
 //
-// Lossless for any bytes if the vocabulary has a token for each (fill-in otherwise: Vocabulary::append_by_bytes).
+// Lossless for any bytes if the vocabulary has a token for each; a byte without one is left out.
 #pragma once
 
 #include <memory>

@@ -16,7 +16,7 @@ namespace infer::tokenizer {
 namespace {
 
 // Far above what the shipped expressions need on megabytes of one character; far below an endless search.
-constexpr uint32_t kMatchLimit = 200'000'000;
+constexpr uint32_t kMatchLimit = 20'000'000;
 constexpr uint32_t kDepthLimit = 100'000;
 constexpr uint32_t kHeapLimitKib = 64 * 1024;
 

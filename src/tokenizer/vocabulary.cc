@@ -13,7 +13,6 @@ namespace {
 
 constexpr uint64_t kMaxTextBytes = 1ull << 30;  // The largest known vocabularies have about 4 MB.
 constexpr std::string_view kSpaceMark = "\xE2\x96\x81";
-constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
 
 // Tokens after which a model has finished its answer, by the names that model families give them. Files often mark only
 // one of them as EOS, or mark them as plain text; they are control tokens whatever the file says.
@@ -238,6 +237,8 @@ void Vocabulary::fill_table(Spelling spelling) {
 }
 
 void Vocabulary::fill_byte_tokens(Spelling spelling, Log& log) {
+  // In byte-level vocabularies the "unknown token" is often the end of text, which no text may bring about.
+  if (spelling == Spelling::kSentencePiece) stand_in_ = unknown_;
   byte_tokens_.fill(kNoToken);
   for (TokenId id = size() - 1; id >= 0; --id) {  // Backwards: the lowest id stays.
     if (kind(id) == TokenKind::kByte) byte_tokens_[static_cast<uint8_t>(piece(id)[0])] = id;
@@ -251,22 +252,10 @@ void Vocabulary::fill_byte_tokens(Spelling spelling, Log& log) {
     const bool is_in_utf8 = byte < 0xC0 || (byte > 0xC1 && byte < 0xF5);
     if (token == kNoToken && is_in_utf8) ++missing;
   }
-  replacement_.clear();
-  bool has_all = true;
-  for (const char c : kReplacement) {
-    replacement_.push_back(byte_tokens_[static_cast<uint8_t>(c)]);
-    has_all = has_all && replacement_.back() != kNoToken;
-  }
-  const TokenId whole = find(kReplacement);
-  if (whole != kNoToken) {
-    replacement_.assign(1, whole);
-  } else if (!has_all) {
-    replacement_.assign(unknown_ == kNoToken ? 0 : 1, unknown_);
-  }
   if (missing > 0) {
-    log.write(LogLevel::kInfo, format("tokenizer: the vocabulary has no token for {} of the 243 byte values of UTF-8: "
-                                      "text with other characters is not kept exactly",
-                                      missing));
+    log.write(LogLevel::kInfo,
+              format("tokenizer: the vocabulary has no token for {} of the 243 byte values of UTF-8; they are {}",
+                     missing, stand_in_ == kNoToken ? "left out" : "read as the unknown token"));
   }
 }
 
@@ -305,7 +294,7 @@ void Vocabulary::append_by_bytes(std::string_view bytes, std::vector<TokenId>& o
     const TokenId token = byte_tokens_[static_cast<uint8_t>(c)];
     if (token == kNoToken) {
       out.resize(before);
-      out.insert(out.end(), replacement_.begin(), replacement_.end());
+      if (stand_in_ != kNoToken) out.push_back(stand_in_);
       return;
     }
     out.push_back(token);

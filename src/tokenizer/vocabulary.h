@@ -89,7 +89,7 @@ class Vocabulary {
   TokenTable table_;
   SpecialMatcher specials_;
   std::array<TokenId, 256> byte_tokens_{};
-  std::vector<TokenId> replacement_;
+  TokenId stand_in_ = kNoToken;
   TokenId bos_ = kNoToken;
   TokenId eos_ = kNoToken;
   TokenId unknown_ = kNoToken;
