@@ -2,9 +2,11 @@
 //
 // Invariants, established by open()/parse() before anything is returned, whatever the bytes are:
 //  1. Every key, string, array and tensor lies inside the file; no length, product or offset wraps.
-//  2. Tensor names and metadata keys are unique; every tensor's type is known, its row a whole number of blocks, its data
+//  2. Tensor names and metadata keys are unique; every tensor's type is known, its row a whole number of blocks, its
+//  data
 //     aligned to general.alignment and as long as its shape says.
 //  3. Metadata nesting, counts and string lengths are within the limits of gguf/limits.h.
+//  4. Tensors do not overlap, so all of them together are not larger than the file.
 // Opening touches only the header: a file of many gigabytes opens in milliseconds.
 // Ownership: a File owns its mappings (one per part of a split model) unless made by parse(), which borrows the bytes.
 // All views point into them and live as long as the File. Thread safety: const after construction.
@@ -44,7 +46,9 @@ enum class ValueType : uint32_t {
 
 const char* value_type_name(ValueType type);
 
-// A metadata value: a scalar, a string or an array, as bytes of the file.
+// A metadata value: a scalar, a string or an array, as bytes of the file. `bytes` of a scalar are its little-endian
+// bytes, of a string its characters, of an array its elements one after the other (strings with their 64-bit length
+// before). `element_type` counts only for arrays; `count` is 1 for everything else.
 class Value {
  public:
   Value(ValueType type, ValueType element_type, uint64_t count, std::span<const std::byte> bytes)
@@ -54,6 +58,7 @@ class Value {
   // For arrays; nested arrays are refused when the file is opened.
   ValueType element_type() const { return element_type_; }
   uint64_t count() const { return count_; }
+  std::span<const std::byte> bytes() const { return bytes_; }
 
   // Any integer type that fits (and bool as 0/1); any numeric type; else nullopt.
   std::optional<int64_t> as_int() const;
@@ -84,10 +89,10 @@ struct MetadataEntry {
 struct Tensor {
   std::string_view name;
   kernels::WeightType type;
-  uint32_t dim_count;             // 1..4
-  std::array<uint64_t, 4> dims;   // dims[0] is the row length (fastest); unused ones are 1.
+  uint32_t dim_count;            // 1..4
+  std::array<uint64_t, 4> dims;  // dims[0] is the row length (fastest); unused ones are 1.
   std::span<const std::byte> data;
-  uint32_t part;                  // Which file of a split model.
+  uint32_t part;  // Which file of a split model.
 
   uint64_t rows() const { return dims[1] * dims[2] * dims[3]; }
   uint64_t elements() const { return dims[0] * rows(); }
@@ -99,6 +104,7 @@ class File {
   // Maps the file; for "...-00001-of-0000N.gguf" also its other parts. Errors name the path.
   static Result<std::unique_ptr<File>> open(const std::string& path);
   // Reads from memory that outlives the File (the embedded model, tests, fuzzing); `name` is for messages.
+  // Alignment is that of the file's layout: tensor data is aligned in memory as far as bytes.data() is.
   static Result<std::unique_ptr<File>> parse(std::span<const std::byte> bytes, std::string_view name);
 
   virtual ~File() = default;
@@ -114,8 +120,9 @@ class File {
   // No effect on parsed memory.
   virtual void drop_resident(const Tensor& tensor) const = 0;
 
-  // Typed metadata with errors that name key, expectation and finding; `or` variants give a default when the key is
-  // absent but still refuse a wrong type or range.
+  // Typed metadata with errors that name key, expectation and finding (kNotFound: absent, kCorrupt: another type or out
+  // of range; floats are finite); `or` variants give a default when the key is absent but still refuse a wrong type or
+  // range.
   Result<uint32_t> get_u32(std::string_view key) const;
   Result<uint32_t> get_u32_or(std::string_view key, uint32_t fallback) const;
   Result<float> get_f32(std::string_view key) const;
