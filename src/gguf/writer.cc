@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cstring>
 #include <utility>
 
 #include "base/format.h"
@@ -24,7 +25,10 @@ Error invalid(std::string message) { return Error{ErrorCode::kInvalidArgument, s
 uint64_t padding(uint64_t size, uint32_t alignment) { return (0 - size) & (uint64_t{alignment} - 1); }
 
 void put_bytes(std::span<const std::byte> bytes, std::vector<std::byte>* out) {
-  out->insert(out->end(), bytes.begin(), bytes.end());
+  if (bytes.empty()) return;
+  const size_t at = out->size();
+  out->resize(at + bytes.size());
+  std::memcpy(out->data() + at, bytes.data(), bytes.size());
 }
 
 template <class T>
