@@ -34,7 +34,7 @@ BANS = (
     Ban(r"(?<!= )(?<!=)\bdelete\b", "let a std::unique_ptr own it",
         files=("src/*", "tests/*.cc", "bench/*.cc"), unless=r"\boperator delete\b"),
     Ban(r"\bmalloc\s*\(|\bcalloc\s*\(|\brealloc\s*\(|(?<![\w.>])free\s*\(",
-        "use std::vector or os::PageMemory", allowed=("src/os/*",)),
+        "use std::vector or os::PageMemory", allowed=("src/os/*",) + TESTS),
     Ban(r"\bstd::(?:jthread|thread|async)\b|\bpthread_create\b", "use os::ThreadPool; only os starts threads",
         allowed=("src/os/*",) + TESTS),
     Ban(r"\bstd::(?:recursive_|shared_|timed_)?mutex\b|\bstd::condition_variable",
