@@ -11,8 +11,8 @@
 // Tokens that a row may not see thus change no bit of it, so a tile of rows may walk as far as its farthest row sees.
 // (Were such a token's value NaN, 0 * NaN would show; infinities cannot occur, see store_value.)
 
-inline constexpr int kTileRows = kRegisterSums < 6 ? kRegisterSums : 6;
-inline constexpr int kHalfRows = kTileRows;  // For more rows than this, a page is converted to f32 once.
+inline constexpr int kTileRows = kRegisterVectors < 8 ? 1 : 6;  // Rows that share each load of a page's elements.
+inline constexpr int kHalfRows = 4 * kTileRows;                 // For more rows, a page is converted to f32 once.
 inline constexpr int kPageVectors = kPageTokens / kLanes;
 
 F32 load_element(const float* p) { return load_f32(p); }
@@ -93,18 +93,22 @@ void product_tile(const Product<Element>& p, int column) {
   }
 }
 
-// All columns, as many vectors at a time as the registers hold.
+// Whether a tile's sums fit into registers with its operands: one factor, and the elements of a step where they are
+// used more than once (floats can be taken from memory again, halves are converted once).
+template <int Rows, int Vectors, class Element>
+inline constexpr bool kTileFits = Rows * Vectors + (sizeof(Element) == 2 && Rows > 1 ? Vectors : 1) < kRegisterVectors;
+
+// All columns, 4 vectors at a time, or 2, or 1.
 template <int Rows, class Element>
 void product_rows(const Product<Element>& p, int vectors) {
-  constexpr int kMost = kRegisterSums / Rows < kPageVectors ? kRegisterSums / Rows : kPageVectors;
   int v = 0;
-  for (; v + kMost <= vectors; v += kMost) product_tile<Rows, kMost>(p, v * kLanes);
-  if constexpr (kMost > 2) {
+  if constexpr (kTileFits<Rows, 4, Element>) {
+    for (; v + 4 <= vectors; v += 4) product_tile<Rows, 4>(p, v * kLanes);
+  }
+  if constexpr (kTileFits<Rows, 2, Element>) {
     for (; v + 2 <= vectors; v += 2) product_tile<Rows, 2>(p, v * kLanes);
   }
-  if constexpr (kMost > 1) {
-    for (; v < vectors; ++v) product_tile<Rows, 1>(p, v * kLanes);
-  }
+  for (; v < vectors; ++v) product_tile<Rows, 1>(p, v * kLanes);
 }
 
 template <class Element, int Rows = kTileRows>
@@ -124,46 +128,64 @@ struct PageView {
   int first_token;           // Counted like AttentionArgs::visible.
 };
 
-// One row's 64 scores become weights exp(score - max'). Returns max'; *weight_sum is the sum of the weights.
-float soften(float* scores, int visible, float max_before, float* weight_sum) {
+// What softmax keeps of each row of a tile while it passes a page.
+struct TileSoftmax {
+  int seen[kTileRows];               // How many of the page's tokens the row may see.
+  alignas(64) float before[kLanes];  // The greatest score before this page and with it.
+  alignas(64) float after[kLanes];
+  alignas(64) float fade[kLanes];  // exp(before - after)
+  float weight_sum[kTileRows];
+};
+
+F32 visible_scores(const float* scores, int seen, int vector) {
   const F32 lowest = set_f32(minus_infinity());
-  F32 score[kPageVectors];
-  for (int v = 0; v < kPageVectors; ++v) {
-    const int seen = visible - v * kLanes;
-    score[v] = seen > 0 ? keep_first(load_f32(scores + v * kLanes), seen, lowest) : lowest;
+  if (seen >= (vector + 1) * kLanes) return load_f32(scores + vector * kLanes);
+  if (seen <= vector * kLanes) return lowest;
+  return keep_first(load_f32(scores + vector * kLanes), seen - vector * kLanes, lowest);
+}
+
+// The 64 scores of each row become weights exp(score - after), 0 where not visible.
+void soften(float* scores, int rows, TileSoftmax* softmax) {
+  for (int r = 0; r < rows; ++r) {
+    const float* row = scores + r * kPageTokens;
+    const int seen = softmax->seen[r];
+    const F32 most = max(max(visible_scores(row, seen, 0), visible_scores(row, seen, 1)),
+                         max(visible_scores(row, seen, 2), visible_scores(row, seen, 3)));
+    const float page_max = max_lanes(most);
+    softmax->after[r] = page_max > softmax->before[r] ? page_max : softmax->before[r];
   }
-  const float page_max = max_lanes(max(max(score[0], score[1]), max(score[2], score[3])));
-  const float most = page_max > max_before ? page_max : max_before;
-  if (!(most > minus_infinity())) {  // Every score is -infinity (or NaN): nothing to weigh.
-    for (int v = 0; v < kPageVectors; ++v) store_f32(scores + v * kLanes, zero_f32());
-    *weight_sum = 0.0f;
-    return most;
+  const F32 before = load_f32(softmax->before), after = load_f32(softmax->after);
+  store_f32(softmax->fade, select_less(before, after, exp_not_positive(sub(before, after)), set_f32(1.0f)));
+  for (int r = 0; r < rows; ++r) {
+    float* row = scores + r * kPageTokens;
+    // Where nothing was seen yet, -infinity - -infinity would be NaN; any finite number gives the weights 0.
+    const float most = softmax->after[r] > minus_infinity() ? softmax->after[r] : 0.0f;
+    F32 weight[kPageVectors];
+    for (int v = 0; v < kPageVectors; ++v) {
+      weight[v] = exp_not_positive(sub(visible_scores(row, softmax->seen[r], v), set_f32(most)));
+      store_f32(row + v * kLanes, weight[v]);
+    }
+    softmax->weight_sum[r] = sum_lanes(add(add(weight[0], weight[1]), add(weight[2], weight[3])));
   }
-  for (int v = 0; v < kPageVectors; ++v) {
-    score[v] = exp_f32(sub(score[v], set_f32(most)));
-    store_f32(scores + v * kLanes, score[v]);
-  }
-  *weight_sum = sum_lanes(add(add(score[0], score[1]), add(score[2], score[3])));
-  return most;
 }
 
 // `rows` (at most kTileRows) rows from `first` attend to one page.
 template <class Element>
 void attend_tile(const AttentionArgs& args, int first, int rows, const PageView<Element>& page) {
-  int seen[kTileRows], farthest = 0;
+  TileSoftmax softmax = {};
+  int farthest = 0;
   for (int r = 0; r < rows; ++r) {
     const int left = args.visible[first + r] - page.first_token;
-    seen[r] = left < 0 ? 0 : left > kPageTokens ? kPageTokens : left;
-    if (seen[r] > farthest) farthest = seen[r];
+    softmax.seen[r] = left < 0 ? 0 : left > kPageTokens ? kPageTokens : left;
+    if (softmax.seen[r] > farthest) farthest = softmax.seen[r];
+    softmax.before[r] = args.max[first + r];
   }
   if (farthest == 0) return;
 
   alignas(64) float scores[kTileRows * kPageTokens];
-  alignas(64) float before[kLanes] = {}, after[kLanes] = {};  // Maxima.
-  alignas(64) float fade[kLanes];
-  float weight_sum[kTileRows];
   const int head_dim = args.head_dim;
-  product<Element>({.left = args.queries + static_cast<size_t>(first) * static_cast<size_t>(head_dim),
+  const size_t first_element = static_cast<size_t>(first) * static_cast<size_t>(head_dim);
+  product<Element>({.left = args.queries + first_element,
                     .left_stride = head_dim,
                     .right = page.keys,
                     .right_stride = kPageTokens,
@@ -173,25 +195,20 @@ void attend_tile(const AttentionArgs& args, int first, int rows, const PageView<
                     .sums_stride = kPageTokens,
                     .next = page.values},
                    rows, (farthest + kLanes - 1) / kLanes);
-  for (int r = 0; r < rows; ++r) {
-    before[r] = args.max[first + r];
-    after[r] = soften(scores + r * kPageTokens, seen[r], before[r], &weight_sum[r]);
-  }
-  const F32 was = load_f32(before), is = load_f32(after);
-  store_f32(fade, select_less(was, is, exp_f32(sub(was, is)), set_f32(1.0f)));
+  soften(scores, rows, &softmax);
   product<Element>({.left = scores,
                     .left_stride = kPageTokens,
                     .right = page.values,
                     .right_stride = head_dim,
                     .steps = farthest,
-                    .fade = fade,
-                    .sums = args.out + static_cast<size_t>(first) * static_cast<size_t>(head_dim),
+                    .fade = softmax.fade,
+                    .sums = args.out + first_element,
                     .sums_stride = head_dim,
                     .next = page.next_keys},
                    rows, head_dim / kLanes);
   for (int r = 0; r < rows; ++r) {
-    args.max[first + r] = after[r];
-    args.sum[first + r] = args.sum[first + r] * fade[r] + weight_sum[r];
+    args.max[first + r] = softmax.after[r];
+    args.sum[first + r] = args.sum[first + r] * softmax.fade[r] + softmax.weight_sum[r];
   }
 }
 
@@ -243,7 +260,7 @@ void merge_attention(const float* part_out, float part_max, float part_sum, int 
   if (!(part_max > minus_infinity())) return;  // The part saw nothing.
   const float most = part_max > *max_score ? part_max : *max_score;
   alignas(64) float fade[kLanes] = {*max_score - most, part_max - most};
-  store_f32(fade, exp_f32(load_f32(fade)));
+  store_f32(fade, exp_not_positive(load_f32(fade)));
   const F32 fade_this = set_f32(fade[0]), fade_part = set_f32(fade[1]);
   for (int d = 0; d < head_dim; d += kLanes) {
     store_f32(out + d, fma(load_f32(part_out + d), fade_part, mul(load_f32(out + d), fade_this)));

@@ -27,25 +27,33 @@ uint64_t int8_peak(uint64_t rounds, int32_t* sink) {
   U8 codes = load_u8(bytes);
   const U8 x = codes;
   I32 sum[kPeakSums];
+#pragma GCC unroll 16
   for (int s = 0; s < kPeakSums; ++s) sum[s] = set_i32(0);
   for (uint64_t round = 0; round < rounds; ++round) {
-    forget(codes);  // Else the products would be taken once and added many times.
 #pragma GCC unroll 16
-    for (int s = 0; s < kPeakSums; ++s) sum[s] = multiply_add_i8(sum[s], codes, x);
+    for (int s = 0; s < kPeakSums; ++s) {
+      forget(codes);  // Else the products would be taken once and added many times.
+      sum[s] = multiply_add_i8(sum[s], codes, x);
+    }
   }
-  for (int s = 0; s < kPeakSums; ++s) *sink += sum_lanes_i32(sum[s]);
+  I32 total = set_i32(0);
+#pragma GCC unroll 16
+  for (int s = 0; s < kPeakSums; ++s) total = add_i32(total, sum[s]);
+  *sink = static_cast<int32_t>(static_cast<uint32_t>(*sink) + static_cast<uint32_t>(sum_lanes_i32(total)));
   return rounds * kPeakSums * kProducts * 2;
 }
 
 uint64_t f32_peak(uint64_t rounds, float* sink) {
   const F32 factor = set_f32(0x1p-10f);
   F32 sum[kPeakSums];
+#pragma GCC unroll 16
   for (int s = 0; s < kPeakSums; ++s) sum[s] = set_f32(static_cast<float>(s));
   for (uint64_t round = 0; round < rounds; ++round) {
 #pragma GCC unroll 16
     for (int s = 0; s < kPeakSums; ++s) sum[s] = fma(factor, factor, sum[s]);
   }
   F32 total = zero_f32();
+#pragma GCC unroll 16
   for (int s = 0; s < kPeakSums; ++s) total = add(total, sum[s]);
   *sink += sum_lanes(total);
   return rounds * kPeakSums * kLanes * 2;

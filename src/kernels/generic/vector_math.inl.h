@@ -12,28 +12,42 @@ F32 keep_first(F32 v, int n, F32 fill) {
   return select_less(load_f32(kLaneNumbers), set_f32(static_cast<float>(n)), v, fill);
 }
 
-// e^x within 1 ulp; exactly 1 at 0, exactly 0 below the logarithm of the smallest normal number (so that denormals,
-// slow on many processors, never enter a product), infinity from the logarithm of the greatest; NaN stays NaN.
-// x = k ln 2 + r with |r| <= ln 2 / 2; e^r is a polynomial (minimax for the relative error, 3e-9), and k is added to
-// its exponent bits.
-F32 exp_f32(F32 x) {
-  // Adding 1.5 * 2^23 rounds to an integer and leaves it in the low bits. Lanes out of range hold nonsense until the
-  // selection at the end.
-  const F32 shifter = set_f32(0x1.8p23f);
-  const F32 shifted = fma(x, set_f32(0x1.715476p0f), shifter);  // 1 / ln 2
-  const F32 k = sub(shifted, shifter);
+// x = k ln 2 + r with an integer k and |r| <= ln 2 / 2: returns e^r and leaves k in the low bits of `shifted`, as
+// `shifter` = 1.5 * 2^23 + offset does it: adding it rounds to an integer and adds the offset.
+F32 exp_of_remainder(F32 x, F32 shifter, F32* shifted) {
+  *shifted = fma(x, set_f32(0x1.715476p0f), shifter);  // 1 / ln 2
+  const F32 k = sub(*shifted, shifter);
   F32 r = fma(k, set_f32(-0x1.62e430p-1f), x);  // ln 2 in two parts; this step is exact.
   r = fma(k, set_f32(0x1.05c610p-29f), r);
-  F32 p = set_f32(0x1.6a23ccp-10f);
+  F32 p = set_f32(0x1.6a23ccp-10f);  // Minimax for the relative error, 3e-9.
   p = fma(p, r, set_f32(0x1.123a20p-7f));
   p = fma(p, r, set_f32(0x1.5558f2p-5f));
   p = fma(p, r, set_f32(0x1.555492p-3f));
   p = fma(p, r, set_f32(0x1.fffffcp-2f));
   p = fma(p, r, set_f32(1.0f));
-  p = fma(p, r, set_f32(1.0f));
+  return fma(p, r, set_f32(1.0f));
+}
+
+inline constexpr float kExpLowest = -0x1.5d589ep6f;   // Below it e^x is no normal number: 0 is returned.
+inline constexpr float kExpInfinite = 0x1.62e430p6f;  // From here on e^x rounds to infinity.
+
+// e^x within 1 ulp; exactly 1 at 0, exactly 0 where it would be denormal (denormals are slow on many processors and
+// would enter products), infinity above the range; NaN stays NaN.
+F32 exp_f32(F32 x) {
+  F32 shifted;
+  const F32 p = exp_of_remainder(x, set_f32(0x1.8p23f), &shifted);
+  // k is added to the exponent bits. Lanes out of range hold nonsense until the selection.
   const F32 result = from_bits(add_i32(bits_of(p), shift_left_i32(bits_of(shifted), 23)));
   const F32 above = add(x, set_f32(__builtin_inff()));
-  return select_less(x, set_f32(-0x1.5d589ep6f), zero_f32(), select_less(x, set_f32(0x1.62e430p6f), result, above));
+  return select_less(x, set_f32(kExpLowest), zero_f32(), select_less(x, set_f32(kExpInfinite), result, above));
+}
+
+// The same bits for x <= 0 with fewer operations; NaN stays NaN. 2^k is a factor made from k + 127.
+F32 exp_not_positive(F32 x) {
+  F32 shifted;
+  const F32 p = exp_of_remainder(x, set_f32(0x1.8p23f + 127.0f), &shifted);
+  const F32 result = mul(p, from_bits(shift_left_i32(bits_of(shifted), 23)));
+  return select_less(x, set_f32(kExpLowest), zero_f32(), result);
 }
 
 // Calls body(first index, how many lanes) for 16 elements at a time; body knows to take a fast path when all are there.
@@ -127,7 +141,7 @@ double log_sum_exp(const float* x, int n) {
     const F32 d = sub(v, most);
     const F32 minus_most = sub(d, v);  // As far as d knows it.
     const F32 lost = sub(sub(v, sub(d, minus_most)), add(most, minus_most));
-    const F32 e = exp_f32(d);
+    const F32 e = exp_not_positive(d);
     sum = add_f64(sum, fma(e, lost, e));
   });
   return static_cast<double>(top) + __builtin_log(sum_lanes_f64(sum));

@@ -77,8 +77,7 @@ double sum_lanes_f64(F64 v) {
   return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
 }
 
-// 12 of 16 registers; the others hold operands.
-inline constexpr int kRegisterSums = 6;
+inline constexpr int kRegisterVectors = 8;
 inline constexpr int kPeakSums = 5;
 
 F32 load_f16(const uint16_t* p) {

@@ -55,8 +55,7 @@ double sum_lanes_f64(F64 v) {
   return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
 }
 
-// 24 of 32 registers; the others hold operands.
-inline constexpr int kRegisterSums = 24;
+inline constexpr int kRegisterVectors = 32;
 inline constexpr int kPeakSums = 12;
 
 F32 load_f16(const uint16_t* p) { return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }

@@ -110,8 +110,8 @@ double sum_lanes_f64(F64 v) {
   return v.lane[0];
 }
 
-// How many F32 sums a loop may keep in registers beside its operands, and how many hide the latency of an operation.
-inline constexpr int kRegisterSums = 1;
+// How many vectors the registers hold, and how many independent sums hide the latency of an operation.
+inline constexpr int kRegisterVectors = 2;
 inline constexpr int kPeakSums = 4;
 
 F32 load_f16(const uint16_t* p) {
