@@ -26,21 +26,21 @@ uint64_t int8_peak(uint64_t rounds, int32_t* sink) {
   for (int i = 0; i < kProducts; ++i) bytes[i] = static_cast<uint8_t>(i % 8);
   U8 codes = load_u8(bytes);
   const U8 x = codes;
-  I32 sum[kPeakSums];
+  I32 sum[kPeakByteSums];
 #pragma GCC unroll 16
-  for (int s = 0; s < kPeakSums; ++s) sum[s] = set_i32(0);
+  for (int s = 0; s < kPeakByteSums; ++s) sum[s] = set_i32(0);
   for (uint64_t round = 0; round < rounds; ++round) {
 #pragma GCC unroll 16
-    for (int s = 0; s < kPeakSums; ++s) {
+    for (int s = 0; s < kPeakByteSums; ++s) {
       forget(codes);  // Else the products would be taken once and added many times.
       sum[s] = multiply_add_i8(sum[s], codes, x);
     }
   }
   I32 total = set_i32(0);
 #pragma GCC unroll 16
-  for (int s = 0; s < kPeakSums; ++s) total = add_i32(total, sum[s]);
+  for (int s = 0; s < kPeakByteSums; ++s) total = add_i32(total, sum[s]);
   *sink = static_cast<int32_t>(static_cast<uint32_t>(*sink) + static_cast<uint32_t>(sum_lanes_i32(total)));
-  return rounds * kPeakSums * kProducts * 2;
+  return rounds * kPeakByteSums * kProducts * 2;
 }
 
 uint64_t f32_peak(uint64_t rounds, float* sink) {

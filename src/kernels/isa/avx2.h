@@ -79,6 +79,7 @@ double sum_lanes_f64(F64 v) {
 
 inline constexpr int kRegisterVectors = 8;
 inline constexpr int kPeakSums = 5;
+inline constexpr int kPeakByteSums = 3;
 
 F32 load_f16(const uint16_t* p) {
   return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))),

@@ -57,6 +57,7 @@ double sum_lanes_f64(F64 v) {
 
 inline constexpr int kRegisterVectors = 32;
 inline constexpr int kPeakSums = 12;
+inline constexpr int kPeakByteSums = 12;
 
 F32 load_f16(const uint16_t* p) { return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
 void store_f16(uint16_t* p, F32 v) {

@@ -113,6 +113,7 @@ double sum_lanes_f64(F64 v) {
 // How many vectors the registers hold, and how many independent sums hide the latency of an operation.
 inline constexpr int kRegisterVectors = 2;
 inline constexpr int kPeakSums = 4;
+inline constexpr int kPeakByteSums = 4;  // Of int8 products.
 
 F32 load_f16(const uint16_t* p) {
   return each_f32([=](int i) {
