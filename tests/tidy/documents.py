@@ -59,9 +59,10 @@ def looks_like_path(tree, named):
 
 
 def resolves(tree, path, target):
-    folder = path.rpartition("/")[0]
+    """As seen from the root, from src/, from the document, or from the folder of src/ that the document is named for."""
+    folder, _, name = path.rpartition("/")
     target = target.rstrip("/")
-    bases = ["", "src/", folder + "/" if folder else ""]
+    bases = ["", "src/", folder + "/" if folder else "", f"src/{name.removesuffix('.md')}/"]
     return any(inside(tree, base + target) for base in bases)
 
 

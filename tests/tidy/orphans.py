@@ -34,13 +34,10 @@ def unbuilt_sources(tree):
     built = {entry["file"] for entry in commands}
     cache = (tree.build / "CMakeCache.txt").read_text()
     has_benchmarks = re.search(r"^INFER_BENCH:\w+=(?:ON|1|TRUE)", cache, re.MULTILINE)
-    has_fuzzing = re.search(r"^INFER_FUZZ:\w+=(?:ON|1|TRUE)", cache, re.MULTILINE)
     for path in tree.cpp():
         if not path.endswith(".cc") or str(tree.root.resolve() / path) in built:
             continue
         if path.startswith("bench/") and not has_benchmarks:
-            continue
-        if path.endswith("_fuzz.cc") and not has_fuzzing and listed_for_fuzzing(tree, path):
             continue
         if is_for_another_system(path):
             continue
@@ -49,15 +46,6 @@ def unbuilt_sources(tree):
 
 def is_for_another_system(path):
     return matches(path, ("*_windows.cc", "*_macos.cc"))
-
-
-def listed_for_fuzzing(tree, path):
-    """Fuzz targets exist only in the fuzz preset: their CMakeLists.txt must name them or collect them by pattern."""
-    lists = path.rsplit("/", 1)[0] + "/CMakeLists.txt"
-    name = path.rsplit("/", 1)[1]
-    if not tree.exists(lists):
-        return False
-    return any(word in tree.text(lists) for word in (name, name.removesuffix("_fuzz.cc"), "*_fuzz.cc"))
 
 
 def fuzz_targets(tree):
