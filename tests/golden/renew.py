@@ -110,8 +110,8 @@ class Peer:
 
     def perplexity(self, model, text, context):
         for _ in range(5):  # Its last lines are sometimes lost when it ends.
-            output = self.run("llama-perplexity", "-m", model, "-f", text, "-c", str(context), "-dev", "none", "-t", "2",
-                              "-fa", "on", "-ctk", "f16", "-ctv", "f16")
+            output = self.run("llama-perplexity", "-m", model, "-f", text, "-c", str(context), "-dev", "none",
+                              "-t", THREADS, "-fa", "on", "-ctk", "f16", "-ctv", "f16")
             if found := re.search(r"Final estimate: PPL = (\S+) \+/- (\S+)", output):
                 return float(found[1]), float(found[2])
         sys.exit(f"llama-perplexity printed no estimate:\n{output[-2000:]}")
@@ -244,7 +244,7 @@ def renew_perplexity(peer):
     text = peer.take(os.path.join(REPOSITORY, "models", "tales-heldout.txt"))
     folder = f"/models/{SCRATCH}"
     lines = [json.dumps({"tool": "llama.cpp " + peer.version, "model": "tales", "text": "models/tales-heldout.txt",
-                         "options": "-dev none -t 2 -fa on -ctk f16 -ctv f16"})]
+                         "options": "-dev none -fa on -ctk f16 -ctv f16"})]
     for weights in PERPLEXITY_TYPES:
         peer.run("llama-quantize", source, folder + "/small.gguf", weights, "2")
         peer.run("llama-quantize", "--allow-requantize", folder + "/small.gguf", folder + "/wide.gguf", "F32", "2")
