@@ -110,7 +110,8 @@ struct KernelTable {
   void (*rope_adjacent)(const float* cosine, const float* sine, int pairs, float* head);
   void (*rope_halves)(const float* cosine, const float* sine, int pairs, float* head);
 
-  // Writes one token's key (scattered) or value (contiguous) of one head into slot 0..63 of a page.
+  // Writes one token's key (scattered) or value (contiguous) of one head into slot 0..63 of a page, to nearest; beyond
+  // the range of halves the greatest finite one, so that no page holds an infinity.
   void (*store_key)(const float* key, int head_dim, int slot, uint16_t* page_keys);
   void (*store_value)(const float* value, int head_dim, int slot, uint16_t* page_values);
   // Softmax attention over a run of pages, page by page with a running maximum.
@@ -121,7 +122,8 @@ struct KernelTable {
   // out *= factor
   void (*scale)(float factor, int n, float* out);
 
-  // log(sum(exp(x))), accurate to a few units in the last place of a double over the exact sum of these floats.
+  // log(sum(exp(x))): the sum is added in double, each term within 1 ulp of float, so the result is within 1.2e-7 (and
+  // the double's own rounding). -infinity for n = 0.
   double (*log_sum_exp)(const float* x, int n);
 
   // For measuring the machine: reads all bytes and returns a checksum; run `rounds` rounds of independent products in

@@ -25,12 +25,13 @@ void store_f32(float* p, F32 v) {
 __m256i first_lanes(int n) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
+const float* second_half(const float* p, int n) { return n > 8 ? p + 8 : p; }  // Not past the end where it is unused.
 F32 load_f32_n(const float* p, int n) {
-  return {_mm256_maskload_ps(p, first_lanes(n)), _mm256_maskload_ps(p + 8, first_lanes(n - 8))};
+  return {_mm256_maskload_ps(p, first_lanes(n)), _mm256_maskload_ps(second_half(p, n), first_lanes(n - 8))};
 }
 void store_f32_n(float* p, F32 v, int n) {
   _mm256_maskstore_ps(p, first_lanes(n), v.lo);
-  _mm256_maskstore_ps(p + 8, first_lanes(n - 8), v.hi);
+  if (n > 8) _mm256_maskstore_ps(p + 8, first_lanes(n - 8), v.hi);
 }
 F32 add(F32 a, F32 b) { return {_mm256_add_ps(a.lo, b.lo), _mm256_add_ps(a.hi, b.hi)}; }
 F32 sub(F32 a, F32 b) { return {_mm256_sub_ps(a.lo, b.lo), _mm256_sub_ps(a.hi, b.hi)}; }

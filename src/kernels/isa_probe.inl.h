@@ -1,0 +1,53 @@
+// For isa_test.cc: the vocabulary of one instruction set behind a plain function. Included once for each set, inside
+// its own unnamed namespace, after the vocabulary and vector_math.inl.h.
+
+// out[i] = op(a[i], b[i], c[i]) for 16 lanes; where the result is one number, out[0].
+void run_lanes(LaneOp op, const float* a, const float* b, const float* c, float* out) {
+  const F32 x = load_f32(a), y = load_f32(b), z = load_f32(c);
+  switch (op) {
+    case LaneOp::kAdd: return store_f32(out, add(x, y));
+    case LaneOp::kSub: return store_f32(out, sub(x, y));
+    case LaneOp::kMul: return store_f32(out, mul(x, y));
+    case LaneOp::kDiv: return store_f32(out, div(x, y));
+    case LaneOp::kFma: return store_f32(out, fma(x, y, z));
+    case LaneOp::kMax: return store_f32(out, max(x, y));
+    case LaneOp::kMin: return store_f32(out, min(x, y));
+    case LaneOp::kAbs: return store_f32(out, abs(x));
+    case LaneOp::kSelectLess: return store_f32(out, select_less(x, y, z, x));
+    case LaneOp::kBits: return store_f32(out, from_bits(bits_of(x)));
+    case LaneOp::kExp: return store_f32(out, exp_f32(x));
+    case LaneOp::kExpNotPositive: return store_f32(out, exp_not_positive(x));
+    case LaneOp::kSumLanes: out[0] = sum_lanes(x); return;
+    case LaneOp::kMaxLanes: out[0] = max_lanes(x); return;
+    case LaneOp::kSumLanesDouble:
+      out[0] = static_cast<float>(sum_lanes_f64(add_f64(add_f64(zero_f64(), x), y)));
+      return;
+  }
+}
+
+void load_first(const float* p, int n, float* out) { store_f32(out, load_f32_n(p, n)); }
+void store_first(const float* p, int n, float* out) { store_f32_n(out, load_f32(p), n); }
+void from_half(const uint16_t* p, float* out) { store_f32(out, load_f16(p)); }
+void to_half(const float* p, uint16_t* out) { store_f16(out, load_f32(p)); }
+void from_bfloat16(const uint16_t* p, float* out) { store_f32(out, load_bf16(p)); }
+
+void run_integers(IntegerOp op, const int32_t* a, const int32_t* b, int32_t* out) {
+  const I32 x = load_i32(a), y = load_i32(b);
+  alignas(64) float bits[16];
+  int8_t bytes[16];
+  switch (op) {
+    case IntegerOp::kAdd: store_f32(bits, from_bits(add_i32(x, y))); break;
+    case IntegerOp::kShiftLeft: store_f32(bits, from_bits(shift_left_i32(x, 7))); break;
+    case IntegerOp::kToFloat: store_f32(bits, to_f32(x)); break;
+    case IntegerOp::kRound: store_f32(bits, from_bits(round_to_i32(from_bits(x)))); break;
+    case IntegerOp::kThroughBytes:
+      store_i8(bytes, x);
+      store_f32(bits, from_bits(load_i8(bytes)));
+      break;
+    case IntegerOp::kSumLanes: store_f32(bits, from_bits(set_i32(sum_lanes_i32(x)))); break;
+  }
+  __builtin_memcpy(out, bits, sizeof bits);
+}
+
+constexpr Probe kProbe = {kIsaName,  run_lanes, load_first,    store_first,
+                          from_half, to_half,   from_bfloat16, run_integers};
