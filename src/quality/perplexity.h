@@ -33,8 +33,8 @@ struct PerplexityResult {
 // After each window: how many of how many are done, and the perplexity so far. May be empty.
 using PerplexityProgress = std::function<void(int done, int chunks, double ppl)>;
 
-// kInvalidArgument: a text shorter than two windows, a context above the model's or below 4. kDeadline, kCancelled.
-// The model's logits_per_step sets how many positions are scored per step (128 is a good value).
+// kInvalidArgument: a text shorter than two windows, a context above the model's or below 4, no windows. kDeadline,
+// kCancelled. The model's logits_per_step sets how many positions are scored per step (128 is a good value).
 Result<PerplexityResult> measure_perplexity(model::Model& model, const tokenizer::Tokenizer& tokenizer,
                                             std::string_view text, const PerplexityOptions& options,
                                             const CallContext& call, const PerplexityProgress& progress);

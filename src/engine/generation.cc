@@ -1,0 +1,248 @@
+#include "engine/generation.h"
+
+#include <algorithm>
+
+#include "base/format.h"
+#include "sampling/stop_matcher.h"
+#include "tokenizer/utf8_stream.h"
+
+namespace infer::engine {
+
+namespace {
+
+double per_second(int tokens, Duration time) {
+  return tokens > 0 && time.ns() > 0 ? static_cast<double>(tokens) / time.seconds() : 0.0;
+}
+
+// The finish reason that a failed step or check means, if it is one.
+std::optional<FinishReason> as_finish_reason(const Error& error) {
+  if (error.code == ErrorCode::kDeadline) return FinishReason::kDeadline;
+  if (error.code == ErrorCode::kCancelled) return FinishReason::kCancelled;
+  return std::nullopt;
+}
+
+// Bytes of tokens in, whole characters out to the observer, held back where they may begin a stop string.
+class AnswerText {
+ public:
+  AnswerText(sampling::StopMatcher stops, const GenerationObserver& observer, std::string& text)
+      : stops_(std::move(stops)), observer_(observer), text_(text) {}
+
+  // True when a stop string is complete.
+  bool push(std::string_view bytes) {
+    std::string released;
+    const bool stopped = stops_.push(characters_.push(bytes), released).has_value();
+    emit(released);
+    return stopped;
+  }
+  void finish() {
+    std::string released;
+    if (!stops_.found()) {
+      stops_.push(characters_.flush(), released);
+      stops_.finish(released);
+    }
+    emit(released);
+  }
+
+ private:
+  void emit(const std::string& released) {
+    if (released.empty()) return;
+    text_ += released;
+    if (observer_.on_text) observer_.on_text(released);
+  }
+
+  tokenizer::Utf8Stream characters_;
+  sampling::StopMatcher stops_;
+  const GenerationObserver& observer_;
+  std::string& text_;
+};
+
+}  // namespace
+
+const char* finish_reason_name(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::kStop: return "stop";
+    case FinishReason::kLength: return "length";
+    case FinishReason::kDeadline: return "deadline";
+    case FinishReason::kCancelled: return "cancelled";
+  }
+  return "unknown";
+}
+
+double GenerationResult::prefill_tokens_per_second() const { return per_second(prompt_tokens, prefill_time); }
+double GenerationResult::decode_tokens_per_second() const { return per_second(generated_tokens() - 1, decode_time); }
+
+struct Conversation::State {
+  model::Model& model;
+  const tokenizer::Tokenizer& tokenizer;
+  sampling::SamplingParams params;
+  std::unique_ptr<sampling::Sampler> sampler;
+  kv::SequenceCache cache;
+  std::vector<TokenId> history;  // All tokens of the conversation, for the sampler's penalties.
+  TokenId pending = kNoToken;    // Chosen last, not yet in the cache.
+
+  Result<GenerationResult> generate(std::span<const TokenId> prompt, const GenerationOptions& options,
+                                    const CallContext& call, const GenerationObserver& observer);
+  Status check_prompt(std::span<const TokenId> prompt, const GenerationOptions& options) const;
+  // Computes tokens and leaves the logits of the last one in row 0.
+  Status prefill(std::span<const TokenId> tokens, const CallContext& call, const GenerationObserver& observer);
+  Result<FinishReason> decode(const GenerationOptions& options, const CallContext& call, AnswerText& answer,
+                              Instant start, GenerationResult& result);
+  // Back to `length` cached tokens, `pending_before` and `history_length`.
+  Status restore(int length, TokenId pending_before, size_t history_length);
+  void accept(TokenId token);
+};
+
+void Conversation::State::accept(TokenId token) {
+  sampler->accept(token);
+  history.push_back(token);
+}
+
+Status Conversation::State::check_prompt(std::span<const TokenId> prompt, const GenerationOptions& options) const {
+  if (options.tokens_max < -1) {
+    return Error{
+        ErrorCode::kInvalidArgument,
+        format("the number of tokens to generate is {}: give 0 or more, or -1 for no limit", options.tokens_max)};
+  }
+  const int used = cache.length() + (pending != kNoToken ? 1 : 0);
+  if (used == 0 && prompt.empty()) {
+    return Error{ErrorCode::kInvalidArgument,
+                 "the prompt is empty and the model adds no BOS token: give at least one token"};
+  }
+  if (prompt.size() > static_cast<size_t>(cache.context() - used)) {
+    return Error{ErrorCode::kInvalidArgument,
+                 format("the prompt has {} tokens, but only {} of the context of {} are free: shorten the prompt{} or "
+                        "choose a larger context",
+                        prompt.size(), cache.context() - used, cache.context(), used > 0 ? ", start afresh" : "")};
+  }
+  return {};
+}
+
+Status Conversation::State::prefill(std::span<const TokenId> tokens, const CallContext& call,
+                                    const GenerationObserver& observer) {
+  const auto step = static_cast<size_t>(model.options().tokens_per_step);
+  for (size_t done = 0; done < tokens.size();) {
+    const std::span<const TokenId> chunk = tokens.subspan(done, std::min(step, tokens.size() - done));
+    const int count = static_cast<int>(chunk.size());
+    const bool last = done + chunk.size() == tokens.size();
+    const model::SequenceSlice slice{&cache, chunk, last ? count - 1 : count, count};
+    INFER_TRY(model.run({{&slice, 1}}, call));
+    done += chunk.size();
+    if (observer.on_prefill) observer.on_prefill(static_cast<int>(done), static_cast<int>(tokens.size()));
+  }
+  return {};
+}
+
+Result<FinishReason> Conversation::State::decode(const GenerationOptions& options, const CallContext& call,
+                                                 AnswerText& answer, Instant start, GenerationResult& result) {
+  const Instant prefilled = call.clock.now();
+  Instant first_token = prefilled;
+  while (true) {
+    if (options.tokens_max >= 0 && result.generated_tokens() >= options.tokens_max) return FinishReason::kLength;
+    const TokenId token = sampler->sample(model.logits(0));
+    const Instant now = call.clock.now();
+    if (result.tokens.empty()) {
+      first_token = now;
+      result.time_to_first_token = now - start;
+    }
+    result.decode_time = now - first_token;
+    if (!options.ignore_end_tokens && tokenizer.ends_generation(token)) return FinishReason::kStop;
+    accept(token);
+    pending = token;
+    result.tokens.push_back(token);
+    if (answer.push(tokenizer.piece(token, false))) return FinishReason::kStop;
+    const bool full = cache.length() == cache.context();
+    if (full || (options.tokens_max >= 0 && result.generated_tokens() >= options.tokens_max)) {
+      return FinishReason::kLength;
+    }
+    const model::SequenceSlice slice{&cache, {&pending, 1}, 0, 1};
+    const Status step = model.run({{&slice, 1}}, call);
+    if (!step) {
+      if (const auto reason = as_finish_reason(step.error())) return *reason;
+      return Error(step.error());
+    }
+    pending = kNoToken;
+  }
+}
+
+Status Conversation::State::restore(int length, TokenId pending_before, size_t history_length) {
+  cache.truncate(length);
+  pending = pending_before;
+  history.resize(history_length);
+  INFER_ASSIGN(sampler, sampling::Sampler::make(params, model.config().vocabulary, model.options().context));
+  for (const TokenId token : history) sampler->accept(token);
+  return {};
+}
+
+Result<GenerationResult> Conversation::State::generate(std::span<const TokenId> prompt,
+                                                       const GenerationOptions& options, const CallContext& call,
+                                                       const GenerationObserver& observer) {
+  const Instant start = call.clock.now();
+  INFER_TRY(check_prompt(prompt, options));
+  INFER_ASSIGN(sampling::StopMatcher stops, sampling::StopMatcher::make(options.stops));
+
+  GenerationResult result;
+  result.prompt_tokens = static_cast<int>(prompt.size());
+  AnswerText answer(std::move(stops), observer, result.text);
+  const int length_before = cache.length();
+  const TokenId pending_before = pending;
+  const size_t history_before = history.size();
+
+  std::vector<TokenId> tokens;
+  if (pending != kNoToken) tokens.push_back(pending);
+  tokens.insert(tokens.end(), prompt.begin(), prompt.end());
+  const Status prefilled = prefill(tokens, call, observer);
+  result.prefill_time = call.clock.now() - start;
+  if (!prefilled) {
+    // A prompt that was not computed whole is no part of the conversation.
+    INFER_TRY(restore(length_before, pending_before, history_before));
+    const auto reason = as_finish_reason(prefilled.error());
+    if (!reason) return Error(prefilled.error());
+    result.finish_reason = *reason;
+  } else {
+    pending = kNoToken;
+    for (const TokenId token : prompt) accept(token);
+    const Result<FinishReason> finish = decode(options, call, answer, start, result);
+    if (!finish) {
+      INFER_TRY(restore(length_before, pending_before, history_before));
+      return Error(finish.error());
+    }
+    result.finish_reason = *finish;
+  }
+  answer.finish();
+  result.context_tokens = cache.length();
+  result.kv_bytes = cache.kv_bytes();
+  result.kv_bytes_f16 = cache.kv_bytes_f16();
+  return result;
+}
+
+Conversation::Conversation(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Conversation::~Conversation() = default;
+
+Result<std::unique_ptr<Conversation>> Conversation::make(model::Model& model, const tokenizer::Tokenizer& tokenizer,
+                                                         const sampling::SamplingParams& params) {
+  const int embeddings = model.config().vocabulary;
+  if (tokenizer.vocabulary_size() > embeddings) {
+    return Error{ErrorCode::kInvalidArgument,
+                 format("the tokenizer has {} tokens but the model only {} embeddings: the file is inconsistent, get a "
+                        "good copy",
+                        tokenizer.vocabulary_size(), embeddings)};
+  }
+  INFER_TRY(params.validate());
+  INFER_ASSIGN(auto sampler, sampling::Sampler::make(params, embeddings, model.options().context));
+  return std::unique_ptr<Conversation>(new Conversation(std::unique_ptr<State>(
+      new State{model, tokenizer, params, std::move(sampler), model.make_sequence(), {}, kNoToken})));
+}
+
+Result<GenerationResult> Conversation::generate(std::span<const TokenId> prompt, const GenerationOptions& options,
+                                                const CallContext& call, const GenerationObserver& observer) {
+  return state_->generate(prompt, options, call, observer);
+}
+
+int Conversation::length() const { return state_->cache.length() + (state_->pending != kNoToken ? 1 : 0); }
+
+void Conversation::clear() {
+  // The parameters were good when the conversation was made, so the sampler can be made again.
+  INFER_CHECK(state_->restore(0, kNoToken, 0).has_value());
+}
+
+}  // namespace infer::engine

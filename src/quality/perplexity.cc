@@ -1,0 +1,112 @@
+#include "quality/perplexity.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "base/format.h"
+
+namespace infer::quality {
+
+namespace {
+
+// Mean and spread of the negative log-likelihoods, in nats.
+class NllSum {
+ public:
+  void add(double nll) {
+    sum_ += nll;
+    squares_ += nll * nll;
+    ++count_;
+  }
+  int64_t count() const { return count_; }
+  double ppl() const { return std::exp(mean()); }
+  // The standard error of the mean, carried over to exp(mean).
+  double ppl_stderr() const {
+    if (count_ < 2) return 0;
+    const double variance = squares_ / static_cast<double>(count_) - mean() * mean();
+    return variance > 0 ? std::sqrt(variance / static_cast<double>(count_ - 1)) * ppl() : 0;
+  }
+
+ private:
+  double mean() const { return sum_ / static_cast<double>(count_); }
+  double sum_ = 0, squares_ = 0;
+  int64_t count_ = 0;
+};
+
+// Computes one window in an empty cache and scores what follows each position of its second half.
+Status score_window(model::Model& model, kv::SequenceCache& cache, std::span<const TokenId> window,
+                    const CallContext& call, NllSum& sum) {
+  const int positions = static_cast<int>(window.size()) - 1;  // The last token is only predicted.
+  const int first_scored = static_cast<int>(window.size()) / 2;
+  cache.truncate(0);
+  for (int begin = 0; begin < positions;) {
+    const int unscored = std::max(0, first_scored - begin);
+    const int count =
+        std::min({positions - begin, model.options().tokens_per_step, unscored + model.options().logits_per_step});
+    const int scored_begin = std::min(unscored, count);
+    const model::SequenceSlice slice{&cache, window.subspan(static_cast<size_t>(begin), static_cast<size_t>(count)),
+                                     scored_begin, count};
+    INFER_TRY(model.run({{&slice, 1}}, call));
+    for (int i = scored_begin; i < count; ++i) {
+      const std::span<const float> logits = model.logits(i - scored_begin);
+      const auto target = static_cast<size_t>(window[static_cast<size_t>(begin + i + 1)]);
+      const double log_sum = model.kernels().log_sum_exp(logits.data(), static_cast<int>(logits.size()));
+      sum.add(log_sum - static_cast<double>(logits[target]));
+    }
+    begin += count;
+  }
+  return {};
+}
+
+Status check_options(const model::Model& model, const PerplexityOptions& options, size_t tokens) {
+  if (options.context < 4 || options.context > model.options().context) {
+    return Error{ErrorCode::kInvalidArgument, format("a perplexity window of {} tokens is out of range: choose 4 to {}",
+                                                     options.context, model.options().context)};
+  }
+  if (options.chunks == 0 || options.chunks < -1) {
+    return Error{ErrorCode::kInvalidArgument,
+                 format("{} windows cannot be measured: choose 1 or more, or -1 for all", options.chunks)};
+  }
+  if (tokens < 2 * static_cast<size_t>(options.context)) {
+    return Error{ErrorCode::kInvalidArgument,
+                 format("the text has {} tokens, perplexity needs at least two windows of {}: give more text or a "
+                        "smaller window",
+                        tokens, options.context)};
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<PerplexityResult> measure_perplexity(model::Model& model, const tokenizer::Tokenizer& tokenizer,
+                                            std::string_view text, const PerplexityOptions& options,
+                                            const CallContext& call, const PerplexityProgress& progress) {
+  const Instant start = call.clock.now();
+  const std::vector<TokenId> tokens = tokenizer.encode(text, {.add_special = true, .parse_special = false});
+  INFER_TRY(check_options(model, options, tokens.size()));
+
+  const auto context = static_cast<size_t>(options.context);
+  const int windows = static_cast<int>(tokens.size() / context);
+  const int chunks = options.chunks < 0 ? windows : std::min(options.chunks, windows);
+  kv::SequenceCache cache = model.make_sequence();
+  std::vector<TokenId> window(context);
+  NllSum sum;
+  for (int chunk = 0; chunk < chunks; ++chunk) {
+    std::copy_n(tokens.begin() + static_cast<std::ptrdiff_t>(static_cast<size_t>(chunk) * context), context,
+                window.begin());
+    if (tokenizer.adds_bos()) window[0] = tokenizer.bos();
+    INFER_TRY(score_window(model, cache, window, call, sum));
+    if (progress) progress(chunk + 1, chunks, sum.ppl());
+  }
+
+  PerplexityResult result;
+  result.ppl = sum.ppl();
+  result.ppl_stderr = sum.ppl_stderr();
+  result.chunks = chunks;
+  result.tokens_scored = sum.count();
+  result.tokens_total = static_cast<int64_t>(tokens.size());
+  result.elapsed = call.clock.now() - start;
+  return result;
+}
+
+}  // namespace infer::quality
