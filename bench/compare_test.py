@@ -76,7 +76,8 @@ class CompareTest(unittest.TestCase):
         self.assertAlmostEqual(metrics["decode"]["ratio"]["median"], 0.5)
 
     def test_the_table_names_both_the_machine_and_the_load(self):
-        code, text, errors = self.run_main(self.inferos("new", "130.0"), "--against", self.inferos("old"), "--rounds", "2")
+        old, new = self.inferos("old"), self.inferos("new", "130.0")
+        code, text, errors = self.run_main(new, "--against", old, "--rounds", "2")
         self.assertEqual(code, 0, errors)
         self.assertIn("| some.gguf | base | candidate | ratio (quartiles) |", text)
         self.assertIn("| prefill, tokens/s | 100.0 ± 0.0 | 130.0 ± 0.0 | 1.300 (1.300 to 1.300) |", text)
@@ -127,15 +128,15 @@ class CompareTest(unittest.TestCase):
         path = os.environ["PATH"]
         self.addCleanup(os.environ.__setitem__, "PATH", path)
         os.environ["PATH"] = f"{self.folder}{os.pathsep}{path}"
-        code, text, errors = self.run_main(self.inferos("new"), "--llama", "", "--rounds", "1", "--depth", "1024", "--tg", "16",
-                                           "--threads", "1", "--base-arg=-fa", "--base-arg=1", "--json")
+        code, text, errors = self.run_main(self.inferos("new"), "--llama", "", "--rounds", "1", "--depth", "1024",
+                                           "--tg", "16", "--threads", "1", "--base-arg=-fa", "--base-arg=1", "--json")
         self.assertEqual(code, 0, errors)
         base, candidate = self.called()
         model = str(self.model)
-        self.assertEqual(base, ["llama-bench", "-m", model, "-p", "512", "-n", "16", "-t", "1", "-dev", "none", "-r", "1",
-                                "-o", "json", "-d", "1024", "-fa", "1"])
-        self.assertEqual(candidate, ["new", "bench", "-m", model, "--pp", "512", "--tg", "16", "--threads", "1", "--json",
-                                     "--depth", "1024"])
+        self.assertEqual(base, ["llama-bench", "-m", model, "-p", "512", "-n", "16", "-t", "1", "-dev", "none",
+                                "-r", "1", "-o", "json", "-d", "1024", "-fa", "1"])
+        self.assertEqual(candidate, ["new", "bench", "-m", model, "--pp", "512", "--tg", "16", "--threads", "1",
+                                     "--json", "--depth", "1024"])
         ratios = {key: metric["ratio"]["median"] for key, metric in json.loads(text)["metrics"].items()}
         self.assertAlmostEqual(ratios["prefill"], 2.0)
         self.assertAlmostEqual(ratios["decode"], 0.5)
@@ -182,7 +183,8 @@ class CompareTest(unittest.TestCase):
             self.assertIn("printed no usable JSON", errors)
 
     def test_a_speed_of_zero_is_refused(self):
-        code, _, errors = self.run_main(self.inferos("new", decode="0.0"), "--against", self.inferos("old"), "--rounds", "1")
+        old, new = self.inferos("old"), self.inferos("new", decode="0.0")
+        code, _, errors = self.run_main(new, "--against", old, "--rounds", "1")
         self.assertEqual(code, 1)
         self.assertIn("a run reported 0 for decode", errors)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks that the files of this folder belong together: a half-done renewal, a changed model or a hand edit shows up here."""
+"""Checks that the files of this folder belong together: shows a half-done renewal, a changed model or a hand edit."""
 import hashlib
 import pathlib
 import tempfile

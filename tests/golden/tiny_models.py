@@ -1,8 +1,8 @@
 """Writes the tiny random F32 models of this folder, byte for byte the same on every machine.
 
-Each model is a few hundred kilobytes: one or two layers, width 64, and 320 entries of the tales vocabulary (its 256 bytes,
-its first merges and its two specials). Weights are multiples of 1/256, so that F16 holds them exactly too and git packs
-them well.
+Each model is a few hundred kilobytes: one or two layers, width 64, and 320 entries of the tales vocabulary (its 256
+bytes, its first merges and its two specials). Weights are multiples of 1/256, so that F16 holds them exactly too and git
+packs them well.
 """
 import math
 import struct
