@@ -2,6 +2,8 @@
 
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
+#include <mutex>
 #include <system_error>
 #include <thread>
 #include <vector>
@@ -45,6 +47,36 @@ bool spin_until(Condition&& condition) {
   return false;
 }
 
+// Where threads sleep until a counter changes. Whoever changes it calls wake_all() afterwards.
+#if defined(__linux__)
+// A futex. Measured against a condition variable on 2 loaded cores, jobs of two pieces of 5 us: 21 us a job and not 36.
+class Parking {
+ public:
+  void wait_while(const std::atomic<int>& counter, int seen) { counter.wait(seen, std::memory_order_seq_cst); }
+  void wake_all(std::atomic<int>& counter) { counter.notify_all(); }
+};
+#else
+// Not std::atomic::wait: where there is no futex, that of gcc 12 misses wake-ups.
+class Parking {
+ public:
+  void wait_while(const std::atomic<int>& counter, int seen) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return counter.load(std::memory_order_seq_cst) != seen; });
+  }
+  void wake_all(std::atomic<int>&) {
+    // A thread that saw the old value holds the mutex until it sleeps, so it cannot miss what follows.
+    {
+      const std::lock_guard lock(mutex_);
+    }
+    changed_.notify_all();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+};
+#endif
+
 }  // namespace
 
 // One job at a time. Its life: the caller writes the job's fields, then `unclaimed` = pieces. Every thread claims a
@@ -57,9 +89,11 @@ struct ThreadPool::State {
   // Pieces of the job that are done.
   alignas(kCacheLine) std::atomic<int> finished{0};
   std::atomic<bool> caller_parked{false};
+  Parking caller_parking;
 
   // What workers sleep on; counts wake-ups.
   alignas(kCacheLine) std::atomic<int> wakeups{0};
+  Parking worker_parking;
   // Whether a worker sleeps, or is about to. The waker takes it down, so that jobs that follow before the woken
   // worker runs do not pay for waking it again.
   std::atomic<bool> worker_parked{false};
@@ -91,7 +125,7 @@ struct ThreadPool::State {
     // `pieces` must be read before the last count is added: after that the caller may write the next job.
     const int total = pieces;
     const int before = finished.fetch_add(count, std::memory_order_seq_cst);
-    if (before + count == total && caller_parked.load(std::memory_order_seq_cst)) finished.notify_one();
+    if (before + count == total && caller_parked.load(std::memory_order_seq_cst)) caller_parking.wake_all(finished);
   }
 
   void work(int thread) {
@@ -106,14 +140,14 @@ struct ThreadPool::State {
       // sequentially consistent operations at least one of the two sees the other.
       worker_parked.store(true, std::memory_order_seq_cst);
       if (unclaimed.load(std::memory_order_seq_cst) > 0 || stopping.load(std::memory_order_seq_cst)) break;
-      wakeups.wait(seen, std::memory_order_seq_cst);
+      worker_parking.wait_while(wakeups, seen);
     }
     return !stopping.load(std::memory_order_acquire);
   }
 
   void wake_workers() {
     wakeups.fetch_add(1, std::memory_order_seq_cst);
-    wakeups.notify_all();
+    worker_parking.wake_all(wakeups);
   }
 
   void publish(int count) {
@@ -130,7 +164,7 @@ struct ThreadPool::State {
     caller_parked.store(true, std::memory_order_seq_cst);
     for (int done = finished.load(std::memory_order_seq_cst); done != pieces;
          done = finished.load(std::memory_order_seq_cst)) {
-      finished.wait(done, std::memory_order_seq_cst);
+      caller_parking.wait_while(finished, done);
     }
     caller_parked.store(false, std::memory_order_relaxed);
   }
