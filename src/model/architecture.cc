@@ -1,0 +1,154 @@
+#include "model/architecture.h"
+
+#include <array>
+#include <cmath>
+#include <string>
+
+#include "base/format.h"
+#include "gguf/printable.h"
+#include "kernels/kernel_table.h"
+
+namespace infer::model {
+
+namespace {
+
+constexpr std::array kArchitectures{
+    Architecture{"llama", read_llama},
+};
+
+// Above any known model, and low enough that sizes of matrices and buffers cannot wrap.
+constexpr int kLayersMax = 1024;
+constexpr int kWidthMax = 1 << 17;
+constexpr int kHeadsMax = 1 << 12;
+constexpr int kFfnWidthMax = 1 << 20;
+constexpr int kContextMax = 1 << 24;
+constexpr int kVocabularyMax = 1 << 22;
+
+Error inconsistent(std::string message) { return Error{ErrorCode::kCorrupt, std::move(message)}; }
+
+Status refuse_experts(const MetadataReader& metadata) {
+  INFER_ASSIGN(const uint32_t experts, metadata.file().get_u32_or(metadata.key("expert_count"), 0));
+  if (experts == 0) return {};
+  return Error{ErrorCode::kUnsupported,
+               format("a mixture of {} experts ({}), which this build cannot run: use a dense model", experts,
+                      metadata.key("expert_count"))};
+}
+
+Status read_head_dim(const MetadataReader& metadata, ModelConfig& config) {
+  const bool has_length = metadata.has("attention.key_length");
+  if (!has_length && config.width % config.heads != 0) {
+    return inconsistent(format("{} is {}, not a multiple of {} ({}), and there is no {}",
+                               metadata.key("embedding_length"), config.width, metadata.key("attention.head_count"),
+                               config.heads, metadata.key("attention.key_length")));
+  }
+  const int derived = has_length ? 0 : config.width / config.heads;
+  constexpr int kFieldMax = 1 << 16;
+  INFER_ASSIGN(config.head_dim, metadata.dimension_or("attention.key_length", derived, kFieldMax));
+  INFER_ASSIGN(const int value_dim, metadata.dimension_or("attention.value_length", config.head_dim, kFieldMax));
+  if (value_dim != config.head_dim) {
+    return Error{ErrorCode::kUnsupported,
+                 format("{} is {} and {} is {}: this build runs only models where they are equal",
+                        metadata.key("attention.key_length"), config.head_dim, metadata.key("attention.value_length"),
+                        value_dim)};
+  }
+  if (config.head_dim % 16 != 0 || config.head_dim > kernels::kHeadDimMax) {
+    return Error{ErrorCode::kUnsupported, format("heads of dimension {}: this build runs multiples of 16 up to {}",
+                                                 config.head_dim, kernels::kHeadDimMax)};
+  }
+  return {};
+}
+
+// The vocabulary is as large as the embedding matrix has rows.
+Status read_vocabulary(const MetadataReader& metadata, ModelConfig& config) {
+  const gguf::Tensor* embeddings = metadata.file().find_tensor("token_embd.weight");
+  if (embeddings == nullptr) return inconsistent("tensor token_embd.weight is missing: the model file is incomplete");
+  const uint64_t rows = embeddings->rows();
+  if (rows < 1 || rows > kVocabularyMax) {
+    return inconsistent(
+        format("tensor token_embd.weight has {} rows, but a vocabulary has 1 to {} tokens", rows, kVocabularyMax));
+  }
+  config.vocabulary = static_cast<int>(rows);
+  INFER_ASSIGN(const uint32_t stated,
+               metadata.file().get_u32_or(metadata.key("vocab_size"), static_cast<uint32_t>(rows)));
+  if (stated == rows) return {};
+  return inconsistent(
+      format("{} is {}, but tensor token_embd.weight has {} rows", metadata.key("vocab_size"), stated, rows));
+}
+
+}  // namespace
+
+std::span<const Architecture> architectures() { return kArchitectures; }
+
+std::span<const std::string_view> known_architectures() {
+  static constexpr auto kNames = [] {
+    std::array<std::string_view, kArchitectures.size()> names;
+    for (size_t i = 0; i < names.size(); ++i) names[i] = kArchitectures[i].name;
+    return names;
+  }();
+  return kNames;
+}
+
+Status read_dimensions(const MetadataReader& metadata, ModelConfig& config) {
+  INFER_TRY(refuse_experts(metadata));
+  INFER_ASSIGN(config.layers, metadata.dimension("block_count", kLayersMax));
+  INFER_ASSIGN(config.width, metadata.dimension("embedding_length", kWidthMax));
+  INFER_ASSIGN(config.ffn_width, metadata.dimension("feed_forward_length", kFfnWidthMax));
+  INFER_ASSIGN(config.context_trained, metadata.dimension("context_length", kContextMax));
+  INFER_ASSIGN(config.heads, metadata.dimension("attention.head_count", kHeadsMax));
+  INFER_ASSIGN(config.kv_heads, metadata.dimension_or("attention.head_count_kv", config.heads, kHeadsMax));
+  if (config.heads % config.kv_heads != 0) {
+    return inconsistent(format("{} ({}) is not a multiple of {} ({})", metadata.key("attention.head_count"),
+                               config.heads, metadata.key("attention.head_count_kv"), config.kv_heads));
+  }
+  INFER_TRY(read_head_dim(metadata, config));
+  if (config.query_width() > kWidthMax) {
+    return inconsistent(format("{} heads of dimension {} are {} wide; the limit is {}", config.heads, config.head_dim,
+                               config.query_width(), kWidthMax));
+  }
+  config.attention_scale = 1.0f / std::sqrt(static_cast<float>(config.head_dim));
+  return read_vocabulary(metadata, config);
+}
+
+Status read_rope(const MetadataReader& metadata, RopePairing pairing, ModelConfig& config) {
+  RopeConfig& rope = config.rope;
+  rope.pairing = pairing;
+  INFER_ASSIGN(rope.dims, metadata.dimension_or("rope.dimension_count", config.head_dim, config.head_dim));
+  if (rope.dims % 2 != 0) {
+    return inconsistent(
+        format("{} is {}, but coordinates rotate in pairs", metadata.key("rope.dimension_count"), rope.dims));
+  }
+  INFER_ASSIGN(rope.freq_base, metadata.positive_or("rope.freq_base", 10000.0f));
+  INFER_ASSIGN(const std::string_view scaling,
+               metadata.file().get_string_or(metadata.key("rope.scaling.type"), "linear"));
+  if (scaling == "none") return {};
+  if (scaling != "linear") {
+    return Error{ErrorCode::kUnsupported, format("{} is {}: this build knows \"none\" and \"linear\"",
+                                                 metadata.key("rope.scaling.type"), gguf::quoted(scaling))};
+  }
+  // rope.scale_linear is what files from before rope.scaling.* have.
+  INFER_ASSIGN(const float old_factor, metadata.positive_or("rope.scale_linear", 1.0f));
+  INFER_ASSIGN(const float factor, metadata.positive_or("rope.scaling.factor", old_factor));
+  rope.position_scale = 1.0f / factor;
+  return {};
+}
+
+Result<ModelConfig> read_model_config(const gguf::File& file) {
+  INFER_ASSIGN(const std::string_view name, file.get_string("general.architecture"));
+  for (const Architecture& architecture : kArchitectures) {
+    if (architecture.name != name) continue;
+    ModelConfig config;
+    config.architecture = name;
+    INFER_ASSIGN(config.name, file.get_string_or("general.name", ""));
+    INFER_TRY(architecture.read(MetadataReader(file, name), config));
+    return config;
+  }
+  std::string known;
+  for (const Architecture& architecture : kArchitectures) {
+    known += known.empty() ? "" : ", ";
+    known += architecture.name;
+  }
+  return Error{ErrorCode::kUnsupported,
+               format("models of architecture {} cannot be run; known ones: {}", gguf::quoted(name), known)};
+}
+
+}  // namespace infer::model

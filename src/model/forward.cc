@@ -1,0 +1,395 @@
+#include "model/forward.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <utility>
+
+#include "base/check.h"
+#include "kernels/panels.h"
+#include "kv/page_pool.h"
+
+namespace infer::model {
+
+namespace {
+
+constexpr int kChunkTokens = kChunkPages * kernels::kPageTokens;
+// Rows that one thread rotates and stores at a time: neighbours share the cache lines of a page's keys.
+constexpr int kStoreGrain = 32;
+// Pieces of a product per thread: with many, a thread whose core was taken away holds up little.
+constexpr int kPiecesPerThread = 16;
+
+int pieces_of(int count, int grain) { return (count + grain - 1) / grain; }
+
+}  // namespace
+
+Result<std::unique_ptr<Forward>> Forward::make(const ModelConfig& config, const Weights& weights, InputKinds kinds,
+                                               const kernels::KernelTable& kernels, os::ThreadPool& pool,
+                                               const StepLimits& limits) {
+  INFER_ASSIGN(RopeTable rope, RopeTable::make(config.rope, weights.rope_factors));
+  INFER_ASSIGN(StepBuffers buffers, StepBuffers::make(config, kinds, limits));
+  return std::unique_ptr<Forward>(
+      new Forward(config, weights, kernels, pool, limits, std::move(rope), std::move(buffers)));
+}
+
+Forward::Forward(const ModelConfig& config, const Weights& weights, const kernels::KernelTable& kernels,
+                 os::ThreadPool& pool, const StepLimits& limits, RopeTable rope, StepBuffers buffers)
+    : config_(config),
+      weights_(weights),
+      kernels_(kernels),
+      pool_(pool),
+      rope_(std::move(rope)),
+      buffers_(std::move(buffers)),
+      group_(config.heads / config.kv_heads) {
+  rows_.reserve(static_cast<size_t>(limits.tokens));
+  wanted_.reserve(static_cast<size_t>(limits.logits_rows));
+  const int spread_items = std::min(limits.tokens, kSpreadTokensMax) * buffers_.chunks_max;
+  items_.reserve(static_cast<size_t>(std::max(limits.tokens, spread_items)));
+}
+
+Status Forward::run(const StepBatch& batch, const CallContext& call) {
+  plan(batch);
+  start_rows();
+  for (int layer = 0; layer < config_.layers; ++layer) {
+    INFER_TRY(call.check("computing a step"));
+    run_layer(layer);
+  }
+  if (!wanted_.empty()) compute_logits();
+  return {};
+}
+
+std::span<const float> Forward::logits(int row) const {
+  INFER_CHECK(row >= 0 && row < logits_rows());
+  return {buffers_.logits + static_cast<size_t>(row) * static_cast<size_t>(buffers_.logits_stride),
+          static_cast<size_t>(config_.vocabulary)};
+}
+
+// ---- What there is to do.
+
+void Forward::plan(const StepBatch& batch) {
+  rows_.clear();
+  wanted_.clear();
+  items_.clear();
+  size_t tokens = 0;
+  for (const SequenceSlice& slice : batch.slices) tokens += slice.tokens.size();
+  spread_ = tokens <= kSpreadTokensMax;
+  for (const SequenceSlice& slice : batch.slices) {
+    const int row_begin = static_cast<int>(rows_.size());
+    for (const TokenId token : slice.tokens) {
+      const int index = static_cast<int>(rows_.size()) - row_begin;
+      if (index >= slice.logits_begin && index < slice.logits_end) wanted_.push_back(row_begin + index);
+      rows_.push_back({slice.cache, token, slice.cache->length() + index});
+    }
+    plan_attention(row_begin, static_cast<int>(slice.tokens.size()));
+  }
+}
+
+void Forward::plan_attention(int row_begin, int rows) {
+  for (int begin = 0; begin < rows; begin += buffers_.block_tokens) {
+    AttentionItem item{.row_begin = row_begin + begin,
+                       .rows = std::min(buffers_.block_tokens, rows - begin),
+                       .chunk_begin = 0,
+                       .chunk_end = 0};
+    const Row& last = rows_[static_cast<size_t>(item.row_begin + item.rows - 1)];
+    item.chunk_end = last.position / kChunkTokens + 1;
+    if (!spread_) {
+      items_.push_back(item);
+      continue;
+    }
+    for (int chunk = 0; chunk < item.chunk_end; ++chunk) {
+      items_.push_back({item.row_begin, item.rows, chunk, chunk + 1});
+    }
+  }
+}
+
+template <class Body>
+void Forward::for_each_row(int count, int grain, Body&& body) {
+  const auto run_piece = [&](size_t piece, int thread) {
+    const int begin = static_cast<int>(piece) * grain;
+    for (int row = begin; row < std::min(count, begin + grain); ++row) body(row, thread);
+  };
+  if (count <= grain) {  // Not worth waking anybody.
+    if (count > 0) run_piece(0, 0);
+  } else {
+    pool_.run(static_cast<size_t>(pieces_of(count, grain)), run_piece);
+  }
+}
+
+// ---- The pass.
+
+void Forward::start_rows() {
+  const auto pairs = static_cast<size_t>(rope_.pairs());
+  for_each_row(static_cast<int>(rows_.size()), kStoreGrain, [&](int row, int) {
+    const auto index = static_cast<size_t>(row);
+    weights_.embed(rows_[index].token, buffers_.residual + index * static_cast<size_t>(buffers_.width_stride));
+    rope_.fill(rows_[index].position, buffers_.cosine + index * pairs, buffers_.sine + index * pairs);
+  });
+}
+
+void Forward::run_layer(int index) {
+  const LayerWeights& layer = weights_.layers[static_cast<size_t>(index)];
+  const bool last = index + 1 == config_.layers;
+  const Matrix* previous_down = index > 0 ? &weights_.layers[static_cast<size_t>(index) - 1].down : nullptr;
+  int rows = static_cast<int>(rows_.size());
+
+  float* const qkv = buffers_.qkv;
+  const Inputs normalized =
+      pack_normalized(rows, layer.attention_norm, previous_down, {&layer.query, &layer.key, &layer.value});
+  multiply(normalized, {{&layer.query, qkv, buffers_.qkv_stride, false},
+                        {&layer.key, qkv + config_.query_width(), buffers_.qkv_stride, false},
+                        {&layer.value, qkv + config_.query_width() + config_.kv_width(), buffers_.qkv_stride, false}});
+  rotate_and_store(layer, index);
+  if (last && wanted_.empty()) return;
+  attend(index);
+
+  if (last) {
+    keep_wanted_rows();
+    rows = static_cast<int>(wanted_.size());
+  }
+  const Inputs attended = pack(rows, config_.query_width(), {&layer.attention_output}, [&](int row, float* scratch) {
+    return attention_row(last ? wanted_[static_cast<size_t>(row)] : row, scratch);
+  });
+  multiply(attended, {{&layer.attention_output, buffers_.residual, buffers_.width_stride, true}});
+
+  const int gate_up_stride = 2 * buffers_.ffn_stride;
+  const Inputs middle = pack_normalized(rows, layer.ffn_norm, &layer.attention_output, {&layer.gate, &layer.up});
+  multiply(middle, {{&layer.gate, buffers_.gate_up, gate_up_stride, false},
+                    {&layer.up, buffers_.gate_up + buffers_.ffn_stride, gate_up_stride, false}});
+  const Inputs activated = pack(rows, config_.ffn_width, {&layer.down}, [&](int row, float* scratch) {
+    float* gate = buffers_.gate_up + static_cast<size_t>(row) * static_cast<size_t>(gate_up_stride);
+    float* up = gate + buffers_.ffn_stride;
+    if (!layer.gate.bias.empty()) kernels_.add(layer.gate.bias.data(), config_.ffn_width, gate);
+    if (!layer.up.bias.empty()) kernels_.add(layer.up.bias.data(), config_.ffn_width, up);
+    kernels_.silu_multiply(gate, up, config_.ffn_width, scratch);
+    return static_cast<const float*>(scratch);
+  });
+  multiply(activated, {{&layer.down, buffers_.residual, buffers_.width_stride, true}});
+}
+
+void Forward::keep_wanted_rows() {
+  const auto stride = static_cast<size_t>(buffers_.width_stride);
+  for (size_t i = 0; i < wanted_.size(); ++i) {
+    const auto from = static_cast<size_t>(wanted_[i]);  // Never below i, so nothing needed is overwritten.
+    if (from != i)
+      std::memcpy(buffers_.residual + i * stride, buffers_.residual + from * stride, stride * sizeof(float));
+  }
+}
+
+void Forward::compute_logits() {
+  const int rows = static_cast<int>(wanted_.size());
+  const Matrix& output = weights_.output;
+  const Inputs inputs = pack_normalized(rows, weights_.output_norm, &weights_.layers.back().down, {&output});
+  multiply(inputs, {{&output, buffers_.logits, buffers_.logits_stride, false}});
+  if (output.bias.empty()) return;
+  for_each_row(rows, 1, [&](int row, int) {
+    kernels_.add(output.bias.data(), config_.vocabulary,
+                 buffers_.logits + static_cast<size_t>(row) * static_cast<size_t>(buffers_.logits_stride));
+  });
+}
+
+// ---- Products.
+
+template <class Fill>
+Forward::Inputs Forward::pack(int count, int cols, std::initializer_list<const Matrix*> matrices, Fill&& fill) {
+  Inputs inputs;
+  for (const Matrix* matrix : matrices) {
+    (kernels::uses_int8_inputs(matrix->panels.type) ? inputs.has_int8 : inputs.has_f32) = true;
+  }
+  if (inputs.has_int8) inputs.int8 = kernels::activation_view(buffers_.inputs_int8, true, count, cols);
+  if (inputs.has_f32) inputs.f32 = kernels::activation_view(buffers_.inputs_f32, false, count, cols);
+  // A tile's scales share cache lines, so that one thread packs whole tiles.
+  for_each_row(count, kernels_.token_tile, [&](int row, int thread) {
+    const float* vector = fill(row, buffers_.per_thread[static_cast<size_t>(thread)].row);
+    if (inputs.has_int8) kernels_.pack_int8(vector, row, inputs.int8);
+    if (inputs.has_f32) kernels_.pack_f32(vector, row, inputs.f32);
+  });
+  return inputs;
+}
+
+// The bias of the product that was last added to the residual, if it has one, is added here.
+Forward::Inputs Forward::pack_normalized(int count, std::span<const float> norm, const Matrix* bias_due,
+                                         std::initializer_list<const Matrix*> matrices) {
+  const float* bias = bias_due != nullptr && !bias_due->bias.empty() ? bias_due->bias.data() : nullptr;
+  return pack(count, config_.width, matrices, [&, bias](int row, float* scratch) {
+    float* residual = buffers_.residual + static_cast<size_t>(row) * static_cast<size_t>(buffers_.width_stride);
+    if (bias != nullptr) kernels_.add(bias, config_.width, residual);
+    kernels_.rms_norm(residual, norm.data(), config_.width, config_.norm_epsilon, scratch);
+    return static_cast<const float*>(scratch);
+  });
+}
+
+void Forward::multiply(const Inputs& inputs, std::initializer_list<Product> products) {
+  int panels = 0;
+  for (const Product& product : products) panels += kernels::panel_count(product.matrix->panels.rows);
+  // An even number: kernels work on two panels at once where there are many tokens.
+  const int grain = std::max(2, panels / (kPiecesPerThread * pool_.threads()) / 2 * 2);
+  int pieces = 0;
+  for (const Product& product : products) {
+    pieces += pieces_of(kernels::panel_count(product.matrix->panels.rows), grain);
+  }
+  pool_.run(static_cast<size_t>(pieces), [&](size_t piece, int thread) {
+    int left = static_cast<int>(piece);
+    for (const Product& product : products) {
+      const int product_panels = kernels::panel_count(product.matrix->panels.rows);
+      const int begin = left * grain;
+      if (begin < product_panels) {
+        return run_product(inputs, product, begin, std::min(product_panels, begin + grain), thread);
+      }
+      left -= pieces_of(product_panels, grain);
+    }
+  });
+}
+
+void Forward::run_product(const Inputs& inputs, const Product& product, int panel_begin, int panel_end,
+                          int thread) const {
+  const kernels::Panels& panels = product.matrix->panels;
+  const kernels::Activations& activations = kernels::uses_int8_inputs(panels.type) ? inputs.int8 : inputs.f32;
+  kernels_.matmul({.weights = panels,
+                   .inputs = activations,
+                   .panel_begin = panel_begin,
+                   .panel_end = panel_end,
+                   .token_begin = 0,
+                   .token_end = activations.tokens,
+                   .out = product.out,
+                   .out_stride = static_cast<size_t>(product.stride),
+                   .accumulate = product.accumulate,
+                   .scratch = buffers_.per_thread[static_cast<size_t>(thread)].matmul});
+}
+
+// ---- Attention.
+
+void Forward::rotate_and_store(const LayerWeights& layer, int index) {
+  for_each_row(static_cast<int>(rows_.size()), kStoreGrain, [&](int row, int) { rotate_row(layer, index, row); });
+}
+
+void Forward::rotate_row(const LayerWeights& layer, int index, int row) {
+  const auto at = static_cast<size_t>(row);
+  const int head_dim = config_.head_dim, pairs = rope_.pairs();
+  float* const query = buffers_.qkv + at * static_cast<size_t>(buffers_.qkv_stride);
+  float* const key = query + config_.query_width();
+  float* const value = key + config_.kv_width();
+  if (!layer.query.bias.empty()) kernels_.add(layer.query.bias.data(), config_.query_width(), query);
+  if (!layer.key.bias.empty()) kernels_.add(layer.key.bias.data(), config_.kv_width(), key);
+  if (!layer.value.bias.empty()) kernels_.add(layer.value.bias.data(), config_.kv_width(), value);
+
+  const float* cosine = buffers_.cosine + at * static_cast<size_t>(pairs);
+  const float* sine = buffers_.sine + at * static_cast<size_t>(pairs);
+  const auto rotate = config_.rope.pairing == RopePairing::kAdjacent ? kernels_.rope_adjacent : kernels_.rope_halves;
+  for (int head = 0; head < config_.heads; ++head) rotate(cosine, sine, pairs, query + head * head_dim);
+  for (int head = 0; head < config_.kv_heads; ++head) rotate(cosine, sine, pairs, key + head * head_dim);
+  kernels_.scale(config_.attention_scale, config_.query_width(), query);
+
+  const auto group_width = static_cast<size_t>(group_ * head_dim);
+  const int position = rows_[at].position;
+  uint16_t* page = rows_[at].cache->pages(index)[static_cast<size_t>(position / kernels::kPageTokens)];
+  const size_t head_halves = 2 * size_t{kernels::kPageTokens} * static_cast<size_t>(head_dim);
+  for (int head = 0; head < config_.kv_heads; ++head, page += head_halves) {
+    const auto kv_head = static_cast<size_t>(head);
+    std::memcpy(buffers_.queries + (kv_head * rows_.size() + at) * group_width, query + kv_head * group_width,
+                group_width * sizeof(float));
+    kernels_.store_key(key + head * head_dim, head_dim, position % kernels::kPageTokens, page);
+    kernels_.store_value(value + head * head_dim, head_dim, position % kernels::kPageTokens, page + head_halves / 2);
+  }
+}
+
+void Forward::attend(int layer) {
+  const size_t items = items_.size();
+  pool_.run(items * static_cast<size_t>(config_.kv_heads), [&](size_t piece, int thread) {
+    // One KV head after the other, so that its pages stay in cache; the last tokens first, which see most.
+    attend_item(items_[items - 1 - piece % items], layer, static_cast<int>(piece / items), thread);
+  });
+}
+
+void Forward::attend_item(const AttentionItem& item, int layer, int kv_head, int thread) {
+  const ThreadScratch& scratch = buffers_.per_thread[static_cast<size_t>(thread)];
+  const int rows = item.rows * group_, head_dim = config_.head_dim;
+  attend_chunk(item, layer, kv_head, item.chunk_begin, scratch, scratch.attention_out, scratch.max, scratch.sum);
+  for (int chunk = item.chunk_begin + 1; chunk < item.chunk_end; ++chunk) {
+    attend_chunk(item, layer, kv_head, chunk, scratch, scratch.attention_part, scratch.part_max, scratch.part_sum);
+    for (int row = 0; row < rows; ++row) {
+      kernels_.merge_attention(scratch.attention_part + row * head_dim, scratch.part_max[row], scratch.part_sum[row],
+                               head_dim, scratch.attention_out + row * head_dim, scratch.max + row, scratch.sum + row);
+    }
+  }
+  if (spread_) {
+    keep_partials(item, kv_head, scratch);
+  } else {
+    finish_rows(item, kv_head, scratch);
+  }
+}
+
+void Forward::attend_chunk(const AttentionItem& item, int layer, int kv_head, int chunk, const ThreadScratch& scratch,
+                           float* out, float* max, float* sum) const {
+  const Row& first = rows_[static_cast<size_t>(item.row_begin)];
+  const int length = first.position + item.rows;  // Tokens that the last row sees.
+  const int page_begin = chunk * kChunkPages;
+  const int pages = std::min(kChunkPages, kv::pages_for_tokens(length) - page_begin);
+  const std::span<uint16_t* const> table = first.cache->pages(layer);
+  const size_t value_offset = size_t{kernels::kPageTokens} * static_cast<size_t>(config_.head_dim);
+  std::array<const uint16_t*, kChunkPages> keys{}, values{};
+  for (int page = 0; page < pages; ++page) {
+    const auto at = static_cast<size_t>(page);
+    keys[at] = table[static_cast<size_t>(page_begin + page)] + static_cast<size_t>(kv_head) * 2 * value_offset;
+    values[at] = keys[at] + value_offset;
+  }
+  for (int token = 0; token < item.rows; ++token) {
+    const int visible = std::clamp(first.position + token + 1 - chunk * kChunkTokens, 0, kChunkTokens);
+    for (int head = 0; head < group_; ++head) scratch.visible[token * group_ + head] = visible;
+  }
+  const size_t query_row = static_cast<size_t>(kv_head) * rows_.size() + static_cast<size_t>(item.row_begin);
+  kernels_.attend({.queries = buffers_.queries + query_row * static_cast<size_t>(group_ * config_.head_dim),
+                   .rows = item.rows * group_,
+                   .head_dim = config_.head_dim,
+                   .visible = scratch.visible,
+                   .keys = keys.data(),
+                   .values = values.data(),
+                   .pages = pages,
+                   .out = out,
+                   .max = max,
+                   .sum = sum,
+                   .scratch = scratch.attention});
+}
+
+void Forward::keep_partials(const AttentionItem& item, int kv_head, const ThreadScratch& scratch) {
+  const auto head_dim = static_cast<size_t>(config_.head_dim);
+  for (int row = 0; row < item.rows * group_; ++row) {
+    const int token = item.row_begin + row / group_, head = kv_head * group_ + row % group_;
+    const size_t at = static_cast<size_t>(token * config_.heads + head) * static_cast<size_t>(buffers_.chunks_max) +
+                      static_cast<size_t>(item.chunk_begin);
+    std::memcpy(buffers_.partial_out + at * head_dim, scratch.attention_out + static_cast<size_t>(row) * head_dim,
+                head_dim * sizeof(float));
+    buffers_.partial_max[at] = scratch.max[row];
+    buffers_.partial_sum[at] = scratch.sum[row];
+  }
+}
+
+void Forward::finish_rows(const AttentionItem& item, int kv_head, const ThreadScratch& scratch) {
+  const auto head_dim = static_cast<size_t>(config_.head_dim);
+  for (int row = 0; row < item.rows * group_; ++row) {
+    const int token = item.row_begin + row / group_, head = kv_head * group_ + row % group_;
+    float* out = buffers_.attention + static_cast<size_t>(token * config_.heads + head) * head_dim;
+    std::memcpy(out, scratch.attention_out + static_cast<size_t>(row) * head_dim, head_dim * sizeof(float));
+    kernels_.scale(1.0f / scratch.sum[row], config_.head_dim, out);
+  }
+}
+
+// The attention output of a row, all heads; in a spread step its chunks are merged here, in order.
+const float* Forward::attention_row(int row, float* scratch) const {
+  if (!spread_) return buffers_.attention + static_cast<size_t>(row) * static_cast<size_t>(config_.query_width());
+  const auto head_dim = static_cast<size_t>(config_.head_dim);
+  const int chunks = rows_[static_cast<size_t>(row)].position / kChunkTokens + 1;
+  for (int head = 0; head < config_.heads; ++head) {
+    const size_t at = static_cast<size_t>(row * config_.heads + head) * static_cast<size_t>(buffers_.chunks_max);
+    float* out = scratch + static_cast<size_t>(head) * head_dim;
+    std::memcpy(out, buffers_.partial_out + at * head_dim, head_dim * sizeof(float));
+    float max = buffers_.partial_max[at], sum = buffers_.partial_sum[at];
+    for (size_t chunk = at + 1; chunk < at + static_cast<size_t>(chunks); ++chunk) {
+      kernels_.merge_attention(buffers_.partial_out + chunk * head_dim, buffers_.partial_max[chunk],
+                               buffers_.partial_sum[chunk], config_.head_dim, out, &max, &sum);
+    }
+    kernels_.scale(1.0f / sum, config_.head_dim, out);
+  }
+  return scratch;
+}
+
+}  // namespace infer::model

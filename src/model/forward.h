@@ -1,0 +1,114 @@
+// One pass of the transformer over a batch: embeddings, layers, logits. It asks the config what to do and never the
+// name of the architecture.
+//
+// Per layer: norm and pack, QKV products, rotate and store keys and values, attention, output product into the
+// residual, norm and pack, gate and up products, activation and pack, down product into the residual. Each of these is
+// a parallel region (small ones run on the calling thread), divided into pieces that write to different places. In the
+// last layer only the tokens that want logits go on behind the KV cache. Ownership: borrows all but its buffers. Thread
+// safety: one thread (the engine's).
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/call_context.h"
+#include "base/result.h"
+#include "kernels/kernel_table.h"
+#include "model/model_config.h"
+#include "model/rope_table.h"
+#include "model/step_batch.h"
+#include "model/step_buffers.h"
+#include "model/weights.h"
+#include "os/thread_pool.h"
+
+namespace infer::model {
+
+class Forward {
+ public:
+  static Result<std::unique_ptr<Forward>> make(const ModelConfig& config, const Weights& weights, InputKinds kinds,
+                                               const kernels::KernelTable& kernels, os::ThreadPool& pool,
+                                               const StepLimits& limits);
+
+  // The batch is within the limits, its tokens in the vocabulary, its caches have room reserved. Writes keys and values
+  // behind each cache's length and the wanted logits; commits nothing. kDeadline, kCancelled: looked for before each
+  // layer.
+  Status run(const StepBatch& batch, const CallContext& call);
+  // Of the row-th token that wanted them.
+  std::span<const float> logits(int row) const;
+  int logits_rows() const { return static_cast<int>(wanted_.size()); }
+
+ private:
+  // A token of the batch.
+  struct Row {
+    kv::SequenceCache* cache;
+    TokenId token;
+    int position;
+  };
+  // Tokens of one sequence that lie together, for attention; with one chunk of pages, or all that they see.
+  struct AttentionItem {
+    int row_begin;
+    int rows;
+    int chunk_begin;
+    int chunk_end;
+  };
+  // The vectors of some rows, packed for the products that follow.
+  struct Inputs {
+    kernels::Activations int8{};
+    kernels::Activations f32{};
+    bool has_int8 = false;
+    bool has_f32 = false;
+  };
+  struct Product {
+    const Matrix* matrix;
+    float* out;
+    int stride;
+    bool accumulate;
+  };
+
+  Forward(const ModelConfig& config, const Weights& weights, const kernels::KernelTable& kernels, os::ThreadPool& pool,
+          const StepLimits& limits, RopeTable rope, StepBuffers buffers);
+
+  void plan(const StepBatch& batch);
+  void plan_attention(int row_begin, int rows);
+  void start_rows();
+  void run_layer(int index);
+  void rotate_and_store(const LayerWeights& layer, int index);
+  void rotate_row(const LayerWeights& layer, int index, int row);
+  void attend(int layer);
+  void attend_item(const AttentionItem& item, int layer, int kv_head, int thread);
+  void attend_chunk(const AttentionItem& item, int layer, int kv_head, int chunk, const ThreadScratch& scratch,
+                    float* out, float* max, float* sum) const;
+  void keep_partials(const AttentionItem& item, int kv_head, const ThreadScratch& scratch);
+  void finish_rows(const AttentionItem& item, int kv_head, const ThreadScratch& scratch);
+  const float* attention_row(int row, float* scratch) const;
+  void keep_wanted_rows();
+  void compute_logits();
+
+  // Packs rows [0, count) for the products of `matrices`; fill(row, scratch) gives a row's vector.
+  template <class Fill>
+  Inputs pack(int count, int cols, std::initializer_list<const Matrix*> matrices, Fill&& fill);
+  Inputs pack_normalized(int count, std::span<const float> norm, const Matrix* bias_due,
+                         std::initializer_list<const Matrix*> matrices);
+  void multiply(const Inputs& inputs, std::initializer_list<Product> products);
+  void run_product(const Inputs& inputs, const Product& product, int panel_begin, int panel_end, int thread) const;
+  // In pieces of `grain` rows.
+  template <class Body>
+  void for_each_row(int count, int grain, Body&& body);
+
+  const ModelConfig& config_;
+  const Weights& weights_;
+  const kernels::KernelTable& kernels_;
+  os::ThreadPool& pool_;
+  RopeTable rope_;
+  StepBuffers buffers_;
+  int group_;  // Heads that share a KV head.
+
+  // Of the step that runs; their room is reserved for the limits.
+  std::vector<Row> rows_;
+  std::vector<int> wanted_;  // Rows that want logits, ascending.
+  std::vector<AttentionItem> items_;
+  bool spread_ = false;  // Chunks are items of their own, and attention_row merges them.
+};
+
+}  // namespace infer::model

@@ -1,0 +1,240 @@
+#include "model/model.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "base/format.h"
+#include "kernels/panels.h"
+#include "model/forward.h"
+#include "model/model_tensors.h"
+#include "model/weights.h"
+
+namespace infer::model {
+
+namespace {
+
+constexpr int kContextDefaultMax = 4096;
+constexpr int kContextMax = 1 << 24;
+constexpr int kTokensPerStepMax = 1 << 16;
+constexpr int kSequencesMax = 1 << 12;
+
+// Everything that is known before weights are read.
+struct Blueprint {
+  ModelConfig config;
+  ModelOptions options;  // Defaults filled in.
+  ModelTensors tensors;
+  InputKinds kinds;
+  StepLimits limits;
+  MemoryEstimate memory;
+};
+
+Status check_range(std::string_view name, int value, int least, int most) {
+  if (value >= least && value <= most) return {};
+  return Error{ErrorCode::kInvalidArgument, format("{} must be from {} to {}, but is {}", name, least, most, value)};
+}
+
+Result<ModelOptions> complete_options(const ModelOptions& given, const ModelConfig& config) {
+  ModelOptions options = given;
+  if (options.context == 0) options.context = std::min(config.context_trained, kContextDefaultMax);
+  INFER_TRY(check_range("the context", options.context, 1, kContextMax));
+  INFER_TRY(check_range("the number of sequences", options.sequences, 1, kSequencesMax));
+  INFER_TRY(check_range("tokens per step", options.tokens_per_step, 1, kTokensPerStepMax));
+  INFER_TRY(check_range("logits per step", options.logits_per_step, 1, kTokensPerStepMax));
+  // A step holds each sequence at most once, so more would never be used.
+  const int64_t useful = int64_t{options.context} * options.sequences;
+  options.tokens_per_step = static_cast<int>(std::min<int64_t>(options.tokens_per_step, useful));
+  options.logits_per_step = std::min(options.logits_per_step, options.tokens_per_step);
+  return options;
+}
+
+kv::PageShape page_shape(const ModelConfig& config) { return {config.kv_heads, config.head_dim}; }
+
+int64_t page_count(const ModelConfig& config, const ModelOptions& options) {
+  return int64_t{config.layers} * options.sequences * kv::pages_for_tokens(options.context);
+}
+
+Result<Blueprint> draw_blueprint(const gguf::File& file, int threads, const ModelOptions& options) {
+  Blueprint plan;
+  INFER_ASSIGN(plan.config, read_model_config(file));
+  INFER_ASSIGN(plan.tensors, find_tensors(file, plan.config));
+  INFER_ASSIGN(plan.options, complete_options(options, plan.config));
+  plan.kinds = input_kinds(plan.tensors);
+  plan.limits = {.tokens = plan.options.tokens_per_step,
+                 .logits_rows = plan.options.logits_per_step,
+                 .context = plan.options.context,
+                 .threads = threads};
+  plan.memory.weights_bytes = plan.tensors.weights_bytes();
+  plan.memory.kv_bytes = static_cast<uint64_t>(plan.options.sequences) *
+                         kv::cache_bytes(page_shape(plan.config), plan.config.layers, plan.options.context);
+  plan.memory.buffers_bytes = StepBuffers::bytes(plan.config, plan.kinds, plan.limits);
+  return plan;
+}
+
+// What the user can do when `budget` bytes are too few.
+std::string remedy(const Blueprint& plan, uint64_t budget) {
+  const MemoryEstimate& memory = plan.memory;
+  const uint64_t fixed = memory.weights_bytes + memory.buffers_bytes;
+  const uint64_t per_page = static_cast<uint64_t>(plan.options.sequences) *
+                            kv::cache_bytes(page_shape(plan.config), plan.config.layers, kernels::kPageTokens);
+  const uint64_t tokens = budget > fixed ? (budget - fixed) / per_page * kernels::kPageTokens : 0;
+  if (tokens == 0) return "use a smaller model or a smaller weight type";
+  return format("a context of at most {} tokens fits", std::min<uint64_t>(tokens, kContextMax));
+}
+
+Status check_budget(const Blueprint& plan, uint64_t budget, std::string_view budget_name) {
+  const MemoryEstimate& memory = plan.memory;
+  if (budget == 0 || memory.total() <= budget) return {};
+  return Error{ErrorCode::kExhausted,
+               format("the model needs {} (weights {}, KV cache {} for {} x {} tokens, buffers {}), but {} {}: {}",
+                      format_bytes(memory.total()), format_bytes(memory.weights_bytes), format_bytes(memory.kv_bytes),
+                      plan.options.sequences, plan.options.context, format_bytes(memory.buffers_bytes), budget_name,
+                      format_bytes(budget), remedy(plan, budget))};
+}
+
+Status check_memory(const Blueprint& plan) {
+  INFER_TRY(check_budget(plan, plan.options.memory_limit_bytes, "the memory limit is"));
+  return check_budget(plan, plan.options.memory_available_bytes, "the machine has available only");
+}
+
+}  // namespace
+
+struct Model::State {
+  ModelConfig config;
+  ModelOptions options;
+  MemoryEstimate memory;
+  const kernels::KernelTable& kernels;
+  os::ThreadPool& pool;
+  Weights weights;
+  std::unique_ptr<kv::PagePool> pages;
+  std::unique_ptr<Forward> forward;
+};
+
+Model::Model(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Model::~Model() = default;
+
+Result<MemoryEstimate> Model::estimate(const gguf::File& file, int threads, const ModelOptions& options) {
+  INFER_ASSIGN(const Blueprint plan, draw_blueprint(file, threads, options));
+  return plan.memory;
+}
+
+Result<std::unique_ptr<Model>> Model::load(const gguf::File& file, const kernels::KernelTable& kernels,
+                                           os::ThreadPool& pool, const ModelOptions& options, const CallContext& call,
+                                           const LoadProgress& progress) {
+  INFER_ASSIGN(Blueprint plan, draw_blueprint(file, pool.threads(), options));
+  INFER_TRY(check_memory(plan));
+  const int64_t pages = page_count(plan.config, plan.options);
+  if (pages > std::numeric_limits<int>::max()) {
+    return Error{ErrorCode::kInvalidArgument, format("{} KV pages for {} x {} tokens: choose a shorter context", pages,
+                                                     plan.options.sequences, plan.options.context)};
+  }
+  auto state = std::unique_ptr<State>(new State{.config = std::move(plan.config),
+                                                .options = plan.options,
+                                                .memory = plan.memory,
+                                                .kernels = kernels,
+                                                .pool = pool,
+                                                .weights = {},
+                                                .pages = nullptr,
+                                                .forward = nullptr});
+  INFER_ASSIGN(state->pages, kv::PagePool::make(page_shape(state->config), static_cast<int>(pages)));
+  INFER_ASSIGN(state->weights, load_weights(file, plan.tensors, kernels, pool, call, progress));
+  INFER_ASSIGN(state->forward, Forward::make(state->config, state->weights, plan.kinds, kernels, pool, plan.limits));
+  return std::unique_ptr<Model>(new Model(std::move(state)));
+}
+
+const ModelConfig& Model::config() const { return state_->config; }
+const ModelOptions& Model::options() const { return state_->options; }
+const MemoryEstimate& Model::memory() const { return state_->memory; }
+const kernels::KernelTable& Model::kernels() const { return state_->kernels; }
+int Model::threads() const { return state_->pool.threads(); }
+kv::PagePool& Model::page_pool() { return *state_->pages; }
+
+kv::SequenceCache Model::make_sequence() {
+  return kv::SequenceCache(*state_->pages, state_->config.layers, state_->options.context);
+}
+
+namespace {
+
+Status check_slice(const SequenceSlice& slice, const ModelConfig& config) {
+  const int tokens = static_cast<int>(slice.tokens.size());
+  if (tokens == 0 || slice.logits_begin < 0 || slice.logits_begin > slice.logits_end || slice.logits_end > tokens) {
+    return Error{ErrorCode::kInvalidArgument, format("a step of {} tokens cannot give the logits of {} to {}", tokens,
+                                                     slice.logits_begin, slice.logits_end)};
+  }
+  for (const TokenId token : slice.tokens) {
+    if (token >= 0 && token < config.vocabulary) continue;
+    return Error{ErrorCode::kInvalidArgument,
+                 format("token {} is not in the vocabulary of {} tokens: use this model's own tokenizer", token,
+                        config.vocabulary)};
+  }
+  return {};
+}
+
+Status check_batch(const StepBatch& batch, const ModelConfig& config, const ModelOptions& options) {
+  size_t tokens = 0, logits = 0;
+  for (const SequenceSlice& slice : batch.slices) {
+    if (slice.tokens.size() > static_cast<size_t>(options.tokens_per_step)) {
+      tokens = slice.tokens.size();
+      break;
+    }
+    INFER_TRY(check_slice(slice, config));
+    tokens += slice.tokens.size();
+    logits += static_cast<size_t>(slice.logits_end - slice.logits_begin);
+  }
+  if (tokens == 0 || tokens > static_cast<size_t>(options.tokens_per_step) ||
+      logits > static_cast<size_t>(options.logits_per_step)) {
+    return Error{ErrorCode::kInvalidArgument,
+                 format("a step of {} tokens, {} of them with logits; the limits are 1 to {} tokens and {} with logits",
+                        tokens, logits, options.tokens_per_step, options.logits_per_step)};
+  }
+  return {};
+}
+
+Status reserve_all(const StepBatch& batch) {
+  for (const SequenceSlice& slice : batch.slices) {
+    INFER_TRY(slice.cache->reserve(static_cast<int>(slice.tokens.size())));
+  }
+  return {};
+}
+
+}  // namespace
+
+Status Model::run(const StepBatch& batch, const CallContext& call) {
+  INFER_TRY(check_batch(batch, state_->config, state_->options));
+  Status status = reserve_all(batch);
+  if (status) status = state_->forward->run(batch, call);
+  for (const SequenceSlice& slice : batch.slices) {
+    if (status) {
+      slice.cache->commit(static_cast<int>(slice.tokens.size()));
+    } else {
+      slice.cache->truncate(slice.cache->length());  // Gives back what was reserved.
+    }
+  }
+  return status;
+}
+
+std::span<const float> Model::logits(int row) const { return state_->forward->logits(row); }
+
+uint64_t Model::bytes_per_token(int depth) const {
+  uint64_t bytes = 0;
+  for_each_matrix(state_->weights, [&](const Matrix& matrix) {
+    bytes += kernels::packed_bytes(matrix.panels.type, matrix.panels.rows, matrix.panels.cols);
+  });
+  bytes += state_->weights.floats.size() * sizeof(float);
+  const uint64_t kv_token_bytes = 2 * sizeof(uint16_t) * static_cast<uint64_t>(state_->config.kv_width());
+  return bytes + kv_token_bytes * static_cast<uint64_t>(state_->config.layers) * static_cast<uint64_t>(depth);
+}
+
+uint64_t Model::operations_per_token(bool logits) const {
+  uint64_t weights = 0;
+  for_each_matrix(state_->weights, [&](const Matrix& matrix) {
+    weights += static_cast<uint64_t>(matrix.panels.rows) * static_cast<uint64_t>(matrix.panels.cols);
+  });
+  const kernels::Panels& output = state_->weights.output.panels;
+  if (!logits) weights -= static_cast<uint64_t>(output.rows) * static_cast<uint64_t>(output.cols);
+  return 2 * weights;
+}
+
+}  // namespace infer::model

@@ -1,0 +1,120 @@
+#include "model/step_buffers.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "kernels/panels.h"
+#include "kv/page_pool.h"
+
+namespace infer::model {
+
+namespace {
+
+constexpr int kChunkTokens = kChunkPages * kernels::kPageTokens;
+// Query rows (tokens times heads that share a KV head) of one attention work item: enough that unpacking a page is
+// cheap beside the products, few enough that queries, sums and a page stay in the second-level cache.
+constexpr int kAttentionRows = 64;
+
+int padded(int rows) { return kernels::panel_count(rows) * kernels::kPanelRows; }
+
+// Hands out aligned pieces; with a null base it only counts.
+class Arena {
+ public:
+  explicit Arena(std::byte* base) : base_(base) {}
+
+  std::byte* take_bytes(size_t bytes) {
+    const size_t offset = used_;
+    used_ += (bytes + 63) / 64 * 64;
+    return base_ != nullptr ? base_ + offset : nullptr;
+  }
+  float* take_floats(size_t a, size_t b = 1, size_t c = 1) {
+    return reinterpret_cast<float*>(take_bytes(a * b * c * sizeof(float)));
+  }
+  size_t used() const { return used_; }
+
+ private:
+  std::byte* base_;
+  size_t used_ = 0;
+};
+
+ThreadScratch thread_scratch(const ModelConfig& config, int rows, Arena& arena) {
+  const int widest = std::max({config.width, config.query_width(), config.ffn_width});
+  const auto row_count = static_cast<size_t>(rows);
+  const auto head_dim = static_cast<size_t>(config.head_dim);
+  return {.row = arena.take_floats(static_cast<size_t>(padded(widest))),
+          .matmul = arena.take_bytes(kernels::matmul_scratch_bytes(widest)),
+          .attention = arena.take_bytes(kernels::attention_scratch_bytes(rows, config.head_dim)),
+          .attention_out = arena.take_floats(row_count, head_dim),
+          .attention_part = arena.take_floats(row_count, head_dim),
+          .max = arena.take_floats(row_count),
+          .sum = arena.take_floats(row_count),
+          .part_max = arena.take_floats(row_count),
+          .part_sum = arena.take_floats(row_count),
+          .visible = reinterpret_cast<int*>(arena.take_bytes(row_count * sizeof(int)))};
+}
+
+void lay_out(const ModelConfig& config, InputKinds kinds, const StepLimits& limits, Arena& arena, StepBuffers& to) {
+  const auto tokens = static_cast<size_t>(limits.tokens);
+  const auto spread = static_cast<size_t>(std::min(limits.tokens, kSpreadTokensMax));
+  const auto heads = static_cast<size_t>(config.heads);
+  const int group = config.heads / config.kv_heads;
+  to.width_stride = padded(config.width);
+  to.qkv_stride = config.query_width() + 2 * config.kv_width();
+  to.ffn_stride = padded(config.ffn_width);
+  to.logits_stride = padded(config.vocabulary);
+  to.block_tokens = std::max(1, kAttentionRows / group);
+  to.chunks_max = (limits.context + kChunkTokens - 1) / kChunkTokens;
+
+  to.residual = arena.take_floats(tokens, static_cast<size_t>(to.width_stride));
+  to.qkv = arena.take_floats(tokens, static_cast<size_t>(to.qkv_stride));
+  to.queries = arena.take_floats(tokens, static_cast<size_t>(config.query_width()));
+  to.attention = arena.take_floats(tokens, static_cast<size_t>(config.query_width()));
+  to.gate_up = arena.take_floats(tokens, 2, static_cast<size_t>(to.ffn_stride));
+  to.logits = arena.take_floats(static_cast<size_t>(limits.logits_rows), static_cast<size_t>(to.logits_stride));
+  to.cosine = arena.take_floats(tokens, static_cast<size_t>(config.rope.dims / 2));
+  to.sine = arena.take_floats(tokens, static_cast<size_t>(config.rope.dims / 2));
+
+  const int widest = std::max({config.width, config.query_width(), config.ffn_width});
+  const int whole_blocks = (widest + kernels::kActivationBlock - 1) / kernels::kActivationBlock;
+  const int input_cols = whole_blocks * kernels::kActivationBlock;
+  if (kinds.int8) to.inputs_int8 = arena.take_bytes(kernels::activation_bytes(true, limits.tokens, input_cols));
+  if (kinds.f32) to.inputs_f32 = arena.take_bytes(kernels::activation_bytes(false, limits.tokens, input_cols));
+
+  const size_t partials = spread * heads * static_cast<size_t>(to.chunks_max);
+  to.partial_out = arena.take_floats(partials, static_cast<size_t>(config.head_dim));
+  to.partial_max = arena.take_floats(partials);
+  to.partial_sum = arena.take_floats(partials);
+  to.per_thread.clear();
+  for (int i = 0; i < limits.threads; ++i) {
+    to.per_thread.push_back(thread_scratch(config, to.block_tokens * group, arena));
+  }
+}
+
+}  // namespace
+
+Result<StepBuffers> StepBuffers::make(const ModelConfig& config, InputKinds kinds, const StepLimits& limits) {
+  StepBuffers buffers;
+  INFER_ASSIGN(buffers.memory, os::PageMemory::allocate(static_cast<size_t>(bytes(config, kinds, limits))));
+  Arena arena(buffers.memory.data());
+  lay_out(config, kinds, limits, arena, buffers);
+  INFER_CHECK(arena.used() == buffers.memory.size());
+  return buffers;
+}
+
+uint64_t StepBuffers::bytes(const ModelConfig& config, InputKinds kinds, const StepLimits& limits) {
+  StepBuffers unused;
+  Arena arena(nullptr);
+  lay_out(config, kinds, limits, arena, unused);
+  return arena.used();
+}
+
+InputKinds input_kinds(const ModelTensors& tensors) {
+  InputKinds kinds;
+  for_each_matrix(tensors, [&](const MatrixTensor& matrix) {
+    (kernels::uses_int8_inputs(matrix.weight->type) ? kinds.int8 : kinds.f32) = true;
+  });
+  return kinds;
+}
+
+}  // namespace infer::model

@@ -1,0 +1,134 @@
+#include "model/weights.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "kernels/panels.h"
+#include "kernels/reference.h"
+
+namespace infer::model {
+
+namespace {
+
+// Repacked between two looks at the deadline, and what of the file may be resident beside the copy.
+constexpr size_t kBatchBytes = size_t{32} << 20;
+// Panels handed to a thread at a time: their rows lie together in the file.
+constexpr int kPanelsPerPiece = 4;
+
+struct Packing {
+  const MatrixTensor* source;
+  Matrix* target;
+};
+
+class WeightLoader {
+ public:
+  WeightLoader(const gguf::File& file, const kernels::KernelTable& kernels, os::ThreadPool& pool,
+               const CallContext& call, const std::function<void(double)>& progress)
+      : file_(file), kernels_(kernels), pool_(pool), call_(call), progress_(progress) {}
+
+  Status pack_all(const std::vector<Packing>& matrices, Weights& weights) {
+    size_t total = 0;
+    for (const Packing& matrix : matrices) total += packed_bytes(*matrix.source);
+    INFER_ASSIGN(weights.panel_memory, os::PageMemory::allocate(total));
+    size_t offset = 0;
+    for (const Packing& matrix : matrices) {
+      INFER_TRY(pack(*matrix.source, weights.panel_memory.data() + offset, offset, total));
+      matrix.target->panels = {.type = matrix.source->weight->type,
+                               .rows = matrix.source->rows,
+                               .cols = matrix.source->cols,
+                               .data = weights.panel_memory.data() + offset};
+      offset += packed_bytes(*matrix.source);
+    }
+    return {};
+  }
+
+ private:
+  static size_t packed_bytes(const MatrixTensor& matrix) {
+    return kernels::packed_bytes(matrix.weight->type, matrix.rows, matrix.cols);
+  }
+
+  // One matrix, a batch of panels at a time. `done` of `total` bytes were packed before it.
+  Status pack(const MatrixTensor& matrix, std::byte* target, size_t done, size_t total) {
+    const gguf::Tensor& tensor = *matrix.weight;
+    const size_t panel_bytes = kernels::panel_bytes(tensor.type, matrix.cols);
+    const size_t row_bytes = kernels::row_bytes(tensor.type, matrix.cols);
+    const int panels = kernels::panel_count(matrix.rows);
+    const int batch = static_cast<int>(std::clamp<size_t>(kBatchBytes / panel_bytes, 1, static_cast<size_t>(panels)));
+    for (int begin = 0; begin < panels; begin += batch) {
+      INFER_TRY(call_.check("loading the weights"));
+      const int end = std::min(panels, begin + batch);
+      const auto pieces = static_cast<size_t>((end - begin + kPanelsPerPiece - 1) / kPanelsPerPiece);
+      pool_.run(pieces, [&](size_t piece, int) {
+        const int first = begin + static_cast<int>(piece) * kPanelsPerPiece;
+        kernels_.pack_panels(tensor.type, tensor.data.data(), matrix.rows, matrix.cols, first,
+                             std::min(end, first + kPanelsPerPiece), target);
+      });
+      drop_rows(tensor, row_bytes, begin * kernels::kPanelRows, std::min(matrix.rows, end * kernels::kPanelRows));
+      if (progress_) {
+        progress_(static_cast<double>(done + static_cast<size_t>(end) * panel_bytes) / static_cast<double>(total));
+      }
+    }
+    return {};
+  }
+
+  void drop_rows(const gguf::Tensor& tensor, size_t row_bytes, int begin, int end) const {
+    gguf::Tensor part = tensor;
+    part.data =
+        tensor.data.subspan(static_cast<size_t>(begin) * row_bytes, static_cast<size_t>(end - begin) * row_bytes);
+    file_.drop_resident(part);
+  }
+
+  const gguf::File& file_;
+  const kernels::KernelTable& kernels_;
+  os::ThreadPool& pool_;
+  const CallContext& call_;
+  const std::function<void(double)>& progress_;
+};
+
+// Norms, biases and factors, one behind the other.
+void load_vectors(const ModelTensors& tensors, Weights& weights) {
+  std::vector<const gguf::Tensor*> sources;
+  for_each_vector(tensors, [&](const gguf::Tensor* source) { sources.push_back(source); });
+  size_t count = 0;
+  for (const gguf::Tensor* source : sources) count += source != nullptr ? static_cast<size_t>(source->elements()) : 0;
+  weights.floats.resize(count);
+
+  size_t index = 0, offset = 0;
+  for_each_vector(weights, [&](std::span<const float>& target) {
+    const gguf::Tensor* source = sources[index++];
+    if (source == nullptr) return;
+    const auto elements = static_cast<size_t>(source->elements());
+    const std::span<float> copy = std::span(weights.floats).subspan(offset, elements);
+    kernels::dequantize_row(source->type, source->data.data(), static_cast<int>(elements), copy.data());
+    target = copy;
+    offset += elements;
+  });
+}
+
+}  // namespace
+
+void Weights::embed(TokenId token, float* out) const {
+  const int cols = static_cast<int>(embeddings->dims[0]);
+  const size_t row_bytes = kernels::row_bytes(embeddings->type, cols);
+  kernels::dequantize_row(embeddings->type, embeddings->data.data() + static_cast<size_t>(token) * row_bytes, cols,
+                          out);
+}
+
+Result<Weights> load_weights(const gguf::File& file, const ModelTensors& tensors, const kernels::KernelTable& kernels,
+                             os::ThreadPool& pool, const CallContext& call,
+                             const std::function<void(double fraction)>& progress) {
+  Weights weights;
+  weights.embeddings = tensors.embeddings;
+  weights.layers.resize(tensors.layers.size());
+  load_vectors(tensors, weights);
+
+  std::vector<Packing> matrices;
+  for_each_matrix(tensors, [&](const MatrixTensor& source) { matrices.push_back({&source, nullptr}); });
+  size_t index = 0;
+  for_each_matrix(weights, [&](Matrix& target) { matrices[index++].target = &target; });
+  INFER_TRY(WeightLoader(file, kernels, pool, call, progress).pack_all(matrices, weights));
+  return weights;
+}
+
+}  // namespace infer::model
