@@ -1,8 +1,8 @@
 // Text to token ids and back, for the vocabulary of one model.
 //
 // Invariants: decoding the ids of any text gives that text back byte for byte (up to the space that SPM vocabularies
-// put in front, and bytes that a vocabulary has no token for); encode accepts any bytes, valid UTF-8 or not, in time near
-// linear in their number.
+// put in front, and bytes that a vocabulary has no token for); encode accepts any bytes, valid UTF-8 or not, in time
+// near linear in their number.
 // Thread safety: const after construction, shared freely. Ownership: owns all it needs; the gguf::File may go.
 #pragma once
 
