@@ -25,9 +25,10 @@ constexpr std::array<Unit, 7> kUnits{{{"b", 1.0},
                                       {"gib", 1024.0 * 1024.0 * 1024.0}}};
 
 Error bad_size(std::string_view text) {
-  return Error{ErrorCode::kInvalidArgument,
-               format("'{}' is not a size: write bytes (1073741824) or a number with B, KB, MB, GB, KiB, MiB or GiB (16GB)",
-                      text)};
+  return Error{
+      ErrorCode::kInvalidArgument,
+      format("'{}' is not a size: write bytes (1073741824) or a number with B, KB, MB, GB, KiB, MiB or GiB (16GB)",
+             text)};
 }
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }

@@ -114,19 +114,19 @@ using Status = Result<void>;
 #define INFER_RESULT_CAT(a, b) INFER_RESULT_CAT2(a, b)
 
 // Returns the error of `expr` from the enclosing function, if it has one.
-#define INFER_TRY(expr)                                        \
-  do {                                                         \
-    auto infer_try_result = (expr);                            \
-    if (!infer_try_result.has_value()) {                       \
-      return std::move(infer_try_result).error();              \
-    }                                                          \
+#define INFER_TRY(expr)                           \
+  do {                                            \
+    auto infer_try_result = (expr);               \
+    if (!infer_try_result.has_value()) {          \
+      return std::move(infer_try_result).error(); \
+    }                                             \
   } while (false)
 
 // INFER_ASSIGN(auto file, File::open(path)): declares or assigns the value, or returns the error.
 #define INFER_ASSIGN(target, expr) INFER_ASSIGN_IMPL(INFER_RESULT_CAT(infer_assign_result_, __LINE__), target, expr)
-#define INFER_ASSIGN_IMPL(result, target, expr)  \
-  auto result = (expr);                          \
-  if (!result.has_value()) {                     \
-    return std::move(result).error();            \
-  }                                              \
+#define INFER_ASSIGN_IMPL(result, target, expr) \
+  auto result = (expr);                         \
+  if (!result.has_value()) {                    \
+    return std::move(result).error();           \
+  }                                             \
   target = std::move(result).value()
