@@ -15,7 +15,7 @@ class Ban:
     files: tuple = ("src/*",)
     allowed: tuple = ()
     in_comments: bool = False
-    unless: str = ""  # A line that also matches this is fine.
+    unless: str = ""  # Fine where this matches the line and the two before it, taken together.
 
 
 BANS = (
@@ -29,7 +29,7 @@ BANS = (
     Ban(r"\bstd::(?:cout|cerr|clog|cin)\b|(?<![\w.>])(?:std::)?(?:v?f?printf|puts|fputs|putchar|fputc)\s*\(",
         "return text or an Error, or write to a Log (base/log.h); only app prints",
         allowed=("src/app/*", "src/base/check.cc")),
-    Ban(r"\bnew\b(?!\s*\()", "use std::make_unique, or a std::unique_ptr<T>(new T) on one line for a private constructor",
+    Ban(r"\bnew\b(?!\s*\()", "use std::make_unique, or a std::unique_ptr<T>(new T) in one statement for a private constructor",
         files=("src/*", "tests/*.cc", "bench/*.cc"), unless=r"unique_ptr\s*<[^;]*\bnew\b|\boperator new\b"),
     Ban(r"(?<!= )(?<!=)\bdelete\b", "let a std::unique_ptr own it",
         files=("src/*", "tests/*.cc", "bench/*.cc"), unless=r"\boperator delete\b"),
@@ -83,6 +83,6 @@ def check_file(tree, path, ban):
     lines = text.splitlines()
     for match in re.finditer(ban.pattern, text):
         line = line_of(text, match.start())
-        if ban.unless and re.search(ban.unless, lines[line - 1]):
+        if ban.unless and re.search(ban.unless, " ".join(lines[max(line - 3, 0):line])):
             continue
         yield Finding(path, line, f"'{match.group().strip()}': {ban.instead}")
