@@ -138,7 +138,9 @@ Result<FinishReason> Conversation::State::decode(const GenerationOptions& option
   Instant first_token = prefilled;
   while (true) {
     if (options.tokens_max >= 0 && result.generated_tokens() >= options.tokens_max) return FinishReason::kLength;
-    const TokenId token = sampler->sample(model.logits(0));
+    // Embeddings beyond the vocabulary are padding: they have no text.
+    const auto vocabulary = static_cast<size_t>(tokenizer.vocabulary_size());
+    const TokenId token = sampler->sample(model.logits(0).first(vocabulary));
     const Instant now = call.clock.now();
     if (result.tokens.empty()) {
       first_token = now;
@@ -168,7 +170,7 @@ Status Conversation::State::restore(int length, TokenId pending_before, size_t h
   cache.truncate(length);
   pending = pending_before;
   history.resize(history_length);
-  INFER_ASSIGN(sampler, sampling::Sampler::make(params, model.config().vocabulary, model.options().context));
+  INFER_ASSIGN(sampler, sampling::Sampler::make(params, tokenizer.vocabulary_size(), model.options().context));
   for (const TokenId token : history) sampler->accept(token);
   return {};
 }
@@ -228,7 +230,7 @@ Result<std::unique_ptr<Conversation>> Conversation::make(model::Model& model, co
                         tokenizer.vocabulary_size(), embeddings)};
   }
   INFER_TRY(params.validate());
-  INFER_ASSIGN(auto sampler, sampling::Sampler::make(params, embeddings, model.options().context));
+  INFER_ASSIGN(auto sampler, sampling::Sampler::make(params, tokenizer.vocabulary_size(), model.options().context));
   return std::unique_ptr<Conversation>(new Conversation(std::unique_ptr<State>(
       new State{model, tokenizer, params, std::move(sampler), model.make_sequence(), {}, kNoToken})));
 }
