@@ -14,6 +14,7 @@ constexpr sampling::SamplingParams kGreedy{.temperature = 0};
 class Generation : public ::testing::Test {
  protected:
   void load(const model::ModelOptions& options, uint64_t seed = 4) {
+    conversation_.reset();  // Before the model that it borrows.
     loaded_ = testing::load_random({.vocabulary = testing::kByteTokens, .seed = seed},
                                    *testing::machine_kernels().front(), 2, options);
     conversation_ = start(kGreedy);
@@ -181,6 +182,7 @@ TEST_F(Generation, RefusesATokenizerLargerThanTheModel) {
 
 TEST_F(Generation, NeverChoosesEmbeddingsWithoutAToken) {
   // Models are often padded: here with 242 rows that have no text.
+  conversation_.reset();
   loaded_ = testing::load_random({.vocabulary = 500}, *testing::machine_kernels().front(), 2, {.context = 256});
   const auto conversation = start({.temperature = 100.0f, .top_k = 0, .top_p = 1, .min_p = 0, .seed = 1});
   for (const TokenId token : generate(*conversation, "pad", exactly(200)).tokens) {
