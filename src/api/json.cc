@@ -1,5 +1,6 @@
 #include "api/json.h"
 
+#include <algorithm>
 #include <boost/json.hpp>
 #include <charconv>
 #include <cmath>
@@ -173,6 +174,9 @@ const std::vector<Json::Member>& Json::members() const {
 
 void Json::write_items(std::string& out, int indent, int level) const {
   const bool object = is_object();
+  // A list of numbers or strings reads better on one line.
+  const auto is_plain = [](const Json& json) { return !json.is_array() && !json.is_object(); };
+  if (!object && std::all_of(elements().begin(), elements().end(), is_plain)) indent = 0;
   const size_t count = object ? members().size() : elements().size();
   out += object ? '{' : '[';
   for (size_t i = 0; i < count; ++i) {

@@ -15,10 +15,10 @@ TEST(Json, ObjectsKeepTheOrderOfTheirKeysAndAKeyOccursOnce) {
   EXPECT_EQ(json.dump(), R"({"z":true,"a":"x"})");
 }
 
-TEST(Json, AnIndentedDocumentHasOneMemberPerLine) {
+TEST(Json, AnIndentedDocumentHasOneMemberPerLineAndPlainListsOnOne) {
   Json json = Json::object();
   json.set("a", Json::array_of(std::vector<int>{1, 2})).set("b", Json::object()).set("c", Json::array());
-  EXPECT_EQ(json.dump(2), "{\n  \"a\": [\n    1,\n    2\n  ],\n  \"b\": {},\n  \"c\": []\n}");
+  EXPECT_EQ(json.dump(2), "{\n  \"a\": [1,2],\n  \"b\": {},\n  \"c\": []\n}");
 }
 
 TEST(Json, NumbersAreShortAndExact) {

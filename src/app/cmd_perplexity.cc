@@ -1,0 +1,61 @@
+#include <algorithm>
+
+#include "app/commands.h"
+#include "app/loading.h"
+#include "base/format.h"
+#include "os/interrupt.h"
+#include "os/process_facts.h"
+#include "quality/perplexity.h"
+
+namespace infer::app {
+namespace {
+
+// Positions that are scored per step: enough to use the output matrix well, few enough to keep the logits small.
+constexpr int kLogitsPerStep = 128;
+
+api::Json as_json(const quality::PerplexityResult& result, const PerplexityCommand& options,
+                  const LoadedModel& loaded) {
+  const double seconds = result.elapsed.seconds();
+  const double tokens = static_cast<double>(result.chunks) * options.context;
+  return api::Json::object()
+      .set("model", loaded.name)
+      .set("ppl", result.ppl)
+      .set("ppl_stderr", result.ppl_stderr)
+      .set("ctx", options.context)
+      .set("chunks", result.chunks)
+      .set("tokens_scored", result.tokens_scored)
+      .set("tokens_total", result.tokens_total)
+      .set("seconds", seconds)
+      .set("tokens_per_second", seconds > 0 ? tokens / seconds : 0)
+      .set("threads", loaded.model->threads())
+      .set("isa", loaded.model->kernels().name)
+      .set("peak_rss_bytes", os::peak_resident_bytes() ? api::Json(*os::peak_resident_bytes()) : api::Json());
+}
+
+}  // namespace
+
+Status perplexity_command(const PerplexityCommand& options, Services& services) {
+  const os::InterruptGuard guard(services.interrupt());
+  const CallContext call = services.call(options.model.deadline);
+  INFER_ASSIGN(const std::string text, read_text({.text = std::nullopt, .file = options.file}, false));
+  model::ModelOptions model_options = model_options_of(options.model);
+  model_options.context = options.context;
+  model_options.logits_per_step = std::min(kLogitsPerStep, options.context);
+  INFER_ASSIGN(const LoadedModel loaded, load_model(options.model, model_options, true, call, services));
+
+  ProgressBar bar = services.progress("measuring", ProgressUnit::kChunks);
+  const auto progress = [&](int done, int chunks, double ppl) {
+    bar.set_what(format("perplexity {:.4f}", ppl));
+    bar.update(static_cast<uint64_t>(done), static_cast<uint64_t>(chunks));
+  };
+  const quality::PerplexityOptions measured{.context = options.context, .chunks = options.chunks};
+  INFER_ASSIGN(const quality::PerplexityResult result,
+               quality::measure_perplexity(*loaded.model, *loaded.tokenizer, text, measured, call, progress));
+  bar.finish();
+  if (options.json) return services.out().write_json(as_json(result, options, loaded));
+  return services.out().write(format("perplexity {:.4f} +/- {:.4f}  ({} windows of {} tokens, {} scored, {:.1f} s)\n",
+                                     result.ppl, result.ppl_stderr, result.chunks, options.context,
+                                     result.tokens_scored, result.elapsed.seconds()));
+}
+
+}  // namespace infer::app

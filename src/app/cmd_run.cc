@@ -1,0 +1,97 @@
+#include "app/commands.h"
+#include "app/interactive.h"
+#include "app/loading.h"
+#include "app/text_width.h"
+#include "app/turn.h"
+#include "base/format.h"
+#include "engine/generation.h"
+#include "os/interrupt.h"
+#include "os/process_facts.h"
+
+namespace infer::app {
+namespace {
+
+constexpr int kEchoColumnsMax = 2000;
+
+api::Json as_json(const engine::GenerationResult& result, const RunOptions& options, const LoadedModel& loaded) {
+  return api::Json::object()
+      .set("model", loaded.name)
+      .set("text", result.text)
+      .set("finish_reason", engine::finish_reason_name(result.finish_reason))
+      .set("prompt_tokens", result.prompt_tokens)
+      .set("generated_tokens", result.generated_tokens())
+      .set("tokens", api::Json::array_of(result.tokens))
+      .set("prefill_tokens_per_second", result.prefill_tokens_per_second())
+      .set("decode_tokens_per_second", result.decode_tokens_per_second())
+      .set("time_to_first_token_ms", result.time_to_first_token.ms())
+      .set("load_ms", loaded.load_time.ms())
+      .set("ctx", loaded.model->options().context)
+      .set("kv_bytes", result.kv_bytes)
+      .set("kv_bytes_f16", result.kv_bytes_f16)
+      .set("seed", options.sampling.seed)
+      .set("threads", loaded.model->threads())
+      .set("isa", loaded.model->kernels().name)
+      .set("peak_rss_bytes", os::peak_resident_bytes() ? api::Json(*os::peak_resident_bytes()) : api::Json());
+}
+
+// What a turn that was cut short means for the exit code. Its text has been printed.
+Status ending(const engine::GenerationResult& result) {
+  const int tokens = result.generated_tokens();
+  if (result.finish_reason == engine::FinishReason::kDeadline) {
+    return Error{ErrorCode::kDeadline, format("run: the deadline passed after {} tokens; they are kept", tokens)};
+  }
+  if (result.finish_reason == engine::FinishReason::kCancelled) {
+    return Error{ErrorCode::kCancelled, format("run: stopped after {} tokens", tokens)};
+  }
+  return {};
+}
+
+Status run_once(const RunOptions& options, const std::string& prompt, LoadedModel& loaded, const CallContext& call,
+                Services& services) {
+  INFER_ASSIGN(const auto conversation, engine::Conversation::make(*loaded.model, *loaded.tokenizer, options.sampling));
+  const std::vector<TokenId> ids = loaded.tokenizer->encode(prompt, {.parse_special = options.parse_special});
+  const engine::GenerationOptions turn{
+      .tokens_max = options.tokens_max, .ignore_end_tokens = options.ignore_end_tokens, .stops = options.stops};
+  const bool stream = options.stream && !options.json;
+  // A person sees the text as a whole, a program only the answer.
+  if (stream && services.output_is_terminal()) {
+    services.err().quote(fit_width(printable(prompt), kEchoColumnsMax));
+  }
+  INFER_ASSIGN(const engine::GenerationResult result, run_turn(*conversation, ids, turn, call, stream, services));
+  if (options.json) {
+    INFER_TRY(services.out().write_json(as_json(result, options, loaded)));
+  } else if (!stream) {
+    INFER_TRY(services.out().write(services.output_is_terminal() ? printable(result.text) + "\n" : result.text + "\n"));
+  }
+  services.err().remark(summary_line(result));
+  return ending(result);
+}
+
+}  // namespace
+
+Status run_command(const RunOptions& given, Services& services) {
+  RunOptions options = given;
+  if (!options.seed_given) {
+    options.sampling.seed = static_cast<uint64_t>(services.clock().wall_time().unix_ms);
+  }
+  INFER_TRY(options.sampling.validate());
+  // Ctrl-C ends loading and a single answer; a session catches it anew for each of its answers.
+  std::optional<os::InterruptGuard> guard;
+  guard.emplace(services.interrupt());
+  const CallContext call = services.call(options.model.deadline);
+
+  std::string prompt;
+  const bool piped = !services.input_is_terminal() && !options.interactive;
+  if (!options.interactive || options.prompt.text || !options.prompt.file.empty()) {
+    INFER_ASSIGN(prompt, read_text(options.prompt, piped));
+    // The line feed that ends a file is not part of what was written; models would start a new line after it.
+    if (!options.prompt.text && !prompt.empty() && prompt.back() == '\n') prompt.pop_back();
+    options.prompt.text = prompt;
+  }
+  INFER_ASSIGN(LoadedModel loaded, load_model(options.model, model_options_of(options.model), true, call, services));
+  if (!options.interactive) return run_once(options, prompt, loaded, call, services);
+  guard.reset();
+  return run_interactive(options, loaded, services);
+}
+
+}  // namespace infer::app

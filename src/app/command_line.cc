@@ -1,0 +1,421 @@
+#include "app/command_line.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <limits>
+#include <type_traits>
+
+#include "base/bytes.h"
+#include "base/format.h"
+#include "measure/synthetic_model.h"
+#include "os/thread_pool.h"
+
+namespace infer::app {
+namespace {
+
+constexpr int kContextMax = 1 << 24;
+constexpr int kTokensMax = 1 << 24;
+
+template <class T>
+std::optional<T> parse_number(std::string_view text) {
+  T value{};
+  const auto end = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (end.ec != std::errc() || end.ptr != text.data() + text.size()) return std::nullopt;
+  if constexpr (std::is_floating_point_v<T>) {
+    if (!std::isfinite(value)) return std::nullopt;
+  }
+  return value;
+}
+
+// One subcommand while it is declared. Values come as text and are converted here, so that every message has the same
+// form; the first that is wrong is kept.
+class Command {
+ public:
+  Command(CLI::App& program, const char* name, const char* does, const char* examples)
+      : app_(program.add_subcommand(name, does)) {
+    app_->footer(std::string("Examples:\n") + examples);
+  }
+
+  CLI::App* app() const { return app_; }
+  const std::optional<Error>& error() const { return error_; }
+
+  CLI::Option* text(const char* names, std::string& target, const char* kind, const char* help) {
+    return value(names, kind, help, [&target](const std::string& given) -> Status {
+      target = given;
+      return {};
+    });
+  }
+
+  // A flag that may be given several times, with one text each.
+  CLI::Option* texts(const char* names, std::vector<std::string>& target, const char* kind, const char* help) {
+    return app_->add_option(names, target, help)->type_name(kind)->allow_extra_args(false);
+  }
+
+  template <class T>
+  CLI::Option* number(const char* names, T& target, T least, T most, const char* help) {
+    CLI::Option* option =
+        value(names, std::is_integral_v<T> ? "N" : "X", help, [=, &target](const std::string& given) -> Status {
+          const std::optional<T> parsed = parse_number<T>(given);
+          if (parsed && *parsed >= least && *parsed <= most) {
+            target = *parsed;
+            return {};
+          }
+          return Error{ErrorCode::kInvalidArgument,
+                       format(std::is_integral_v<T> ? "must be a whole number from {} to {}, not '{}'"
+                                                    : "must be a number from {} to {}, not '{}'",
+                              least, most, given)};
+        });
+    return option;
+  }
+
+  CLI::Option* flag(const char* names, bool& target, bool to, const char* help) {
+    return app_->add_flag_callback(names, [&target, to] { target = to; }, help);
+  }
+
+  // `set` takes the text or says what is wrong with it; the flag's name is put in front.
+  template <class Set>
+  CLI::Option* value(const char* names, const char* kind, const char* help, Set set) {
+    const std::string name = std::string(names).substr(std::string(names).rfind(',') + 1);
+    const auto take = [this, name, set](const std::string& given) {
+      Status status = set(given);
+      if (!status && !error_) error_ = std::move(status).error().with_context(name);
+    };
+    CLI::Option* option = app_->add_option_function<std::string>(names, take, help);
+    return option->type_name(kind)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  }
+
+ private:
+  CLI::App* app_;
+  std::optional<Error> error_;
+};
+
+void add_model_choice(Command& command, ModelChoice& choice, bool with_context) {
+  command.text("-m,--model", choice.path, "FILE", "GGUF model; without it the embedded one");
+  command.number("-t,--threads", choice.threads, 1, os::ThreadPool::kThreadsMax,
+                 "threads that compute (default: one per physical core)");
+  if (with_context) {
+    command.number("-c,--ctx", choice.context, 4, kContextMax,
+                   "context in tokens (default: the model's, at most 4096)");
+  }
+  command.value("--memory-limit", "SIZE", "most memory to take, like 6GB or 512MiB; refuse when it is not enough",
+                [&choice](const std::string& given) -> Status {
+                  INFER_ASSIGN(choice.memory_limit_bytes, parse_bytes(given));
+                  if (choice.memory_limit_bytes > 0) return {};
+                  return Error{ErrorCode::kInvalidArgument, "must be above 0; leave it out for no limit"};
+                });
+  command.value("--deadline", "TIME", "end by then, keeping what is there: 30s, 500ms, 2m",
+                [&choice](const std::string& given) -> Status {
+                  INFER_ASSIGN(choice.deadline, parse_duration(given));
+                  return {};
+                });
+}
+
+void add_text_choice(Command& command, TextChoice& choice, const char* what) {
+  command.value("-p,--prompt", "TEXT", what, [&choice](const std::string& given) -> Status {
+    choice.text = given;
+    return {};
+  });
+  command.text("-f,--file", choice.file, "FILE", "take the text from a file (- is standard input)");
+}
+
+void add_sampling(Command& command, RunOptions& options) {
+  constexpr float kMax = 1e6f;
+  constexpr int kIntMax = std::numeric_limits<int>::max();
+  sampling::SamplingParams& sampling = options.sampling;
+  command.number("--temp,--temperature", sampling.temperature, 0.0f, kMax, "randomness; 0 takes the best token (0.8)");
+  command.number("--top-k", sampling.top_k, 0, kIntMax, "choose among the best N; 0: all (40)");
+  command.number("--top-p", sampling.top_p, 0.0f, 1.0f, "choose among the best that hold this probability (0.95)");
+  command.number("--min-p", sampling.min_p, 0.0f, 1.0f, "least probability relative to the best (0.05)");
+  command.number("--repeat-penalty", sampling.repeat_penalty, 1e-3f, kMax,
+                 "divide logits of recent tokens by this (1)");
+  command.number("--presence-penalty", sampling.presence_penalty, -kMax, kMax,
+                 "subtract from tokens that occurred (0)");
+  command.number("--frequency-penalty", sampling.frequency_penalty, -kMax, kMax, "subtract per occurrence (0)");
+  command.number("--penalty-window", sampling.penalty_window, -1, kIntMax,
+                 "last tokens that penalties see; -1: all (64)");
+  command.value("--seed", "N", "makes the answer repeat (default: from the clock)",
+                [&options](const std::string& given) -> Status {
+                  const std::optional<uint64_t> seed = parse_number<uint64_t>(given);
+                  if (!seed) {
+                    return Error{ErrorCode::kInvalidArgument, format("must be a whole number from 0, not '{}'", given)};
+                  }
+                  options.sampling.seed = *seed;
+                  options.seed_given = true;
+                  return {};
+                });
+}
+
+void add_run(Command& command, RunOptions& options) {
+  add_model_choice(command, options.model, true);
+  add_text_choice(command, options.prompt, "the text to continue");
+  command.number("-n,--tokens", options.tokens_max, -1, kTokensMax, "most tokens to generate; -1: until the end (-1)");
+  add_sampling(command, options);
+  command.texts("--stop", options.stops, "TEXT", "end the answer before this text; may be given several times");
+  command.flag("--ignore-eos", options.ignore_end_tokens, true, "go on after the model says that it is done");
+  command.flag("--parse-special", options.parse_special, true, "read tokens like <|eos|> in the prompt as such");
+  command.flag("-i,--interactive", options.interactive, true, "ask for prompts; /help there says more");
+  command.flag("--no-stream", options.stream, false, "print the answer at its end, not as it grows");
+  command.flag("--json", options.json, true, "print one JSON document with text, timings and sizes");
+}
+
+void add_inspect(Command& command, InspectOptions& options) {
+  add_model_choice(command, options.model, true);
+  command.text("FILE", options.model.path, "", "the model, instead of -m");
+  command.flag("--metadata", options.metadata, true, "all metadata");
+  command.flag("--tensors", options.tensors, true, "all tensors");
+  command.flag("--json", options.json, true, "print one JSON document");
+}
+
+void add_tokenize(Command& command, TokenizeOptions& options) {
+  command.text("-m,--model", options.model.path, "FILE", "GGUF model or vocabulary; without it the embedded model's");
+  add_text_choice(command, options.text, "the text (default: standard input)");
+  command.flag("--no-special", options.add_special, false, "no token for the beginning and the end of the text");
+  command.flag("--parse-special", options.parse_special, true, "read tokens like <|eos|> in the text as such");
+  command.flag("--ids", options.ids_only, true, "ids only, on one line");
+  command.flag("--json", options.json, true, "print one JSON document");
+}
+
+void add_perplexity(Command& command, PerplexityCommand& options) {
+  add_model_choice(command, options.model, false);
+  command.text("-f,--file", options.file, "FILE", "the text to measure on (- is standard input)")->required();
+  command.number("-c,--ctx", options.context, 4, kContextMax, "tokens of a window (512)");
+  command.number("--chunks", options.chunks, -1, std::numeric_limits<int>::max(), "windows to measure; -1: all (-1)");
+  command.flag("--json", options.json, true, "print one JSON document");
+}
+
+void add_bench(Command& command, BenchOptions& options) {
+  add_model_choice(command, options.model, false);
+  command.number("--pp", options.prompt_tokens, 1, kTokensMax, "tokens of the prompt (512)");
+  command.number("--tg", options.generated_tokens, 0, kTokensMax, "tokens to generate (32)");
+  command.number("--depth", options.depth, 0, kTokensMax,
+                 "tokens in the KV cache before generating starts (0: the prompt)");
+  command.number("-r,--repetitions", options.repetitions, 1, 1000, "how often to measure (3)");
+  command.flag("--limits", options.limits, true, "measure the machine too, and show the share of its limits reached");
+  command.flag("--json", options.json, true, "print one JSON document");
+}
+
+void add_make_model(Command& command, MakeModelOptions& options) {
+  command.text("OUT", options.path, "FILE", "the file to write")->required();
+  const auto one_of = [](std::string& target, std::vector<std::string> names) {
+    return [&target, names = std::move(names)](const std::string& given) -> Status {
+      target = given;
+      std::transform(target.begin(), target.end(), target.begin(),
+                     [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+      std::string list;
+      for (const std::string& name : names) {
+        if (name == target) return {};
+        list += (list.empty() ? "" : ", ") + name;
+      }
+      return Error{ErrorCode::kInvalidArgument, format("'{}' is unknown; one of {}", given, list)};
+    };
+  };
+  command
+      .value("--shape", "SHAPE", "llama-tiny, llama-1b, llama-3b or llama-8b",
+             one_of(options.shape, measure::synthetic_shape_names()))
+      ->required();
+  command.value("--type", "TYPE", "type of the weights (q4_0)", one_of(options.type, measure::synthetic_type_names()));
+  command.number("--seed", options.seed, uint64_t{0}, std::numeric_limits<uint64_t>::max(),
+                 "of the random weights (1)");
+  command.number("-c,--ctx", options.context, 4, kContextMax, "context length to write down (131072)");
+  command.flag("--json", options.json, true, "print one JSON document");
+}
+
+constexpr const char* kRunExamples =
+    "  inferos run -p \"Once upon a time\" -n 64            the embedded model goes on\n"
+    "  inferos run -m model.gguf -f prompt.txt --temp 0   the most probable answer to a file\n"
+    "  inferos run -m model.gguf --interactive            ask as often as you like\n"
+    "  inferos run -p \"The king\" --json | jq .text        for scripts";
+constexpr const char* kInspectExamples =
+    "  inferos inspect model.gguf                       what it is and what it will take\n"
+    "  inferos inspect model.gguf --ctx 32768           with a long context\n"
+    "  inferos inspect model.gguf --metadata --tensors  everything in the file";
+constexpr const char* kTokenizeExamples =
+    "  inferos tokenize -p \"Hello world\"           ids and their text\n"
+    "  inferos tokenize -m model.gguf -f a.txt --ids\n"
+    "  echo -n text | inferos tokenize --json";
+constexpr const char* kPerplexityExamples =
+    "  inferos perplexity -m model.gguf -f test.txt\n"
+    "  inferos perplexity -m model.gguf -f test.txt --ctx 1024 --chunks 10 --json";
+constexpr const char* kBenchExamples =
+    "  inferos bench -m model.gguf                      512 tokens in, 32 out\n"
+    "  inferos bench -m model.gguf --depth 8192 --tg 16 with a full cache\n"
+    "  inferos bench -m model.gguf --limits             against what the machine can do";
+constexpr const char* kMakeModelExamples =
+    "  inferos make-model --shape llama-1b --type q4_0 bench.gguf\n"
+    "  inferos make-model --shape llama-tiny --type f32 tiny.gguf --seed 7";
+constexpr const char* kProgramExamples =
+    "Examples:\n"
+    "  inferos run -p \"Once upon a time\" -n 64   let the embedded model tell a story\n"
+    "  inferos run -m model.gguf --interactive   talk to a model of your own\n"
+    "  inferos inspect model.gguf                what is in it, what it will take\n"
+    "  inferos COMMAND --help                    options and examples of a command";
+
+// Everything that is declared for one parse; commands refer to the options beside them.
+struct Grammar {
+  CLI::App app{"Infer-OS: runs language models on this machine.", "inferos"};
+  RunOptions run;
+  InspectOptions inspect;
+  TokenizeOptions tokenize;
+  PerplexityCommand perplexity;
+  BenchOptions bench;
+  MakeModelOptions make_model;
+  std::vector<std::unique_ptr<Command>> commands;
+
+  Grammar() {
+    app.footer(kProgramExamples);
+    app.set_version_flag("--version", INFEROS_VERSION);
+    app.require_subcommand(1);
+    add("run", "continue a text, or answer prompts", kRunExamples, [&](Command& c) { add_run(c, run); });
+    add("inspect", "show what a model file holds and needs", kInspectExamples,
+        [&](Command& c) { add_inspect(c, inspect); });
+    add("tokenize", "show the tokens of a text", kTokenizeExamples, [&](Command& c) { add_tokenize(c, tokenize); });
+    add("perplexity", "measure how well a model predicts a text", kPerplexityExamples,
+        [&](Command& c) { add_perplexity(c, perplexity); });
+    add("bench", "measure speed", kBenchExamples, [&](Command& c) { add_bench(c, bench); });
+    add("make-model", "write a model of random weights, for measurements", kMakeModelExamples,
+        [&](Command& c) { add_make_model(c, make_model); });
+  }
+
+  template <class Declare>
+  void add(const char* name, const char* does, const char* examples, Declare declare) {
+    commands.push_back(std::make_unique<Command>(app, name, does, examples));
+    declare(*commands.back());
+  }
+
+  std::vector<std::string> command_names() const {
+    std::vector<std::string> names;
+    for (const auto& command : commands) names.push_back(command->app()->get_name());
+    return names;
+  }
+
+  // The chosen command; null when none was.
+  const Command* chosen() const {
+    for (const auto& command : commands) {
+      if (command->app()->parsed()) return command.get();
+    }
+    return nullptr;
+  }
+
+  Invocation invocation(std::string_view name) {
+    if (name == "run") return run;
+    if (name == "inspect") return inspect;
+    if (name == "tokenize") return tokenize;
+    if (name == "perplexity") return perplexity;
+    if (name == "bench") return bench;
+    return make_model;
+  }
+};
+
+Error usage_error(std::string message) { return Error{ErrorCode::kInvalidArgument, std::move(message)}; }
+
+std::string did_you_mean(std::string_view word, const std::vector<std::string>& names) {
+  const std::string nearest = nearest_name(word, names);
+  return nearest.empty() ? "" : format(" (did you mean {}?)", nearest);
+}
+
+// What CLI11 found wrong, in our words.
+Error explain(const Grammar& grammar, const CLI::ParseError& error) {
+  const Command* command = grammar.chosen();
+  if (!command) return usage_error(format("{}; see inferos --help", error.what()));
+  const std::string name = command->app()->get_name();
+  const std::vector<std::string> left = command->app()->remaining();
+  if (!left.empty()) {
+    std::vector<std::string> flags;
+    for (const CLI::Option* option : command->app()->get_options()) {
+      for (const std::string& flag : option->get_lnames()) flags.push_back("--" + flag);
+    }
+    const std::string& word = left.front();
+    return usage_error(
+        format("{}: unexpected argument '{}'{}; see inferos {} --help", name, word, did_you_mean(word, flags), name));
+  }
+  return usage_error(format("{}: {}; see inferos {} --help", name, error.what(), name));
+}
+
+Status check_together(const RunOptions& options) {
+  if (options.prompt.text && !options.prompt.file.empty())
+    return usage_error("run: --prompt and --file exclude each other");
+  for (const std::string& stop : options.stops) {
+    if (stop.empty()) return usage_error("run: --stop: must not be empty");
+  }
+  if (options.interactive && options.json) return usage_error("run: --interactive and --json exclude each other");
+  return {};
+}
+
+}  // namespace
+
+Result<Invocation> parse_command_line(int argc, const char* const* argv) {
+  Grammar grammar;
+  if (argc < 2) return Invocation(ShowText{grammar.app.help()});
+  const std::string first = argv[1];
+  const std::vector<std::string> names = grammar.command_names();
+  if (first.substr(0, 1) != "-" && std::find(names.begin(), names.end(), first) == names.end()) {
+    return usage_error(format("unknown command '{}'{}; inferos --help lists them", first, did_you_mean(first, names)));
+  }
+  try {
+    grammar.app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    const Command* command = grammar.chosen();
+    return Invocation(ShowText{command ? command->app()->help("inferos") : grammar.app.help()});
+  } catch (const CLI::CallForVersion&) {
+    return Invocation(ShowText{std::string("inferos ") + INFEROS_VERSION + "\n"});
+  } catch (const CLI::ParseError& error) {
+    return explain(grammar, error);
+  }
+  const Command* command = grammar.chosen();
+  if (!command) return usage_error("no command given; inferos --help lists them");
+  const std::string name = command->app()->get_name();
+  if (command->error()) return Error(*command->error()).with_context(name);
+  INFER_TRY(check_together(grammar.run));
+  return grammar.invocation(name);
+}
+
+bool wants_json(int argc, const char* const* argv) {
+  for (int i = 1; i < argc; ++i) {
+    if (std::string_view(argv[i]) == "--json") return true;
+  }
+  return false;
+}
+
+std::string nearest_name(std::string_view word, std::span<const std::string> names) {
+  std::string best;
+  size_t best_distance = std::max<size_t>(1, word.size() / 2) + 1;  // Half of the letters may be wrong.
+  for (const std::string& name : names) {
+    std::vector<size_t> row(name.size() + 1);  // Levenshtein, one row at a time.
+    for (size_t j = 0; j <= name.size(); ++j) row[j] = j;
+    for (size_t i = 1; i <= word.size(); ++i) {
+      size_t diagonal = row[0];
+      row[0] = i;
+      for (size_t j = 1; j <= name.size(); ++j) {
+        const size_t replaced = diagonal + (word[i - 1] == name[j - 1] ? 0 : 1);
+        diagonal = row[j];
+        row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
+      }
+    }
+    if (row.back() < best_distance) {
+      best_distance = row.back();
+      best = name;
+    }
+  }
+  return best;
+}
+
+Result<Duration> parse_duration(std::string_view text) {
+  struct Unit {
+    std::string_view name;
+    double seconds;
+  };
+  constexpr Unit kUnits[] = {{"ms", 1e-3}, {"s", 1}, {"m", 60}, {"h", 3600}, {"", 1}};
+  constexpr double kSecondsMax = 1e9;
+  const size_t digits = std::min(text.find_first_not_of("0123456789."), text.size());
+  const std::optional<double> number = parse_number<double>(text.substr(0, digits));
+  for (const Unit& unit : kUnits) {
+    if (!number || text.substr(digits) != unit.name) continue;
+    const double seconds = *number * unit.seconds;
+    if (seconds > 0 && seconds <= kSecondsMax) return Duration::from_seconds(seconds);
+  }
+  return usage_error(format("must be a time above 0 like 30s, 500ms, 2m or 1h, not '{}'", text));
+}
+
+}  // namespace infer::app

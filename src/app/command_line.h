@@ -1,0 +1,112 @@
+// The words of the command line as plain structs: what each subcommand was asked to do.
+//
+// parse_command_line is the only place that knows flags. All values are checked against their ranges here; whether
+// files exist is found out by the commands. Errors are kInvalidArgument and say what is allowed. Thread safety: pure
+// function.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/result.h"
+#include "base/time.h"
+#include "sampling/sampler.h"
+
+namespace infer::app {
+
+// Which model and with how much of the machine; shared by all commands that load one.
+struct ModelChoice {
+  std::string path;                  // "": the embedded model.
+  int threads = 0;                   // 0: one per physical core.
+  int context = 0;                   // 0: the model's own, within the engine's default limit.
+  uint64_t memory_limit_bytes = 0;   // 0: no limit but the machine's.
+  std::optional<Duration> deadline;  // For the whole command.
+};
+
+struct TextChoice {
+  std::optional<std::string> text;  // -p
+  std::string file;                 // -f; "-" is standard input.
+};
+
+struct RunOptions {
+  ModelChoice model;
+  TextChoice prompt;
+  int tokens_max = -1;
+  sampling::SamplingParams sampling;
+  bool seed_given = false;
+  std::vector<std::string> stops;
+  bool ignore_end_tokens = false;
+  bool parse_special = false;
+  bool interactive = false;
+  bool stream = true;
+  bool json = false;
+};
+
+struct InspectOptions {
+  ModelChoice model;
+  bool metadata = false;
+  bool tensors = false;
+  bool json = false;
+};
+
+struct TokenizeOptions {
+  ModelChoice model;
+  TextChoice text;
+  bool add_special = true;
+  bool parse_special = false;
+  bool ids_only = false;
+  bool json = false;
+};
+
+struct PerplexityCommand {
+  ModelChoice model;
+  std::string file;
+  int context = 512;
+  int chunks = -1;
+  bool json = false;
+};
+
+struct BenchOptions {
+  ModelChoice model;
+  int prompt_tokens = 512;
+  int generated_tokens = 32;
+  int depth = 0;
+  int repetitions = 3;
+  bool limits = false;
+  bool json = false;
+};
+
+struct MakeModelOptions {
+  std::string shape;
+  std::string type = "q4_0";
+  std::string path;
+  uint64_t seed = 1;
+  int context = 131072;
+  bool json = false;
+};
+
+// Help or a version: print it and leave.
+struct ShowText {
+  std::string text;
+};
+
+using Invocation = std::variant<ShowText, RunOptions, InspectOptions, TokenizeOptions, PerplexityCommand, BenchOptions,
+                                MakeModelOptions>;
+
+Result<Invocation> parse_command_line(int argc, const char* const* argv);
+
+// Whether an error of these arguments is to be printed as JSON too: they contain --json, whatever else is wrong.
+bool wants_json(int argc, const char* const* argv);
+
+// Of `names` the one that `word` was most probably meant to be; "" when none is near.
+std::string nearest_name(std::string_view word, std::span<const std::string> names);
+
+// "30s", "500ms", "2m", "1.5h"; digits alone are seconds.
+Result<Duration> parse_duration(std::string_view text);
+
+}  // namespace infer::app

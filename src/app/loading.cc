@@ -1,0 +1,128 @@
+#include "app/loading.h"
+
+#include <cstdio>
+#include <utility>
+
+#include "app/embedded_model.h"
+#include "app/exit_code.h"
+#include "base/bytes.h"
+#include "base/format.h"
+#include "os/process_facts.h"
+#include "os/text_file.h"
+#include "os/topology.h"
+#include "tokenizer/utf8.h"
+
+namespace infer::app {
+namespace {
+
+constexpr size_t kTextBytesMax = size_t{1} << 30;
+
+Result<std::string> read_standard_input() {
+  std::string text;
+  char piece[1 << 16];
+  size_t got = 0;
+  while ((got = std::fread(piece, 1, sizeof(piece), stdin)) > 0) {
+    text.append(piece, got);
+    if (text.size() > kTextBytesMax) {
+      return Error{ErrorCode::kInvalidArgument,
+                   format("standard input: more than {}; give a part of it", format_bytes(kTextBytesMax))};
+    }
+  }
+  if (std::ferror(stdin)) return Error{ErrorCode::kIo, "standard input: cannot be read"};
+  return text;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<gguf::File>> open_model_file(const std::string& path) {
+  if (path.empty()) return gguf::File::parse(embedded_model_bytes(), kEmbeddedModelName);
+  auto file = gguf::File::open(path);
+  if (file) return file;
+  return as_input_error(std::move(file).error(), "give the path of a GGUF model file");
+}
+
+std::string model_display_name(const std::string& path) {
+  if (path.empty()) return kEmbeddedModelName;
+  return path.substr(path.find_last_of('/') + 1);
+}
+
+Result<std::unique_ptr<tokenizer::Tokenizer>> load_vocabulary(const gguf::File& file, Services& services) {
+  const gguf::Value* kind = file.find("tokenizer.ggml.model");
+  if (!kind || kind->as_string() == "none") {
+    return Error{
+        ErrorCode::kUnsupported,
+        format("{}: has no vocabulary ({}), so that text cannot become tokens; use a model with one, or bench, "
+               "which needs none",
+               file.name(), kind ? "tokenizer.ggml.model is \"none\"" : "no tokenizer.ggml.model")};
+  }
+  auto tokenizer = tokenizer::Tokenizer::from_gguf(file, services.err());
+  if (tokenizer) return tokenizer;
+  Error error = std::move(tokenizer).error();
+  if (error.message.find(file.name()) == std::string::npos) error = std::move(error).with_context(file.name());
+  return as_input_error(std::move(error), "use another file of this model");
+}
+
+Status check_utf8(std::string_view text, std::string_view what) {
+  const size_t valid = tokenizer::valid_utf8_prefix(text);
+  if (valid == text.size()) return {};
+  return Error{ErrorCode::kInvalidArgument,
+               format("{}: not UTF-8: byte {} of {} is 0x{:02X}; convert it first, for example with iconv -t UTF-8",
+                      what, valid, text.size(), static_cast<unsigned char>(text[valid]))};
+}
+
+Result<std::string> read_text(const TextChoice& choice, bool stdin_by_default) {
+  if (choice.text) {
+    INFER_TRY(check_utf8(*choice.text, "--prompt"));
+    return *choice.text;
+  }
+  const bool from_stdin = choice.file == "-" || (choice.file.empty() && stdin_by_default);
+  if (!from_stdin && choice.file.empty()) {
+    return Error{ErrorCode::kInvalidArgument, "no text: give -p TEXT, -f FILE, or pipe it in"};
+  }
+  auto text = from_stdin ? read_standard_input() : os::read_text_file(choice.file, kTextBytesMax);
+  if (!text) return as_input_error(std::move(text).error(), "give a text file");
+  INFER_TRY(check_utf8(*text, from_stdin ? std::string_view("standard input") : choice.file));
+  return text;
+}
+
+int threads_of(const ModelChoice& choice) {
+  return choice.threads > 0 ? choice.threads : os::read_topology().compute_threads();
+}
+
+model::ModelOptions model_options_of(const ModelChoice& choice) {
+  model::ModelOptions options;
+  options.context = choice.context;
+  options.memory_limit_bytes = choice.memory_limit_bytes;
+  options.memory_available_bytes = os::available_memory_bytes().value_or(0);
+  return options;
+}
+
+Result<LoadedModel> load_model(const ModelChoice& choice, model::ModelOptions options, bool with_vocabulary,
+                               const CallContext& call, Services& services) {
+  const Instant start = call.clock.now();
+  LoadedModel loaded;
+  loaded.name = model_display_name(choice.path);
+  INFER_ASSIGN(const kernels::KernelTable* kernels, services.kernels());
+  INFER_ASSIGN(loaded.file, open_model_file(choice.path));
+  if (with_vocabulary) {
+    INFER_ASSIGN(loaded.tokenizer, load_vocabulary(*loaded.file, services));
+  }
+  loaded.pool = std::make_unique<os::ThreadPool>(threads_of(choice));
+  ProgressBar bar = services.progress("loading " + loaded.name, ProgressUnit::kBytes);
+  const uint64_t bytes = loaded.file->file_bytes();
+  const auto progress = [&](double fraction) {
+    bar.update(static_cast<uint64_t>(fraction * static_cast<double>(bytes)), bytes);
+  };
+  auto model = model::Model::load(*loaded.file, *kernels, *loaded.pool, options, call, progress);
+  bar.finish();
+  if (!model) {
+    Error error = std::move(model).error();
+    if (error.message.find(loaded.name) == std::string::npos) error = std::move(error).with_context(loaded.name);
+    return error;
+  }
+  loaded.model = std::move(*model);
+  loaded.load_time = call.clock.now() - start;
+  return loaded;
+}
+
+}  // namespace infer::app

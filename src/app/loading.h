@@ -1,0 +1,49 @@
+// From a command line's choices to something that can compute: the model file or the embedded model, its vocabulary,
+// the loaded weights. Errors are those of bad input files (exit code 3) with what to do. Thread safety: one thread.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "app/command_line.h"
+#include "app/services.h"
+#include "base/result.h"
+#include "gguf/file.h"
+#include "model/model.h"
+#include "os/thread_pool.h"
+#include "tokenizer/tokenizer.h"
+
+namespace infer::app {
+
+// "" opens the embedded model.
+Result<std::unique_ptr<gguf::File>> open_model_file(const std::string& path);
+// "model.gguf" or "tales (embedded)".
+std::string model_display_name(const std::string& path);
+
+// The vocabulary of the file. A file without one is an error that says so.
+Result<std::unique_ptr<tokenizer::Tokenizer>> load_vocabulary(const gguf::File& file, Services& services);
+
+// The text that -p, -f or a pipe gives, checked to be UTF-8. `stdin_by_default`: read standard input when nothing is
+// named. kInvalidArgument when there is none, or when it is not UTF-8 (with the byte).
+Result<std::string> read_text(const TextChoice& choice, bool stdin_by_default);
+Status check_utf8(std::string_view text, std::string_view what);
+
+// How many threads the choice means.
+int threads_of(const ModelChoice& choice);
+// Options for the model with what this machine can give filled in.
+model::ModelOptions model_options_of(const ModelChoice& choice);
+
+// Declaration order is lifetime: the model goes first, the file last.
+struct LoadedModel {
+  std::string name;
+  std::unique_ptr<gguf::File> file;
+  std::unique_ptr<tokenizer::Tokenizer> tokenizer;  // Null when it was not asked for.
+  std::unique_ptr<os::ThreadPool> pool;
+  std::unique_ptr<model::Model> model;
+  Duration load_time;
+};
+
+Result<LoadedModel> load_model(const ModelChoice& choice, model::ModelOptions options, bool with_vocabulary,
+                               const CallContext& call, Services& services);
+
+}  // namespace infer::app

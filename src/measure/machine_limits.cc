@@ -1,0 +1,82 @@
+#include "measure/machine_limits.h"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "measure/statistics.h"
+#include "os/page_memory.h"
+
+namespace infer::measure {
+namespace {
+
+constexpr size_t kReadBytesMin = 256u << 20;
+constexpr size_t kReadBytesMax = size_t{2} << 30;
+constexpr size_t kPieceBytes = 1 << 20;
+constexpr int kPasses = 7;
+constexpr double kPieceSeconds = 0.004;
+constexpr int kPiecesPerThread = 8;  // So that a thread that is disturbed does not decide the result alone.
+
+Result<double> measure_reading(const kernels::KernelTable& kernels, os::ThreadPool& pool, uint64_t cache_bytes,
+                               const CallContext& call) {
+  const size_t wanted = std::clamp<uint64_t>(8 * cache_bytes, kReadBytesMin, kReadBytesMax);
+  const size_t pieces = wanted / kPieceBytes;
+  INFER_ASSIGN(const os::PageMemory memory, os::PageMemory::allocate(pieces * kPieceBytes));
+  std::vector<uint64_t> sums(static_cast<size_t>(pool.threads()) * 8);  // A cache line apart.
+  pool.run(pieces, [&](size_t piece, int) { std::memset(memory.data() + piece * kPieceBytes, 1, kPieceBytes); });
+  std::vector<double> rates;
+  for (int pass = 0; pass <= kPasses; ++pass) {
+    INFER_TRY(call.check("measuring the memory's speed"));
+    const Instant start = call.clock.now();
+    pool.run(pieces, [&](size_t piece, int thread) {
+      sums[static_cast<size_t>(thread) * 8] += kernels.read_all(memory.data() + piece * kPieceBytes, kPieceBytes);
+    });
+    const double seconds = (call.clock.now() - start).seconds();
+    if (pass > 0) rates.push_back(static_cast<double>(pieces * kPieceBytes) / std::max(seconds, 1e-9));
+  }
+  return summarize(rates).median;
+}
+
+// `peak(rounds)` runs on one thread and returns its number of operations.
+template <class Peak>
+Result<double> measure_operations(os::ThreadPool& pool, const CallContext& call, Peak peak) {
+  uint64_t rounds = 1 << 12;
+  for (double seconds = 0; seconds < kPieceSeconds; rounds *= 2) {  // How many rounds fill a piece?
+    const Instant start = call.clock.now();
+    (void)peak(rounds, 0);
+    seconds = (call.clock.now() - start).seconds();
+  }
+  std::vector<double> rates;
+  const size_t pieces = static_cast<size_t>(pool.threads()) * kPiecesPerThread;
+  for (int pass = 0; pass < kPasses; ++pass) {
+    INFER_TRY(call.check("measuring the processor's speed"));
+    std::vector<uint64_t> operations(pieces);
+    const Instant start = call.clock.now();
+    pool.run(pieces, [&](size_t piece, int thread) { operations[piece] = peak(rounds / 2, thread); });
+    const double seconds = (call.clock.now() - start).seconds();
+    uint64_t sum = 0;
+    for (const uint64_t count : operations) sum += count;
+    rates.push_back(static_cast<double>(sum) / std::max(seconds, 1e-9));
+  }
+  return summarize(rates).median;
+}
+
+}  // namespace
+
+Result<MachineLimits> measure_machine_limits(const kernels::KernelTable& kernels, os::ThreadPool& pool,
+                                             uint64_t last_level_cache_bytes, const CallContext& call) {
+  MachineLimits limits;
+  INFER_ASSIGN(limits.read_bytes_per_second, measure_reading(kernels, pool, last_level_cache_bytes, call));
+  // Where the sums go, a cache line apart, so that the products are not optimized away.
+  std::vector<int32_t> integers(static_cast<size_t>(pool.threads()) * 16);
+  std::vector<float> floats(static_cast<size_t>(pool.threads()) * 16);
+  INFER_ASSIGN(limits.int8_ops_per_second, measure_operations(pool, call, [&](uint64_t rounds, int thread) {
+                 return kernels.int8_peak(rounds, &integers[static_cast<size_t>(thread) * 16]);
+               }));
+  INFER_ASSIGN(limits.f32_ops_per_second, measure_operations(pool, call, [&](uint64_t rounds, int thread) {
+                 return kernels.f32_peak(rounds, &floats[static_cast<size_t>(thread) * 16]);
+               }));
+  return limits;
+}
+
+}  // namespace infer::measure

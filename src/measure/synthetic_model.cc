@@ -1,0 +1,173 @@
+#include "measure/synthetic_model.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <span>
+
+#include "base/format.h"
+#include "kernels/block_formats.h"
+#include "measure/random_weights.h"
+
+namespace infer::measure {
+namespace {
+
+using kernels::WeightType;
+
+struct Shape {
+  const char* name;
+  uint32_t layers, width, heads, kv_heads, head_dim, ffn_width, vocabulary;
+  bool tied;  // The output matrix is the token embedding.
+};
+
+constexpr std::array<Shape, 4> kShapes{{
+    {"llama-tiny", 4, 256, 8, 4, 32, 768, 4096, true},
+    {"llama-1b", 16, 2048, 32, 8, 64, 8192, 128256, true},
+    {"llama-3b", 28, 3072, 24, 8, 128, 8192, 128256, true},
+    {"llama-8b", 32, 4096, 32, 8, 128, 14336, 128256, false},
+}};
+
+// Names for users and the number that general.file_type has for a file made mostly of this type.
+struct TypeRow {
+  const char* name;
+  WeightType type;
+  uint32_t file_type;
+};
+constexpr std::array<TypeRow, 11> kTypes{{
+    {"f32", WeightType::kF32, 0},
+    {"f16", WeightType::kF16, 1},
+    {"bf16", WeightType::kBF16, 32},
+    {"q8_0", WeightType::kQ8_0, 7},
+    {"q4_0", WeightType::kQ4_0, 2},
+    {"q4_1", WeightType::kQ4_1, 3},
+    {"q5_0", WeightType::kQ5_0, 8},
+    {"q5_1", WeightType::kQ5_1, 9},
+    {"q4_k", WeightType::kQ4_K, 15},
+    {"q5_k", WeightType::kQ5_K, 17},
+    {"q6_k", WeightType::kQ6_K, 18},
+}};
+
+constexpr size_t kPieceBytes = 4 << 20;
+
+std::string lower_case(std::string text) {
+  for (char& c : text) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  return text;
+}
+
+uint64_t tensor_bytes(WeightType type, const std::vector<uint64_t>& dims) {
+  const auto* info = kernels::weight_type_info(static_cast<uint32_t>(type));
+  uint64_t elements = 1;
+  for (const uint64_t dim : dims) elements *= dim;
+  return elements / info->block_elems * info->block_bytes;
+}
+
+}  // namespace
+
+std::vector<std::string> synthetic_shape_names() {
+  std::vector<std::string> names;
+  for (const Shape& shape : kShapes) names.push_back(shape.name);
+  return names;
+}
+
+std::vector<std::string> synthetic_type_names() {
+  std::vector<std::string> names;
+  for (const TypeRow& row : kTypes) names.push_back(row.name);
+  return names;
+}
+
+Result<SyntheticModel> SyntheticModel::make(const SyntheticModelOptions& options) {
+  SyntheticModel model;
+  model.options_ = options;
+  const auto shape =
+      std::find_if(kShapes.begin(), kShapes.end(), [&](const Shape& s) { return s.name == options.shape; });
+  const std::string type_name = lower_case(options.type);
+  const auto type = std::find_if(kTypes.begin(), kTypes.end(), [&](const TypeRow& t) { return t.name == type_name; });
+  if (shape == kShapes.end()) return Error{ErrorCode::kInvalidArgument, format("unknown shape '{}'", options.shape)};
+  if (type == kTypes.end()) return Error{ErrorCode::kInvalidArgument, format("unknown weight type '{}'", options.type)};
+  model.shape_ = static_cast<size_t>(shape - kShapes.begin());
+  model.file_type_ = type->file_type;
+  const bool four_bits = type->type == WeightType::kQ4_0 || type->type == WeightType::kQ4_K;
+  model.plan_tensors(type->type, four_bits ? WeightType::kQ6_K : type->type);
+  INFER_ASSIGN(const gguf::Writer writer, model.declare());
+  INFER_ASSIGN(model.file_bytes_, writer.file_bytes());
+  return model;
+}
+
+void SyntheticModel::plan_tensors(WeightType type, WeightType embedding_type) {
+  const Shape& s = kShapes[shape_];
+  const uint64_t query_width = uint64_t{s.heads} * s.head_dim;
+  const uint64_t kv_width = uint64_t{s.kv_heads} * s.head_dim;
+  tensors_.push_back({"token_embd.weight", embedding_type, {s.width, s.vocabulary}});
+  for (uint32_t layer = 0; layer < s.layers; ++layer) {
+    const std::string prefix = format("blk.{}.", layer);
+    tensors_.push_back({prefix + "attn_norm.weight", WeightType::kF32, {s.width}});
+    tensors_.push_back({prefix + "attn_q.weight", type, {s.width, query_width}});
+    tensors_.push_back({prefix + "attn_k.weight", type, {s.width, kv_width}});
+    tensors_.push_back({prefix + "attn_v.weight", type, {s.width, kv_width}});
+    tensors_.push_back({prefix + "attn_output.weight", type, {query_width, s.width}});
+    tensors_.push_back({prefix + "ffn_norm.weight", WeightType::kF32, {s.width}});
+    tensors_.push_back({prefix + "ffn_gate.weight", type, {s.width, s.ffn_width}});
+    tensors_.push_back({prefix + "ffn_up.weight", type, {s.width, s.ffn_width}});
+    tensors_.push_back({prefix + "ffn_down.weight", type, {s.ffn_width, s.width}});
+  }
+  tensors_.push_back({"output_norm.weight", WeightType::kF32, {s.width}});
+  if (!s.tied) tensors_.push_back({"output.weight", embedding_type, {s.width, s.vocabulary}});
+}
+
+Result<gguf::Writer> SyntheticModel::declare() const {
+  const Shape& s = kShapes[shape_];
+  gguf::Writer writer;
+  INFER_TRY(writer.add_string("general.architecture", "llama"));
+  INFER_TRY(writer.add_string("general.name", format("synthetic {} {}", s.name, lower_case(options_.type))));
+  INFER_TRY(writer.add("llama.block_count", s.layers));
+  INFER_TRY(writer.add("llama.context_length", static_cast<uint32_t>(options_.context)));
+  INFER_TRY(writer.add("llama.embedding_length", s.width));
+  INFER_TRY(writer.add("llama.feed_forward_length", s.ffn_width));
+  INFER_TRY(writer.add("llama.attention.head_count", s.heads));
+  INFER_TRY(writer.add("llama.attention.head_count_kv", s.kv_heads));
+  INFER_TRY(writer.add("llama.rope.dimension_count", s.head_dim));
+  INFER_TRY(writer.add("llama.rope.freq_base", 500000.0f));
+  INFER_TRY(writer.add("llama.attention.layer_norm_rms_epsilon", 1e-5f));
+  INFER_TRY(writer.add("llama.vocab_size", s.vocabulary));
+  INFER_TRY(writer.add("general.file_type", file_type_));
+  INFER_TRY(writer.add_string("tokenizer.ggml.model", "none"));
+  for (const TensorPlan& tensor : tensors_) {
+    INFER_TRY(writer.add_tensor(tensor.name, tensor.type, std::span<const uint64_t>(tensor.dims)));
+  }
+  return writer;
+}
+
+Status SyntheticModel::write(gguf::ByteSink& sink, const CallContext& call,
+                             const std::function<void(uint64_t)>& progress) const {
+  INFER_ASSIGN(gguf::Writer writer, declare());
+  INFER_ASSIGN(gguf::TensorDataWriter data, std::move(writer).write_header(&sink));
+  uint64_t done = 0;
+  Rng seeds(options_.seed);
+  for (const TensorPlan& tensor : tensors_) INFER_TRY(write_tensor(tensor, seeds.next(), data, call, progress, &done));
+  return data.finish();
+}
+
+Status SyntheticModel::write_tensor(const TensorPlan& tensor, uint64_t seed, gguf::TensorDataWriter& data,
+                                    const CallContext& call, const std::function<void(uint64_t)>& progress,
+                                    uint64_t* done) const {
+  const uint64_t bytes = tensor_bytes(tensor.type, tensor.dims);
+  if (tensor.dims.size() == 1) {  // Norms: ones.
+    const std::vector<float> ones(tensor.dims[0], 1.0f);
+    *done += bytes;
+    return data.append(tensor.name, std::as_bytes(std::span(ones)));
+  }
+  const size_t block_bytes = kernels::weight_type_info(static_cast<uint32_t>(tensor.type))->block_bytes;
+  RandomWeights weights(tensor.type, 0.5f / std::sqrt(static_cast<float>(tensor.dims[0])), seed);
+  std::vector<std::byte> piece(std::min<uint64_t>(bytes, kPieceBytes / block_bytes * block_bytes));
+  for (uint64_t at = 0; at < bytes; at += piece.size()) {
+    INFER_TRY(call.check("writing the model"));
+    piece.resize(std::min<uint64_t>(piece.size(), bytes - at));
+    weights.fill(piece);
+    INFER_TRY(data.append(tensor.name, piece));
+    *done += piece.size();
+    if (progress) progress(*done);
+  }
+  return {};
+}
+
+}  // namespace infer::measure
