@@ -41,7 +41,9 @@ endfunction()
 # arithmetic; those of pointers, on thousands of inlined vector loads, quadruple its compile time, and ASan looks at the
 # same accesses.
 set(INFER_KERNEL_CHECKS "")
-if(INFER_SANITIZE MATCHES "undefined")
+if(INFER_FUZZ)  # Fuzzing is for parsers; kernels only come along.
+  set(INFER_KERNEL_CHECKS -fno-sanitize=all)
+elseif(INFER_SANITIZE MATCHES "undefined")
   set(INFER_KERNEL_CHECKS -fno-sanitize=alignment,null,object-size,pointer-overflow,bounds,vptr,function,builtin
                           -fno-sanitize=nonnull-attribute,returns-nonnull-attribute,vla-bound)
 endif()
