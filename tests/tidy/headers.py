@@ -1,6 +1,8 @@
 """Rule `headers`: each header compiles alone. A .cc includes its own header first, so the build proves it for most."""
 
 import concurrent.futures
+import hashlib
+import json
 import os
 import pathlib
 import subprocess
@@ -26,9 +28,34 @@ def check(tree):
             findings.append(Finding(path, 1, "#pragma once is missing"))
     alone = [path for path in tree.cpp()
              if path.startswith("src/") and path.endswith(".h") and path not in proven and not is_textual(path)]
+    return findings + compile_changed(tree, alone)
+
+
+def compile_changed(tree, paths):
+    """Compiles each header alone, but for those that compiled in this build tree before and, with all they include, have
+    not changed since."""
+    known_file = tree.build / "tidy-headers.json" if tree.build else None
+    known = json.loads(known_file.read_text()) if known_file and known_file.exists() else {}
+    digests = {path: digest(tree, path) for path in paths}
+    changed = [path for path in paths if known.get(path) != digests[path]]
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        findings += [finding for finding in pool.map(lambda path: compile_alone(tree, path), alone) if finding]
+        findings = [finding for finding in pool.map(lambda path: compile_alone(tree, path), changed) if finding]
+    if known_file:
+        broken = {finding.path for finding in findings}
+        known_file.write_text(json.dumps({path: text for path, text in digests.items() if path not in broken}))
     return findings
+
+
+def digest(tree, path):
+    """Of a header and all headers of the project that it reaches."""
+    reached, waiting = {path}, [path]
+    while waiting:
+        for _, header, quoted in tree.includes(waiting.pop()):
+            target = "src/" + header
+            if quoted and target not in reached and tree.exists(target):
+                reached.add(target)
+                waiting.append(target)
+    return hashlib.sha256("\0".join(tree.text(name) for name in sorted(reached)).encode()).hexdigest()
 
 
 def is_textual(path):

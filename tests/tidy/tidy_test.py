@@ -242,6 +242,15 @@ class Headers(RuleTest):
         self.assert_silent(headers, {"src/os/x.h": "#pragma once\nstruct A {};\n"})
         self.assert_says(headers, {"src/os/x.h": "#pragma once\nstd::string a;\n"}, "does not compile alone")
 
+    def test_a_header_that_compiled_before_is_looked_at_again_when_what_it_includes_changes(self):
+        tree = self.tree({"b/x": "", "src/os/y.h": "#pragma once\nusing A = int;\n",
+                          "src/os/x.h": '#pragma once\n#include "os/y.h"\nA a();\n'}, "b")
+        self.assertEqual(headers.check(tree), [])
+        (tree.root / "src/os/y.h").write_text("#pragma once\n")
+        found = headers.check(SourceTree(tree.root, tree.build))
+        self.assertEqual([finding.path for finding in found], ["src/os/x.h"])
+        self.assertEqual(len(headers.check(SourceTree(tree.root, tree.build))), 1)
+
     def test_the_own_header_comes_first(self):
         files = {"src/os/x.h": "#pragma once\n", "src/os/y.h": "#pragma once\n"}
         self.assert_silent(headers, {**files, "src/os/x.cc": '#include "os/x.h"\n#include "os/y.h"\n'})

@@ -175,9 +175,12 @@ I32 shift_left_i32(I32 a, int bits) {
 F32 to_f32(I32 v) {
   return each_f32([&](int i) { return static_cast<float>(v.lane[i]); });
 }
-// To nearest, ties to even; the value must fit.
+// To nearest, ties to even; what does not fit becomes INT32_MIN, as it does in the vector instructions.
 I32 round_to_i32(F32 v) {
-  return each_i32([&](int i) { return static_cast<int32_t>(__builtin_nearbyintf(v.lane[i])); });
+  return each_i32([&](int i) {
+    const float nearest = __builtin_nearbyintf(v.lane[i]);
+    return nearest >= -0x1p31f && nearest < 0x1p31f ? static_cast<int32_t>(nearest) : INT32_MIN;
+  });
 }
 // The bits of a float as an integer and back.
 I32 bits_of(F32 v) {
