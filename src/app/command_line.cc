@@ -191,7 +191,7 @@ void add_bench(Command& command, BenchOptions& options) {
   command.number("--tg", options.generated_tokens, 0, kTokensMax, "tokens to generate (32)");
   command.number("--depth", options.depth, 0, kTokensMax,
                  "tokens in the KV cache before generating starts (0: the prompt)");
-  command.number("-r,--repetitions", options.repetitions, 1, 1000, "how often to measure (3)");
+  command.number("-r,--repetitions", options.repetitions, 1, 1000, "how often to measure (5)");
   command.flag("--limits", options.limits, true, "measure the machine too, and show the share of its limits reached");
   command.flag("--json", options.json, true, "print one JSON document");
 }

@@ -76,7 +76,7 @@ struct BenchOptions {
   int prompt_tokens = 512;
   int generated_tokens = 32;
   int depth = 0;
-  int repetitions = 3;
+  int repetitions = 5;
   bool limits = false;
   bool json = false;
 };

@@ -3,6 +3,7 @@
 #include <histedit.h>
 
 #include <clocale>
+#include <csignal>
 #include <cstdio>
 #include <filesystem>
 #include <system_error>
@@ -43,7 +44,10 @@ class TerminalEditor final : public LineEditor {
     prompt_ = prompt;
     cleared_ = false;
     int count = 0;
+    // Between showing the prompt and taking over the keys there is a moment in which Ctrl-C is still a signal.
+    const auto outer = std::signal(SIGINT, SIG_IGN);
     const char* text = el_gets(editor_.get(), &count);
+    std::signal(SIGINT, outer);
     if (cleared_) {
       std::fputs("\n", stdout);
       return {Outcome::kCleared, ""};
@@ -73,10 +77,12 @@ class TerminalEditor final : public LineEditor {
     el_set(editor, EL_SIGNAL, 1);  // The terminal is put right when a signal ends or stops the program.
     el_set(editor, EL_HIST, ::history, history_.get());
     el_source(editor, nullptr);  // The user's own ~/.editrc.
-    // While a line is edited Ctrl-C is a key like others and no signal.
-    el_set(editor, EL_SETTY, "-d", "intr=", nullptr);
+    // While a line is edited Ctrl-C and Ctrl-Z are keys like others and no signals.
+    el_set(editor, EL_SETTY, "-d", "-isig", nullptr);
     el_set(editor, EL_ADDFN, "clear-input", "Leave this line and start a new one", &TerminalEditor::clear_input);
     el_set(editor, EL_BIND, "^C", "clear-input", nullptr);
+    el_set(editor, EL_ADDFN, "suspend", "Stop the program until fg", &TerminalEditor::suspend);
+    el_set(editor, EL_BIND, "^Z", "suspend", nullptr);
     el_set(editor, EL_BIND, "^R", "em-inc-search-prev", nullptr);
   }
 
@@ -89,6 +95,12 @@ class TerminalEditor final : public LineEditor {
   static unsigned char clear_input(EditLine* editor, int) {
     self(editor)->cleared_ = true;
     return CC_EOF;
+  }
+  static unsigned char suspend(EditLine*, int) {
+#ifdef SIGTSTP
+    std::raise(SIGTSTP);  // libedit puts the terminal right before, and redraws after.
+#endif
+    return CC_REFRESH;
   }
 
   std::string path_;

@@ -39,7 +39,10 @@ int report(const Error& error, bool json, Services& services) {
 
 int main(int argc, char** argv) {
 #ifdef SIGPIPE
-  std::signal(SIGPIPE, SIG_IGN);  // A reader that goes away is an error of write(), not a sudden end.
+  std::signal(SIGPIPE, SIG_IGN);  // A reader that goes away is an error of a write, not a sudden end.
+#endif
+#ifdef SIGXFSZ
+  std::signal(SIGXFSZ, SIG_IGN);  // So is a file that grows beyond its limit.
 #endif
   Services services;
   auto invocation = parse_command_line(argc, argv);

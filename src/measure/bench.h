@@ -19,7 +19,7 @@ struct BenchSettings {
   int prompt_tokens = 512;
   int generated_tokens = 32;
   int depth = 0;
-  int repetitions = 3;
+  int repetitions = 5;
 
   // The context that the model must have.
   int context() const { return depth + (prompt_tokens > generated_tokens ? prompt_tokens : generated_tokens) + 1; }

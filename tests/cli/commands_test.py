@@ -1,0 +1,148 @@
+#!/usr/bin/env python3
+"""Every command does what its help says, in text and in JSON."""
+import json
+import os
+import signal
+import subprocess
+
+import program
+
+
+class CommandsTest(program.ProgramTest):
+    def test_version_and_help_go_to_standard_output(self):
+        self.assertRegex(self.output("--version"), r"^inferos \d+\.\d+\.\d+\n$")
+        self.assertIn("make-model", self.output("--help"))
+        self.assertEqual(self.output(), self.output("--help"))
+        for command in ["run", "inspect", "tokenize", "perplexity", "bench", "make-model"]:
+            self.assertIn(f"Examples:\n  inferos {command}", self.output(command, "--help"))
+
+    def test_run_continues_with_the_embedded_model_and_repeats_with_a_seed(self):
+        first = self.output("run", "-p", "Once upon a time", "-n", 20, "--seed", 7)
+        self.assertGreater(len(first), 20)
+        self.assertTrue(first.endswith("\n"))
+        self.assertEqual(first, self.output("run", "-p", "Once upon a time", "-n", 20, "--seed", 7))
+        self.assertEqual(first, self.output("run", "-p", "Once upon a time", "-n", 20, "--seed", 7, "--no-stream"))
+        self.assertEqual(first, self.output("run", "-m", self.tales, "-p", "Once upon a time", "-n", 20, "--seed", 7))
+
+    def test_the_threads_do_not_change_the_answer(self):
+        answers = {self.output("run", "-p", "The old king", "-n", 30, "--temp", 0, "--threads", n) for n in (1, 2, 3)}
+        self.assertEqual(len(answers), 1)
+
+    def test_a_prompt_comes_from_an_argument_a_file_or_a_pipe(self):
+        path = self.folder / "prompt.txt"
+        path.write_text("The old king\n")
+        words = ["-n", 8, "--temp", 0]
+        from_argument = self.output("run", "-p", "The old king", *words)
+        self.assertEqual(from_argument, self.output("run", "-f", path, *words))
+        self.assertEqual(from_argument, self.output("run", *words, stdin=b"The old king\n"))
+        self.assertEqual(from_argument, self.output("run", "-f", "-", *words, stdin=b"The old king\n"))
+
+    def test_run_as_json_has_the_documented_fields(self):
+        document = self.document("run", "-p", "Once upon a time", "-n", 5, "--temp", 0)
+        for field in ["text", "finish_reason", "prompt_tokens", "generated_tokens", "prefill_tokens_per_second",
+                      "decode_tokens_per_second", "time_to_first_token_ms", "kv_bytes", "kv_bytes_f16", "peak_rss_bytes"]:
+            self.assertIn(field, document)
+        self.assertEqual((document["generated_tokens"], document["finish_reason"]), (5, "length"))
+        self.assertEqual(document["text"] + "\n", self.output("run", "-p", "Once upon a time", "-n", 5, "--temp", 0))
+
+    def test_the_answer_ends_before_a_stop_text(self):
+        whole = self.document("run", "-p", "Once upon a time", "-n", 40, "--temp", 0)["text"]
+        word = whole.split()[5]
+        document = self.document("run", "-p", "Once upon a time", "-n", 40, "--temp", 0, "--stop", "@@@", "--stop", word)
+        self.assertEqual(document["finish_reason"], "stop")
+        self.assertEqual(document["text"], whole[:whole.index(word)])
+
+    def test_no_tokens_are_no_text(self):
+        self.assertEqual(self.output("run", "-p", "Once", "-n", 0), "\n")
+
+    def test_a_deadline_keeps_what_is_there(self):
+        result = self.run_program("run", "-p", "Once", "-n", -1, "--ignore-eos", "--deadline", "0.15s", "--json")
+        self.assertEqual(result.returncode, 4, result.stderr)
+        self.assertIn(b"deadline", result.stderr)
+        document = json.loads(result.stdout)
+        if "error" not in document:  # On a very slow machine it can pass while loading.
+            self.assertEqual(document["finish_reason"], "deadline")
+
+    def test_every_instruction_set_of_this_machine_can_be_forced(self):
+        document = self.document("run", "-p", "Once", "-n", 3, environment={"INFEROS_FORCE_ISA": "scalar"})
+        self.assertEqual(document["isa"], "scalar")
+        text = self.error(2, "run", "-p", "x", environment={"INFEROS_FORCE_ISA": "mmx"})
+        self.assertIn("scalar", text)
+
+    def test_interactive_reads_lines_of_a_pipe(self):
+        lines = "Once upon a time\n/set temperature 0\n/nonsense\n/stats\n\"\"\"two\nlines\"\"\"\n\n/reset\n/bye\nnot read\n"
+        result = self.run_program("run", "--interactive", "-n", 4, "--seed", 1, stdin=lines.encode())
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn(b"unknown command /nonsense", result.stderr)
+        self.assertIn(b"4 tokens", result.stdout)
+        self.assertNotIn(b">>>", result.stdout)
+
+    def test_inspect_tells_the_models_shape_and_its_memory(self):
+        document = self.document("inspect")
+        self.assertEqual((document["file"], document["parameters"]), ("tales (embedded)", 5770496))
+        self.assertEqual((document["model"]["layers"], document["model"]["kv_bytes_per_token"]), (6, 6 * 2 * 2 * 64 * 2))
+        self.assertEqual((document["tokenizer"]["tokens"], document["tokenizer"]["eos"]), (4096, 4095))
+        longer = self.document("inspect", self.tales, "--ctx", 1024)["model"]["memory"]
+        self.assertEqual(document["model"]["memory"]["kv_bytes"], 2 * longer["kv_bytes"])
+        text = self.output("inspect", "-m", self.tales, "--metadata", "--tensors")
+        self.assertIn("general.architecture", text)
+        self.assertIn("blk.5.ffn_down.weight", text)
+        self.assertEqual(len(self.document("inspect", "--tensors", "--metadata")["tensors"]), document["tensor_count"])
+
+    def test_tokenize_shows_ids_and_pieces(self):
+        document = self.document("tokenize", "-p", "Hello")
+        self.assertEqual(document["ids"][0], 4094)
+        self.assertEqual("".join(token["piece"] for token in document["tokens"][1:]), "Hello")
+        self.assertEqual(self.output("tokenize", "-p", "Hello", "--ids").split(), [str(id) for id in document["ids"]])
+        self.assertEqual(self.document("tokenize", "-p", "Hello", "--no-special")["ids"], document["ids"][1:])
+        self.assertEqual(self.document("tokenize", "--no-special", "--parse-special", "-p", "<|eos|>")["ids"], [4095])
+        self.assertGreater(self.document("tokenize", "--no-special", "-p", "<|eos|>")["count"], 1)
+        self.assertEqual(self.output("tokenize", "--ids", stdin=b"Hello"), self.output("tokenize", "-p", "Hello", "--ids"))
+        self.assertEqual(self.document("tokenize", "--no-special", "-p", "")["ids"], [])
+
+    def test_perplexity_agrees_with_the_reference(self):
+        text = self.repository / "models/tales-heldout.txt"
+        document = self.document("perplexity", "-f", text, "--chunks", 4)
+        self.assertEqual((document["chunks"], document["ctx"], document["tokens_scored"]), (4, 512, 4 * 255))
+        self.assertTrue(20 < document["ppl"] < 50, document)
+        self.assertIn("perplexity", self.output("perplexity", "-f", text, "--chunks", 1))
+
+    def test_bench_measures_and_its_output_repeats(self):
+        words = ["--pp", 16, "--tg", 4, "--repetitions", 2]
+        document = self.document("bench", *words)
+        self.assertGreater(document["prefill_tokens_per_second"], 0)
+        self.assertGreater(document["decode_tokens_per_second"], 0)
+        self.assertEqual(document["output_hash"], self.document("bench", *words, "--threads", 1)["output_hash"])
+        self.assertNotEqual(document["output_hash"], self.document("bench", *words, "--depth", 32)["output_hash"])
+        self.assertIn("prefill", self.output("bench", *words))
+
+    def test_make_model_writes_models_that_bench_runs(self):
+        for number, kind in enumerate(["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q4_K", "q5_K", "q6_K"]):
+            path = self.folder / f"{number}.gguf"
+            document = self.document("make-model", "--shape", "llama-tiny", "--type", kind, path)
+            self.assertEqual(document["bytes"], path.stat().st_size)
+            self.assertIn(kind.lower() if kind[-1] != "K" else kind, self.document("inspect", path)["types"])
+            self.document("bench", "-m", path, "--pp", 8, "--tg", 2, "-r", 1)
+        self.assertEqual(sorted(entry.name for entry in self.folder.iterdir() if "partial" in entry.name), [])
+
+    def test_a_reader_that_goes_away_ends_the_program_quietly(self):
+        command = [self.binary, "run", "-p", "Once upon a time", "-n", "500", "--ignore-eos"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.environment()) as process:
+            process.stdout.read(1)
+            process.stdout.close()
+            self.assertEqual(process.stderr.read(), b"")
+            self.assertEqual(process.wait(program.TIMEOUT), 0)
+
+    def test_an_interrupt_ends_the_answer_and_says_so(self):
+        command = [self.binary, "run", "-p", "Once", "--ignore-eos", "--json"]
+        with subprocess.Popen([*command[:-1]], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              env=self.environment()) as process:
+            os.read(process.stdout.fileno(), 1)
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=program.TIMEOUT)
+        self.assertEqual(process.returncode, 1)
+        self.assertRegex(errors.decode(), r"^inferos: run: stopped after \d+ tokens\n$")
+
+
+if __name__ == "__main__":
+    program.main()
