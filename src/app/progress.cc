@@ -19,7 +19,7 @@ constexpr std::string_view kClearLine = "\r\x1b[K";
 
 std::string rate_text(double per_second, ProgressUnit unit) {
   switch (unit) {
-    case ProgressUnit::kBytes: return format_bytes(static_cast<uint64_t>(per_second)) + "/s";
+    case ProgressUnit::kBytes: return format_bytes(static_cast<uint64_t>(std::min(per_second, 1e18))) + "/s";
     case ProgressUnit::kTokens: return format(per_second < 100 ? "{:.1f} tokens/s" : "{:.0f} tokens/s", per_second);
     case ProgressUnit::kChunks: return format("{:.1f} chunks/s", per_second);
   }
@@ -27,7 +27,8 @@ std::string rate_text(double per_second, ProgressUnit unit) {
 }
 
 std::string remaining_text(double seconds) {
-  const auto whole = static_cast<int64_t>(std::ceil(seconds));
+  // A million hours is as good as never, and still a number.
+  const auto whole = static_cast<int64_t>(std::ceil(std::min(seconds, 3.6e9)));
   if (whole < 100) return format("{} s left", whole);
   if (whole < 100 * 60) return format("{} min left", (whole + 59) / 60);
   return format("{} h left", (whole + 3599) / 3600);
