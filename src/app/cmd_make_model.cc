@@ -1,4 +1,5 @@
 #include "app/commands.h"
+#include "app/loading.h"
 #include "base/bytes.h"
 #include "base/format.h"
 #include "gguf/byte_sink.h"
@@ -35,7 +36,7 @@ Status make_model_command(const MakeModelOptions& options, Services& services) {
   if (!file) return as_disk_error(std::move(file).error());
   gguf::FileByteSink sink(&*file);
   {
-    ProgressBar bar = services.progress("writing " + options.path, ProgressUnit::kBytes);
+    ProgressBar bar = services.progress("writing " + model_display_name(options.path), ProgressUnit::kBytes);
     const auto progress = [&](uint64_t done) { bar.update(done, model.file_bytes()); };
     Status written = model.write(sink, services.call(std::nullopt), progress);
     if (written) written = file->commit();

@@ -79,9 +79,10 @@ class TerminalEditor final : public LineEditor {
     el_source(editor, nullptr);  // The user's own ~/.editrc.
     // While a line is edited Ctrl-C and Ctrl-Z are keys like others and no signals.
     el_set(editor, EL_SETTY, "-d", "-isig", nullptr);
-    el_set(editor, EL_ADDFN, "clear-input", "Leave this line and start a new one", &TerminalEditor::clear_input);
+    // The wide variant takes the names as they are; the narrow one loses the copies that it makes.
+    el_wset(editor, EL_ADDFN, L"clear-input", L"Leave this line and start a new one", &TerminalEditor::clear_input);
     el_set(editor, EL_BIND, "^C", "clear-input", nullptr);
-    el_set(editor, EL_ADDFN, "suspend", "Stop the program until fg", &TerminalEditor::suspend);
+    el_wset(editor, EL_ADDFN, L"suspend", L"Stop the program until fg", &TerminalEditor::suspend);
     el_set(editor, EL_BIND, "^Z", "suspend", nullptr);
     el_set(editor, EL_BIND, "^R", "em-inc-search-prev", nullptr);
   }
@@ -92,11 +93,11 @@ class TerminalEditor final : public LineEditor {
     return static_cast<TerminalEditor*>(data);
   }
   static char* prompt_of(EditLine* editor) { return self(editor)->prompt_.data(); }
-  static unsigned char clear_input(EditLine* editor, int) {
+  static unsigned char clear_input(EditLine* editor, wint_t) {
     self(editor)->cleared_ = true;
     return CC_EOF;
   }
-  static unsigned char suspend(EditLine*, int) {
+  static unsigned char suspend(EditLine*, wint_t) {
 #ifdef SIGTSTP
     std::raise(SIGTSTP);  // libedit puts the terminal right before, and redraws after.
 #endif

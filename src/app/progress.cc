@@ -27,8 +27,9 @@ std::string rate_text(double per_second, ProgressUnit unit) {
 }
 
 std::string remaining_text(double seconds) {
-  // A million hours is as good as never, and still a number.
-  const auto whole = static_cast<int64_t>(std::ceil(std::min(seconds, 3.6e9)));
+  constexpr double kSecondsMax = 1e6;  // Eleven days: more is not worth a number.
+  if (!(seconds <= kSecondsMax)) return "a long time left";
+  const auto whole = static_cast<int64_t>(std::ceil(seconds));
   if (whole < 100) return format("{} s left", whole);
   if (whole < 100 * 60) return format("{} min left", (whole + 59) / 60);
   return format("{} h left", (whole + 3599) / 3600);

@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include "app/text_width.h"
 #include "base/format.h"
 #include "kernels/dispatch.h"
 #include "os/cpu_features.h"
@@ -61,7 +62,8 @@ void ErrorStream::error(std::string_view message) {
 
 void ErrorStream::remark(std::string_view text) {
   if (!is_terminal_) return;
-  raw(colour_ ? format("{}{}{}\n", kDim, text, kPlain) : format("{}\n", text));
+  const std::string fitting = fit_width(text, os::terminal_columns(os::StandardStream::kError).value_or(80) - 1);
+  raw(colour_ ? format("{}{}{}\n", kDim, fitting, kPlain) : fitting + "\n");
 }
 
 void ErrorStream::quote(std::string_view text) {

@@ -48,7 +48,7 @@ class ErrorStream final : public Log {
   void write(LogLevel level, std::string_view message) override;  // Debug and info lines are left out.
   void raw(std::string_view text);
   void error(std::string_view message);
-  // A remark in grey for people; nothing when piped.
+  // A remark in grey for people, on one line; nothing when piped.
   void remark(std::string_view text);
   // The same without a line feed, for a text that goes on on standard output.
   void quote(std::string_view text);

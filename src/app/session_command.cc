@@ -126,8 +126,11 @@ std::string session_help() {
 
 std::string settings_text(const SessionSettings& settings) {
   std::string text;
-  for_each_setting(settings,
-                   [&](const char* name, const auto& field) { text += format("  {:<18} {}\n", name, field); });
+  for_each_setting(settings, [&](const char* name, const auto& field) {
+    // As the user wrote it: 0.8 and not the digits of the nearest float.
+    constexpr bool kReal = std::is_floating_point_v<std::decay_t<decltype(field)>>;
+    text += format(kReal ? "  {:<18} {:.6g}\n" : "  {:<18} {}\n", name, field);
+  });
   return text;
 }
 

@@ -33,14 +33,13 @@ Result<engine::GenerationResult> run_turn(engine::Conversation& conversation, st
 
 std::string summary_line(const engine::GenerationResult& result) {
   std::string text = format("{} tokens", result.generated_tokens());
+  if (result.finish_reason == engine::FinishReason::kLength) text += " (length reached)";
+  if (result.finish_reason == engine::FinishReason::kDeadline) text += " (deadline)";
+  if (result.finish_reason == engine::FinishReason::kCancelled) text += " (stopped)";
   if (result.decode_tokens_per_second() > 0) text += format(", {:.1f} tokens/s", result.decode_tokens_per_second());
   if (result.generated_tokens() > 0) text += format(", first after {:.0f} ms", result.time_to_first_token.ms());
-  text += format(", prompt of {}", result.prompt_tokens);
+  text += format(", KV {}, prompt of {}", format_bytes(result.kv_bytes), result.prompt_tokens);
   if (result.prefill_tokens_per_second() > 0) text += format(" at {:.0f}/s", result.prefill_tokens_per_second());
-  text += format(", KV {}", format_bytes(result.kv_bytes));
-  if (result.finish_reason == engine::FinishReason::kLength) text += ", length reached";
-  if (result.finish_reason == engine::FinishReason::kDeadline) text += ", deadline passed";
-  if (result.finish_reason == engine::FinishReason::kCancelled) text += ", stopped";
   return text;
 }
 
