@@ -84,6 +84,9 @@ Status run_command(const RunOptions& given, Services& services) {
   const bool piped = !services.input_is_terminal() && !options.interactive;
   if (!options.interactive || options.prompt.text || !options.prompt.file.empty()) {
     INFER_ASSIGN(prompt, read_text(options.prompt, piped));
+    if (prompt.empty() && !options.prompt.text) {  // -p "" is on purpose: any text at all.
+      return Error{ErrorCode::kInvalidArgument, "run: the prompt is empty: give -p TEXT, -f FILE, or pipe it in"};
+    }
     // The line feed that ends a file is not part of what was written; models would start a new line after it.
     if (!options.prompt.text && !prompt.empty() && prompt.back() == '\n') prompt.pop_back();
     options.prompt.text = prompt;

@@ -121,6 +121,13 @@ Result<LoadedModel> load_model(const ModelChoice& choice, model::ModelOptions op
     return error;
   }
   loaded.model = std::move(*model);
+  const int trained = loaded.model->config().context_trained;
+  if (with_vocabulary && loaded.model->options().context > trained) {
+    services.err().write(
+        LogLevel::kWarning,
+        format("a context of {} tokens is longer than the {} that {} was trained for: expect worse text",
+               loaded.model->options().context, trained, loaded.name));
+  }
   loaded.load_time = call.clock.now() - start;
   return loaded;
 }

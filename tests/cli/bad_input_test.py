@@ -84,6 +84,7 @@ class BadInputTest(program.ProgramTest):
     def test_a_prompt_that_cannot_be_used_is_refused(self):
         self.assertIn("context", self.error(2, "run", "-p", "word " * 3000))
         self.assertIn("64", self.error(2, "run", "-p", "word " * 100, "--ctx", 64))
+        self.assertIn("empty", self.error(2, "run"))
         self.assertIn("absent.txt", self.error(3, "run", "-f", self.folder / "absent.txt"))
         self.assertIn("directory", self.error(3, "run", "-f", self.folder))
         self.assertIn("two windows", self.error(2, "perplexity", "-f", self.file(b"too short", "short.txt")))

@@ -52,6 +52,14 @@ class CommandsTest(program.ProgramTest):
         self.assertEqual(document["finish_reason"], "stop")
         self.assertEqual(document["text"], whole[:whole.index(word)])
 
+    def test_a_context_beyond_the_training_is_warned_about(self):
+        result = self.run_program("run", "-p", "Once", "-n", 2, "--ctx", 4096)
+        self.assertEqual(result.returncode, 0)
+        self.assertRegex(result.stderr.decode(), r"^inferos: warning: .*4096.*2048.*\n$")
+
+    def test_an_empty_prompt_is_taken_when_it_is_meant(self):
+        self.assertEqual(self.document("run", "-p", "", "-n", 3)["prompt_tokens"], 1)
+
     def test_no_tokens_are_no_text(self):
         self.assertEqual(self.output("run", "-p", "Once", "-n", 0), "\n")
 
