@@ -80,6 +80,11 @@ std::string count_text(uint64_t count) {
 std::string row(std::string_view label, std::string_view text) { return format("{:<14}{}\n", label, text); }
 
 std::string model_rows(const Findings& found) {
+  if (found.file.tensors().empty()) {
+    const gguf::Value* architecture = found.file.find("general.architecture");
+    return row("architecture", architecture ? architecture->to_text(64) : "not told") +
+           row("model", "no weights, a vocabulary alone");
+  }
   if (!found.config) return row("model", "cannot be run: " + found.config.error().message);
   const model::ModelConfig& config = *found.config;
   std::string text = row("architecture", config.name.empty() ? config.architecture
