@@ -7,6 +7,7 @@
 
 #include "base/rng.h"
 #include "kernels/kernel_table.h"
+#include "kernels/packed_row.h"
 #include "kernels/panels.h"
 #include "kernels/reference.h"
 #include "testing/machine_kernels.h"
@@ -213,6 +214,21 @@ TEST(Matmul, InputsOfZeroOrHugeMagnitudeStayFinite) {
 TEST(Panels, PackedWeightsTakeTheFilesBytes) {
   for (const WeightType type : kAllTypes) {
     EXPECT_EQ(packed_bytes(type, 64, 2048), 64 * row_bytes(type, 2048)) << type_name(type);
+  }
+}
+
+TEST(Panels, APackedRowIsWorthWhatTheFilesRowIs) {
+  Rng rng(8);
+  for (const WeightType type : kAllTypes) {
+    const Matrix m = random_matrix(rng, type, 21, 512);
+    Aligned<std::byte> packed(packed_bytes(type, m.rows, m.cols));
+    testing::machine_kernels().back()->pack_panels(type, m.file.data(), m.rows, m.cols, 0, 2, packed.data());
+    std::vector<float> row(512);
+    for (int r = 0; r < m.rows; ++r) {
+      dequantize_packed_row({type, m.rows, m.cols, packed.data()}, r, row.data());
+      ASSERT_EQ(std::memcmp(row.data(), m.values.data() + static_cast<size_t>(r) * 512, 512 * sizeof(float)), 0)
+          << type_name(type) << " row " << r;
+    }
   }
 }
 

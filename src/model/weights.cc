@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "kernels/packed_row.h"
 #include "kernels/panels.h"
 #include "kernels/reference.h"
 
@@ -109,6 +110,7 @@ void load_vectors(const ModelTensors& tensors, Weights& weights) {
 }  // namespace
 
 void Weights::embed(TokenId token, float* out) const {
+  if (tied) return kernels::dequantize_packed_row(output.panels, token, out);
   const int cols = static_cast<int>(embeddings->dims[0]);
   const size_t row_bytes = kernels::row_bytes(embeddings->type, cols);
   kernels::dequantize_row(embeddings->type, embeddings->data.data() + static_cast<size_t>(token) * row_bytes, cols,
@@ -120,6 +122,7 @@ Result<Weights> load_weights(const gguf::File& file, const ModelTensors& tensors
                              const std::function<void(double fraction)>& progress) {
   Weights weights;
   weights.embeddings = tensors.embeddings;
+  weights.tied = tensors.embeddings == tensors.output.weight;
   weights.layers.resize(tensors.layers.size());
   load_vectors(tensors, weights);
 

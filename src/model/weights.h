@@ -1,6 +1,6 @@
 // The weights of a model as the kernels want them: matrices repacked into panels, norms and biases as floats.
 //
-// Token embeddings stay in the mapped file: embed() decodes single rows from there.
+// Token embeddings are decoded row by row: from the output matrix where the two are tied, else from the mapped file.
 // Ownership: owns the repacked copies; borrows the file for the embeddings. Thread safety: const after loading.
 #pragma once
 
@@ -38,6 +38,9 @@ struct Weights {
   Matrix output;
 
   const gguf::Tensor* embeddings = nullptr;
+  // The output matrix is the embeddings. Its panels are in memory anyway; a row read from the file would make the
+  // system map the 64 kB around it, a second copy of most of the matrix after a few thousand different tokens.
+  bool tied = false;
   os::PageMemory panel_memory;
   std::vector<float> floats;
 
