@@ -7,7 +7,7 @@ namespace {
 
 // A piece as one line: quotes, backslashes and control characters are escaped; bytes that are no whole character too.
 std::string quoted(std::string_view piece) {
-  const std::string json = api::Json(piece).dump();
+  std::string json = api::Json(piece).dump();
   if (json.find("\xEF\xBF\xBD") == std::string::npos || piece.find("\xEF\xBF\xBD") != std::string_view::npos)
     return json;
   std::string bytes = "<";

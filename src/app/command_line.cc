@@ -76,7 +76,7 @@ class Command {
 
   // `set` takes the text or says what is wrong with it; the flag's name is put in front.
   template <class Set>
-  CLI::Option* value(const char* names, const char* kind, const char* help, Set set) {
+  CLI::Option* value(const char* names, const char* kind, const char* help, const Set& set) {
     const std::string name = std::string(names).substr(std::string(names).rfind(',') + 1);
     const auto take = [this, name, set](const std::string& given) {
       Status status = set(given);

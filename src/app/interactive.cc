@@ -49,7 +49,7 @@ class Session {
     while (true) {
       const size_t end = block.find(kBlockMark);
       if (end != std::string::npos) return {LineEditor::Outcome::kLine, block.substr(0, end)};
-      const LineEditor::Line next = editor_->read("... ");
+      LineEditor::Line next = editor_->read("... ");
       if (next.outcome == LineEditor::Outcome::kCleared) return next;
       if (next.outcome == LineEditor::Outcome::kEnd) return {LineEditor::Outcome::kLine, block};
       if (!block.empty()) block += '\n';

@@ -1,5 +1,8 @@
 // inferos: the program. Reads the command line, runs one command, reports how it ended.
 #include <csignal>
+#include <cstdio>
+#include <exception>
+#include <new>
 
 #include "app/command_line.h"
 #include "app/commands.h"
@@ -35,9 +38,7 @@ int report(const Error& error, bool json, Services& services) {
   return code;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run_program(int argc, char** argv) {
 #ifdef SIGPIPE
   std::signal(SIGPIPE, SIG_IGN);  // A reader that goes away is an error of a write, not a sudden end.
 #endif
@@ -50,4 +51,18 @@ int main(int argc, char** argv) {
   const Status status = std::visit(Dispatch{services}, *invocation);
   if (services.out().reader_gone()) return kExitOk;  // | head has seen enough.
   return status ? kExitOk : report(status.error(), wants_json(argc, argv), services);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run_program(argc, argv);
+  } catch (const std::bad_alloc&) {  // Small allocations are not checked one by one; large ones never come here.
+    std::fputs("inferos: out of memory: the system refuses even small amounts; close other programs\n", stderr);
+    return kExitMemory;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "inferos: internal error: %s\n", error.what());
+    return kExitOther;
+  }
 }

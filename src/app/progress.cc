@@ -53,7 +53,7 @@ std::string render_progress(const Progress& progress, int columns) {
   const double seconds = progress.elapsed.seconds();
   const double rate = seconds > 0 ? static_cast<double>(progress.done) / seconds : 0;
   const std::string rate_part = rate > 0 ? "  " + rate_text(rate, progress.unit) : "";
-  std::string text(progress.what);
+  const std::string text(progress.what);
   if (progress.total == 0) return fit_width(text + rate_part, columns);
 
   const uint64_t done = std::min(progress.done, progress.total);

@@ -28,12 +28,18 @@ constexpr std::array<VerbRow, 7> kVerbs{{
 }};
 
 template <class T>
+bool is_finite(T value) {
+  if constexpr (std::is_floating_point_v<T>) return std::isfinite(value);
+  return true;
+}
+
+template <class T>
 Status set_number(const std::string& name, const std::string& text, T* target) {
   T value{};
   const auto end = std::from_chars(text.data(), text.data() + text.size(), value);
-  bool valid = end.ec == std::errc() && end.ptr == text.data() + text.size();
-  if constexpr (std::is_floating_point_v<T>) valid = valid && std::isfinite(value);
-  if (!valid) return Error{ErrorCode::kInvalidArgument, format("/set {}: '{}' is not a number", name, text)};
+  const bool whole = end.ec == std::errc() && end.ptr == text.data() + text.size();
+  if (!whole || !is_finite(value))
+    return Error{ErrorCode::kInvalidArgument, format("/set {}: '{}' is not a number", name, text)};
   *target = value;
   return {};
 }

@@ -81,7 +81,8 @@ void dequantize(const BlockQ6_K& b, float* out) {
     const int byte = b.ql[half * 64 + (quarter % 2) * 32 + l];
     const int low = quarter < 2 ? byte & 15 : byte >> 4;
     const int q = low | ((b.qh[half * 32 + l] >> (2 * quarter)) & 3) << 4;
-    out[i] = half_to_float(b.d) * static_cast<float>(b.scales[i / 16]) * static_cast<float>(q - 32);
+    const int group = i / 16;
+    out[i] = half_to_float(b.d) * static_cast<float>(b.scales[group]) * static_cast<float>(q - 32);
   }
 }
 

@@ -102,7 +102,7 @@ Result<ModelTensors> find_tensors(const gguf::File& file, const ModelConfig& con
                finder.find_optional("rope_freqs.weight", static_cast<uint64_t>(config.rope.dims / 2)));
   tensors.layers.reserve(static_cast<size_t>(config.layers));
   for (int i = 0; i < config.layers; ++i) {
-    INFER_ASSIGN(LayerTensors layer, find_layer(finder, config, i));
+    INFER_ASSIGN(const LayerTensors layer, find_layer(finder, config, i));
     tensors.layers.push_back(layer);
   }
   INFER_TRY(finder.refuse_unused());
