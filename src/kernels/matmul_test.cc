@@ -219,17 +219,42 @@ TEST(Panels, PackedWeightsTakeTheFilesBytes) {
 
 TEST(Panels, APackedRowIsWorthWhatTheFilesRowIs) {
   Rng rng(8);
-  for (const WeightType type : kAllTypes) {
-    const Matrix m = random_matrix(rng, type, 21, 512);
-    Aligned<std::byte> packed(packed_bytes(type, m.rows, m.cols));
-    testing::machine_kernels().back()->pack_panels(type, m.file.data(), m.rows, m.cols, 0, 2, packed.data());
-    std::vector<float> row(512);
-    for (int r = 0; r < m.rows; ++r) {
-      dequantize_packed_row({type, m.rows, m.cols, packed.data()}, r, row.data());
-      ASSERT_EQ(std::memcmp(row.data(), m.values.data() + static_cast<size_t>(r) * 512, 512 * sizeof(float)), 0)
-          << type_name(type) << " row " << r;
+  for (const KernelTable* k : testing::machine_kernels()) {
+    for (const WeightType type : kAllTypes) {
+      const Matrix m = random_matrix(rng, type, 21, 512);
+      Aligned<std::byte> packed(packed_bytes(type, m.rows, m.cols));
+      k->pack_panels(type, m.file.data(), m.rows, m.cols, 0, 2, packed.data());
+      std::vector<float> row(512);
+      for (int r = 0; r < m.rows; ++r) {
+        dequantize_packed_row({type, m.rows, m.cols, packed.data()}, r, row.data());
+        ASSERT_EQ(std::memcmp(row.data(), m.values.data() + static_cast<size_t>(r) * 512, 512 * sizeof(float)), 0)
+            << k->name << " " << type_name(type) << " row " << r;
+      }
     }
   }
+}
+
+TEST(Panels, EveryInstructionSetPacksTheSameBytesAndWritesAllOfThem) {
+  testing::for_each_case(20, [](Rng& rng) {
+    const int rows = 1 + static_cast<int>(rng.below(50));
+    for (const WeightType type : kAllTypes) {
+      const int unit = static_cast<int>(weight_type_info(static_cast<uint32_t>(type))->block_elems);
+      const int cols = unit * (1 + static_cast<int>(rng.below(unit == 1 ? 100 : 5)));
+      const int panels = panel_count(rows);
+      // Every bit of a block counts, so blocks are random bytes; one byte off, as in a file without alignment.
+      std::vector<std::byte> file(1 + static_cast<size_t>(rows) * row_bytes(type, cols));
+      for (std::byte& byte : file) byte = static_cast<std::byte>(rng.below(256));
+      std::vector<std::byte> first;
+      for (const KernelTable* k : testing::machine_kernels()) {
+        Aligned<std::byte> packed(packed_bytes(type, rows, cols));
+        std::memset(packed.data(), 0xA5, packed_bytes(type, rows, cols));
+        k->pack_panels(type, file.data() + 1, rows, cols, 0, panels, packed.data());
+        const std::vector<std::byte> bytes(packed.data(), packed.data() + packed_bytes(type, rows, cols));
+        if (first.empty()) first = bytes;
+        ASSERT_EQ(bytes, first) << k->name << " " << type_name(type) << " " << rows << " x " << cols;
+      }
+    }
+  });
 }
 
 }  // namespace

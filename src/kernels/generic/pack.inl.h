@@ -19,16 +19,8 @@ inline __attribute__((always_inline)) void put_mask(std::byte* masks, int index,
   __builtin_memcpy(masks + 8 * index, &mask, 8);
 }
 
-// Each function puts one block of one row into its unit (zeroed before). Layouts: unpack.inl.h.
-void pack_block(const BlockQ4_0& b, int row, std::byte* unit) {
-  put_half(unit, row, b.d);
-  for (int j = 0; j < 4; ++j) put_word(unit + 32 + 64 * j, row, word_at(b.qs, j));
-}
-void pack_block(const BlockQ4_1& b, int row, std::byte* unit) {
-  put_half(unit, row, b.d);
-  put_half(unit + 32, row, b.m);
-  for (int j = 0; j < 4; ++j) put_word(unit + 64 + 64 * j, row, word_at(b.qs, j));
-}
+// Formats that are packed block by block: each function puts one block of one row into its unit (zeroed before).
+// Layouts: unpack.inl.h.
 void pack_block(const BlockQ5_0& b, int row, std::byte* unit) {
   put_half(unit, row, b.d);
   const uint32_t high = word_at(b.qh, 0);
@@ -42,60 +34,161 @@ void pack_block(const BlockQ5_1& b, int row, std::byte* unit) {
   for (int j = 0; j < 8; ++j) put_mask(unit + 64, j, row, high >> (4 * j));
   for (int j = 0; j < 4; ++j) put_word(unit + 128 + 64 * j, row, word_at(b.qs, j));
 }
-void pack_block(const BlockQ8_0& b, int row, std::byte* unit) {
-  put_half(unit, row, b.d);
-  for (int j = 0; j < 8; ++j) put_word(unit + 32 + 64 * j, row, word_at(b.qs, j) ^ 0x80808080u);
+
+// The blocks of 16 rows that make one unit: row r's block is at first + r * stride.
+template <class Block>
+struct UnitBlocks {
+  const std::byte* first;
+  size_t stride;
+
+  const std::byte* block(int row) const { return first + static_cast<size_t>(row) * stride; }
+};
+
+template <class Format, class Block>
+inline __attribute__((always_inline)) void pack_unit(const UnitBlocks<Block>& blocks, std::byte* unit) {
+  __builtin_memset(unit, 0, Format::kUnitBytes);
+  for (int r = 0; r < kPanelRows; ++r) {
+    Block block;
+    __builtin_memcpy(&block, blocks.block(r), sizeof(Block));
+    pack_block(block, r, unit);
+  }
 }
 
-// The three words of 6-bit scales and minima that GroupedScales reads.
-void pack_grouped_scales(const uint8_t* scales, int row, std::byte* words) {
-  uint32_t low_scales = 0, low_minima = 0, high = 0;
-  for (int g = 0; g < 8; ++g) {
-    const uint32_t scale = g < 4 ? scales[g] & 63u : (scales[g + 4] & 15u) | (scales[g - 4] >> 6) << 4;
-    const uint32_t minimum = g < 4 ? scales[g + 4] & 63u : (scales[g + 4] >> 4) | (scales[g] >> 6) << 4;
-    low_scales |= (scale & 15u) << (4 * g);
-    low_minima |= (minimum & 15u) << (4 * g);
-    high |= (scale >> 4) << (2 * g) | (minimum >> 4) << (16 + 2 * g);
+// The formats that people use most are packed 16 rows at once. Words `offset / 4` and so on of each block become
+// vectors of 16 rows, four at a time.
+template <class Block>
+inline __attribute__((always_inline)) void pack_words(const UnitBlocks<Block>& blocks, size_t offset, int words,
+                                                      std::byte* target) {
+  for (int j = 0; j < words; j += 4) {
+    const WordRows four = transpose_words(blocks.first + offset + 4 * static_cast<size_t>(j), blocks.stride);
+    for (int i = 0; i < 4; ++i) store_u8(target + 64 * (j + i), four.word[i]);
   }
-  put_word(words, row, low_scales);
-  put_word(words + 64, row, low_minima);
-  put_word(words + 128, row, high);
 }
-void pack_block(const BlockQ4_K& b, int row, std::byte* unit) {
-  put_half(unit, row, b.d);
-  put_half(unit + 32, row, b.dmin);
-  pack_grouped_scales(b.scales, row, unit + 64);
-  for (int j = 0; j < 32; ++j) put_word(unit + 256 + 64 * j, row, word_at(b.qs, j));
+template <class Block>
+inline __attribute__((always_inline)) void pack_halves(const UnitBlocks<Block>& blocks, size_t offset,
+                                                       std::byte* halves) {
+  for (int r = 0; r < kPanelRows; ++r) __builtin_memcpy(halves + 2 * r, blocks.block(r) + offset, 2);
 }
-void pack_block(const BlockQ5_K& b, int row, std::byte* unit) {
-  put_half(unit, row, b.d);
-  put_half(unit + 32, row, b.dmin);
-  pack_grouped_scales(b.scales, row, unit + 64);
-  for (int block = 0; block < 8; ++block) {
-    for (int j = 0; j < 8; ++j) {
-      // Bit `block` of 4 consecutive bytes: the multiplication gathers bits 0, 8, 16, 24 at bits 24..27.
-      const uint32_t bits = (word_at(b.qh, j) >> block) & 0x01010101u;
-      put_mask(unit + 256, block * 8 + j, row, (bits * 0x01020408u) >> 24);
-    }
+
+// The three words of 6-bit scales and minima that GroupedScales reads, for 16 rows, from the 12 bytes of each row that
+// `words` holds as [3][16] words. A word's four bytes are worked on at once.
+inline __attribute__((always_inline)) uint32_t low_nibbles(uint32_t bytes) {
+  const uint32_t pairs = (bytes & 0x000F000Fu) | (bytes & 0x0F000F00u) >> 4;
+  return (pairs | pairs >> 8) & 0xFFFFu;
+}
+inline __attribute__((always_inline)) uint32_t upper_pairs(uint32_t bytes) {  // Bits 4 and 5 of each byte.
+  const uint32_t b = bytes >> 4 & 0x03030303u;
+  return (b | b >> 6 | b >> 12 | b >> 18) & 0xFFu;
+}
+void pack_grouped_scales(const uint32_t* words, std::byte* target) {
+  alignas(64) uint32_t packed[3][kPanelRows];
+  for (int r = 0; r < kPanelRows; ++r) {
+    const uint32_t first = words[r], second = words[kPanelRows + r], third = words[2 * kPanelRows + r];
+    const uint32_t upper_scales = (third & 0x0F0F0F0Fu) | (first >> 2 & 0x30303030u);
+    const uint32_t upper_minima = (third >> 4 & 0x0F0F0F0Fu) | (second >> 2 & 0x30303030u);
+    packed[0][r] = low_nibbles(first) | low_nibbles(upper_scales) << 16;
+    packed[1][r] = low_nibbles(second) | low_nibbles(upper_minima) << 16;
+    packed[2][r] = upper_pairs(first) | upper_pairs(upper_scales) << 8 | upper_pairs(second) << 16 |
+                   upper_pairs(upper_minima) << 24;
   }
-  for (int j = 0; j < 32; ++j) put_word(unit + 768 + 64 * j, row, word_at(b.qs, j));
+  __builtin_memcpy(target, packed, sizeof packed);
 }
-void pack_block(const BlockQ6_K& b, int row, std::byte* unit) {
-  put_half(unit, row, b.d);
-  for (int g = 0; g < 16; ++g) unit[32 + 16 * g + row] = static_cast<std::byte>(b.scales[g]);
-  for (int j = 0; j < 32; ++j) put_word(unit + 288 + 64 * j, row, word_at(b.ql, j));
-  for (int j = 0; j < 16; ++j) put_word(unit + 2336 + 64 * j, row, word_at(b.qh, j));
+// d, dmin and the scales of Q4_K and Q5_K: the block's first 16 bytes.
+template <class Block>
+inline __attribute__((always_inline)) void pack_grouped_head(const UnitBlocks<Block>& blocks, std::byte* unit) {
+  const WordRows head = transpose_words(blocks.first, blocks.stride);
+  store_u8(unit, transpose_halves(head.word[0]));
+  alignas(64) uint32_t words[3 * kPanelRows];
+  for (int i = 0; i < 3; ++i) store_u8(words + i * kPanelRows, head.word[i + 1]);
+  pack_grouped_scales(words, unit + 64);
+}
+
+template <>
+inline __attribute__((always_inline)) void pack_unit<PackedQ4_0>(const UnitBlocks<BlockQ4_0>& blocks, std::byte* unit) {
+  pack_halves(blocks, offsetof(BlockQ4_0, d), unit);
+  pack_words(blocks, offsetof(BlockQ4_0, qs), 4, unit + 32);
+}
+template <>
+inline __attribute__((always_inline)) void pack_unit<PackedQ4_1>(const UnitBlocks<BlockQ4_1>& blocks, std::byte* unit) {
+  pack_halves(blocks, offsetof(BlockQ4_1, d), unit);
+  pack_halves(blocks, offsetof(BlockQ4_1, m), unit + 32);
+  pack_words(blocks, offsetof(BlockQ4_1, qs), 4, unit + 64);
+}
+template <>
+inline __attribute__((always_inline)) void pack_unit<PackedQ8_0>(const UnitBlocks<BlockQ8_0>& blocks, std::byte* unit) {
+  pack_halves(blocks, offsetof(BlockQ8_0, d), unit);
+  for (int j = 0; j < 8; j += 4) {
+    const WordRows four =
+        transpose_words(blocks.first + offsetof(BlockQ8_0, qs) + 4 * static_cast<size_t>(j), blocks.stride);
+    for (int i = 0; i < 4; ++i) store_u8(unit + 32 + 64 * (j + i), flip_top_bits(four.word[i]));
+  }
+}
+template <>
+inline __attribute__((always_inline)) void pack_unit<PackedQ4_K>(const UnitBlocks<BlockQ4_K>& blocks, std::byte* unit) {
+  pack_grouped_head(blocks, unit);
+  pack_words(blocks, offsetof(BlockQ4_K, qs), 32, unit + 256);
+}
+
+// Mask (block, step) has bit `block` of each byte of one vector of fifth bits.
+template <int kBlock>
+inline __attribute__((always_inline)) void put_bit_masks(const U8 (&high)[8], std::byte* masks) {
+  for (int j = 0; j < 8; ++j) {
+    const uint64_t mask = bit_mask<kBlock>(high[j]);
+    __builtin_memcpy(masks + (kBlock * 8 + j) * 8, &mask, 8);
+  }
+  if constexpr (kBlock < 7) put_bit_masks<kBlock + 1>(high, masks);
+}
+template <>
+inline __attribute__((always_inline)) void pack_unit<PackedQ5_K>(const UnitBlocks<BlockQ5_K>& blocks, std::byte* unit) {
+  pack_grouped_head(blocks, unit);
+  U8 high[8];
+  for (int j = 0; j < 8; j += 4) {
+    const WordRows four =
+        transpose_words(blocks.first + offsetof(BlockQ5_K, qh) + 4 * static_cast<size_t>(j), blocks.stride);
+    for (int i = 0; i < 4; ++i) high[j + i] = four.word[i];
+  }
+  put_bit_masks<0>(high, unit + 256);
+  pack_words(blocks, offsetof(BlockQ5_K, qs), 32, unit + 768);
+}
+template <>
+inline __attribute__((always_inline)) void pack_unit<PackedQ6_K>(const UnitBlocks<BlockQ6_K>& blocks, std::byte* unit) {
+  pack_halves(blocks, offsetof(BlockQ6_K, d), unit);
+  const WordRows scales = transpose_words(blocks.first + offsetof(BlockQ6_K, scales), blocks.stride);
+  for (int i = 0; i < 4; ++i) store_u8(unit + 32 + 64 * i, transpose_bytes(scales.word[i]));
+  pack_words(blocks, offsetof(BlockQ6_K, ql), 32, unit + 288);
+  pack_words(blocks, offsetof(BlockQ6_K, qh), 16, unit + 2336);
 }
 
 template <class Format, class Block>
 void pack_block_panel(const std::byte* source, int rows, int cols, std::byte* panel) {
   const size_t blocks = static_cast<size_t>(cols) / (32 * Format::kBlocks);
-  __builtin_memset(panel, 0, packed_panel_bytes<Format>(cols));
+  const size_t row_bytes = blocks * sizeof(Block);
+  __builtin_memset(panel + blocks * Format::kUnitBytes, 0,
+                   packed_panel_bytes<Format>(cols) - blocks * Format::kUnitBytes);
+  if (rows == kPanelRows) {
+    for (size_t b = 0; b < blocks; ++b) {
+      pack_unit<Format>(UnitBlocks<Block>{source + b * sizeof(Block), row_bytes}, panel + b * Format::kUnitBytes);
+    }
+    return;
+  }
+  std::byte filled[kPanelRows * sizeof(Block)] = {};  // The rows that there are, then zeros.
   for (size_t b = 0; b < blocks; ++b) {
     for (int r = 0; r < rows; ++r) {
-      Block block;
-      __builtin_memcpy(&block, source + (static_cast<size_t>(r) * blocks + b) * sizeof(Block), sizeof(Block));
-      pack_block(block, r, panel + b * Format::kUnitBytes);
+      __builtin_memcpy(filled + static_cast<size_t>(r) * sizeof(Block),
+                       source + static_cast<size_t>(r) * row_bytes + b * sizeof(Block), sizeof(Block));
+    }
+    pack_unit<Format>(UnitBlocks<Block>{filled, sizeof(Block)}, panel + b * Format::kUnitBytes);
+  }
+}
+
+// 16 whole rows, 16 bytes of each at a time: 4 columns of floats or 8 of halves.
+template <class Element>
+void pack_float_columns(const std::byte* source, size_t row_bytes, size_t bytes, std::byte* panel) {
+  for (size_t at = 0; at < bytes; at += 16) {
+    const WordRows four = transpose_words(source + at, row_bytes);
+    for (int i = 0; i < 4; ++i) {
+      const U8 columns = sizeof(Element) == 4 ? four.word[i] : transpose_halves(four.word[i]);
+      store_u8(panel + at * kPanelRows + 64 * static_cast<size_t>(i), columns);
     }
   }
 }
@@ -103,10 +196,12 @@ void pack_block_panel(const std::byte* source, int rows, int cols, std::byte* pa
 template <class Element>
 void pack_float_panel(const std::byte* source, int rows, int cols, std::byte* panel) {
   const size_t row_bytes = static_cast<size_t>(cols) * sizeof(Element);
-  __builtin_memset(panel, 0, (row_bytes * kPanelRows + 63) / 64 * 64);
-  // Columns in runs of one cache line per row, so that each line is read once.
+  const size_t vectored = rows == kPanelRows ? row_bytes / 16 * 16 : 0;
+  pack_float_columns<Element>(source, row_bytes, vectored, panel);
+  __builtin_memset(panel + vectored * kPanelRows, 0, (row_bytes * kPanelRows + 63) / 64 * 64 - vectored * kPanelRows);
+  // The rest: columns in runs of one cache line per row, so that each line is read once.
   constexpr size_t kRun = 64 / sizeof(Element);
-  for (size_t c0 = 0; c0 < static_cast<size_t>(cols); c0 += kRun) {
+  for (size_t c0 = vectored / sizeof(Element); c0 < static_cast<size_t>(cols); c0 += kRun) {
     const size_t end = c0 + kRun < static_cast<size_t>(cols) ? c0 + kRun : static_cast<size_t>(cols);
     for (int r = 0; r < rows; ++r) {
       const std::byte* row = source + static_cast<size_t>(r) * row_bytes;

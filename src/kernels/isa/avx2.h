@@ -164,6 +164,56 @@ U8 or_where(U8 v, uint64_t mask) {
   return {_mm256_or_si256(v.lo, value_where(static_cast<uint32_t>(mask), kValue)),
           _mm256_or_si256(v.hi, value_where(static_cast<uint32_t>(mask >> 32), kValue))};
 }
+struct WordRows {
+  U8 word[4];
+};
+// Words of 8 rows: rows 0..3 in the low 128 bits, 4..7 in the high ones.
+inline __attribute__((always_inline)) void transpose_eight_rows(const std::byte* rows, size_t stride,
+                                                                __m256i (&word)[4]) {
+  __m256i pair[4];  // pair[i]: rows i and 4 + i.
+  for (size_t i = 0; i < 4; ++i) {
+    const auto row = [&](size_t r) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows + r * stride)); };
+    pair[i] = _mm256_inserti128_si256(_mm256_castsi128_si256(row(i)), row(4 + i), 1);
+  }
+  const __m256i low01 = _mm256_unpacklo_epi32(pair[0], pair[1]), high01 = _mm256_unpackhi_epi32(pair[0], pair[1]);
+  const __m256i low23 = _mm256_unpacklo_epi32(pair[2], pair[3]), high23 = _mm256_unpackhi_epi32(pair[2], pair[3]);
+  word[0] = _mm256_unpacklo_epi64(low01, low23);
+  word[1] = _mm256_unpackhi_epi64(low01, low23);
+  word[2] = _mm256_unpacklo_epi64(high01, high23);
+  word[3] = _mm256_unpackhi_epi64(high01, high23);
+}
+WordRows transpose_words(const std::byte* rows, size_t stride) {
+  __m256i low[4], high[4];
+  transpose_eight_rows(rows, stride, low);
+  transpose_eight_rows(rows + 8 * stride, stride, high);
+  return {{{low[0], high[0]}, {low[1], high[1]}, {low[2], high[2]}, {low[3], high[3]}}};
+}
+U8 transpose_halves(U8 words) {
+  const __m256i within =
+      _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15));
+  const __m256i lo = _mm256_permute4x64_epi64(_mm256_shuffle_epi8(words.lo, within), 0xD8);
+  const __m256i hi = _mm256_permute4x64_epi64(_mm256_shuffle_epi8(words.hi, within), 0xD8);
+  return {_mm256_permute2x128_si256(lo, hi, 0x20), _mm256_permute2x128_si256(lo, hi, 0x31)};
+}
+U8 transpose_bytes(U8 words) {
+  const __m256i within =
+      _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+  const __m256i across = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  const __m256i lo = _mm256_permutevar8x32_epi32(_mm256_shuffle_epi8(words.lo, within), across);
+  const __m256i hi = _mm256_permutevar8x32_epi32(_mm256_shuffle_epi8(words.hi, within), across);
+  const __m256i even = _mm256_unpacklo_epi64(lo, hi), odd = _mm256_unpackhi_epi64(lo, hi);
+  return {_mm256_permute2x128_si256(even, odd, 0x20), _mm256_permute2x128_si256(even, odd, 0x31)};
+}
+U8 flip_top_bits(U8 v) {
+  const __m256i top = _mm256_set1_epi8(-128);
+  return {_mm256_xor_si256(v.lo, top), _mm256_xor_si256(v.hi, top)};
+}
+template <int kBit>
+uint64_t bit_mask(U8 v) {  // Bits shifted in from the neighbour byte lie below the top one.
+  const auto low = static_cast<uint32_t>(_mm256_movemask_epi8(_mm256_slli_epi16(v.lo, 7 - kBit)));
+  const auto high = static_cast<uint32_t>(_mm256_movemask_epi8(_mm256_slli_epi16(v.hi, 7 - kBit)));
+  return low | static_cast<uint64_t>(high) << 32;
+}
 // maddubs adds two products of an unsigned and a signed byte in 16 bits, and 16 bits hold several such pairs when codes
 // are small: 8 of 2 * 15 * 127, 4 of 2 * 31 * 127, 2 of 2 * 63 * 127. Widening to 32 bits waits until then.
 // 8-bit codes would overflow at once: they are taken signed, as |w| * (x with w's sign); 2 * 128 * 127 fits, once.

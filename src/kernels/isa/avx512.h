@@ -96,6 +96,37 @@ template <int kValue>
 U8 or_where(U8 v, uint64_t mask) {
   return _mm512_or_si512(v, _mm512_maskz_set1_epi8(mask, kValue));
 }
+struct WordRows {
+  U8 word[4];
+};
+WordRows transpose_words(const std::byte* rows, size_t stride) {
+  __m512i quad[4];  // quad[i]: rows i, 4 + i, 8 + i and 12 + i, one in each 128 bits.
+  for (size_t i = 0; i < 4; ++i) {
+    const auto row = [&](size_t r) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows + r * stride)); };
+    const __m256i low = _mm256_inserti128_si256(_mm256_castsi128_si256(row(i)), row(4 + i), 1);
+    const __m256i high = _mm256_inserti128_si256(_mm256_castsi128_si256(row(8 + i)), row(12 + i), 1);
+    quad[i] = _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+  }
+  const __m512i low01 = _mm512_unpacklo_epi32(quad[0], quad[1]), high01 = _mm512_unpackhi_epi32(quad[0], quad[1]);
+  const __m512i low23 = _mm512_unpacklo_epi32(quad[2], quad[3]), high23 = _mm512_unpackhi_epi32(quad[2], quad[3]);
+  return {{_mm512_unpacklo_epi64(low01, low23), _mm512_unpackhi_epi64(low01, low23),
+           _mm512_unpacklo_epi64(high01, high23), _mm512_unpackhi_epi64(high01, high23)}};
+}
+U8 transpose_halves(U8 words) {
+  const __m512i even = _mm512_set_epi16(31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1, 30, 28, 26, 24, 22,
+                                        20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+  return _mm512_permutexvar_epi16(even, words);
+}
+U8 transpose_bytes(U8 words) {
+  const __m512i within = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+  const __m512i across = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  return _mm512_permutexvar_epi32(across, _mm512_shuffle_epi8(words, within));
+}
+U8 flip_top_bits(U8 v) { return _mm512_xor_si512(v, _mm512_set1_epi8(-128)); }
+template <int kBit>
+uint64_t bit_mask(U8 v) {
+  return _mm512_test_epi8_mask(v, _mm512_set1_epi8(static_cast<char>(1 << kBit)));
+}
 inline constexpr bool kWideCodesAreSigned = false;
 template <int kBits>
 struct Dot {

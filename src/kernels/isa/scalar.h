@@ -239,6 +239,37 @@ template <int kValue>
 U8 or_where(U8 v, uint64_t mask) {
   return each_u8([&](int i) { return v.byte[i] | ((mask >> i) & 1 ? kValue : 0); });
 }
+// Four vectors of 32-bit words, one word of each of 16 rows.
+struct WordRows {
+  U8 word[4];
+};
+// 16 bytes of each of 16 rows that lie `stride` bytes apart: word[j] holds bytes 4j..4j+3 of every row.
+WordRows transpose_words(const std::byte* rows, size_t stride) {
+  WordRows r;
+  for (size_t row = 0; row < 16; ++row) {
+    for (size_t j = 0; j < 4; ++j) __builtin_memcpy(r.word[j].byte + 4 * row, rows + row * stride + 4 * j, 4);
+  }
+  return r;
+}
+// The first halves of 16 words, then the second ones.
+U8 transpose_halves(U8 words) {
+  return each_u8([&](int i) { return words.byte[i % 32 / 2 * 4 + i / 32 * 2 + i % 2]; });
+}
+// The first bytes of 16 words, then the second, third and fourth ones.
+U8 transpose_bytes(U8 words) {
+  return each_u8([&](int i) { return words.byte[i % 16 * 4 + i / 16]; });
+}
+// Each byte + 128.
+U8 flip_top_bits(U8 v) {
+  return each_u8([&](int i) { return v.byte[i] ^ 128; });
+}
+// Bit i of the result is bit kBit of byte i.
+template <int kBit>
+uint64_t bit_mask(U8 v) {
+  uint64_t mask = 0;
+  for (int i = 0; i < 64; ++i) mask |= static_cast<uint64_t>(v.byte[i] >> kBit & 1) << i;
+  return mask;
+}
 // A running integer dot product of codes of kBits bits: step<k>() adds, for row r, the sum over i < 4 of
 // code[4r + i] * x[i]; result() is the whole, at most 8 steps. A set may take 8-bit codes as code - 128.
 inline constexpr bool kWideCodesAreSigned = false;
