@@ -16,7 +16,8 @@ namespace infer::sampling {
 namespace {
 
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
-constexpr size_t kBlock = 16;  // Logits that are compared at once before one of them is looked at.
+constexpr size_t kSortedMax = 512;  // Top-k up to which the k are sorted by id.
+constexpr size_t kBlock = 16;       // Logits that are compared at once before one of them is looked at.
 
 bool finite(float x) { return std::fabs(x) <= std::numeric_limits<float>::max(); }
 
@@ -118,22 +119,27 @@ class History {
   std::vector<uint32_t> place_;    // [vocabulary] Index in distinct_.
 };
 
-// The greatest finite logit, lowest id on ties; token 0 when none is finite.
+// The greatest finite logit, lowest id on ties; token 0 when none is finite. A new greatest one is rare: all blocks but
+// a few cost one vector comparison.
 TokenId greatest(std::span<const float> logits) {
-  float lanes[kBlock];
-  std::fill_n(lanes, kBlock, kMinusInfinity);
-  auto take = [&](const float* x, size_t count) {
-    for (size_t j = 0; j < count; ++j) {
-      const float value = finite(x[j]) ? x[j] : kMinusInfinity;
-      lanes[j] = value > lanes[j] ? value : lanes[j];
+  const float* x = logits.data();
+  const size_t size = logits.size();
+  float top = kMinusInfinity;
+  size_t place = 0;
+  for (size_t i = 0; i < size; i += kBlock) {
+    const size_t count = std::min(kBlock, size - i);
+    if (count == kBlock) {
+      int any = 0;
+      for (size_t j = 0; j < kBlock; ++j) any |= x[i + j] > top ? 1 : 0;  // False for NaN.
+      if (!any) continue;
     }
-  };
-  size_t i = 0;
-  for (; i + kBlock <= logits.size(); i += kBlock) take(logits.data() + i, kBlock);
-  take(logits.data() + i, logits.size() - i);
-  const float top = *std::max_element(lanes, lanes + kBlock);
-  if (top == kMinusInfinity) return 0;
-  return static_cast<TokenId>(std::find(logits.begin(), logits.end(), top) - logits.begin());
+    for (size_t j = i; j < i + count; ++j) {
+      if (!(x[j] > top) || !finite(x[j])) continue;
+      top = x[j];
+      place = j;
+    }
+  }
+  return static_cast<TokenId>(place);
 }
 
 // Calls take(id, logit) for the finite logits that are at least `limit()`, by ascending id. The limit may rise on the
@@ -230,7 +236,15 @@ std::span<const float> ChainSampler::penalise(std::span<const float> logits) {
 // candidates_ = the top k, by ascending id.
 void ChainSampler::collect(std::span<const float> logits) {
   Candidate last{kMinusInfinity, std::numeric_limits<TokenId>::max()};
-  if (top_k_ < vocabulary_) last = last_of_top_k(logits);
+  if (top_k_ < vocabulary_) {
+    last = last_of_top_k(logits);
+    // The search leaves them in candidates_; sorting a few is quicker than going through all logits again.
+    if (top_k_ <= kSortedMax) {
+      std::sort(candidates_.begin(), candidates_.end(),
+                [](const Candidate& a, const Candidate& b) { return a.id < b.id; });
+      return;
+    }
+  }
   candidates_.clear();
   for_each_at_least(
       logits, [&] { return last.logit; },
@@ -240,7 +254,8 @@ void ChainSampler::collect(std::span<const float> logits) {
       });
 }
 
-// Gathers what beats the k-th best so far, and cuts back to k whenever the room is full: linear, whatever k is.
+// Gathers what beats the k-th best so far, and cuts back to k whenever the room is full: linear, whatever k is. Leaves
+// the top k in candidates_, in no order.
 Candidate ChainSampler::last_of_top_k(std::span<const float> logits) {
   const auto k = static_cast<ptrdiff_t>(top_k_);
   candidates_.clear();
@@ -256,6 +271,7 @@ Candidate ChainSampler::last_of_top_k(std::span<const float> logits) {
         if (candidates_.size() == candidates_.capacity()) cut();
         candidates_.push_back(Candidate{logit, id});
       });
+  // Fewer than k are finite: all of them are taken.
   if (candidates_.size() < top_k_) return Candidate{kMinusInfinity, std::numeric_limits<TokenId>::max()};
   cut();
   return candidates_.back();

@@ -244,6 +244,55 @@ TEST(Sampler, GreedyTakesTheGreatestAndTheLowestIdOfTies) {
   }
 }
 
+TEST(Sampler, GreedyAgreesWithASortForAnyLogits) {
+  for_each_case(400, [](Rng& rng) {
+    std::vector<float> logits(1 + rng.below(200));
+    const uint32_t kinds = 1 + rng.below(60), steps = 1 + rng.below(20);
+    for (float& x : logits) {
+      x = static_cast<float>(rng.below(steps)) - 10.0f;  // Many equal ones.
+      const uint32_t kind = rng.below(kinds);
+      if (kind == 0) x = kInf;
+      if (kind == 1) x = kNan;
+      if (kind == 2) x = -kInf;
+    }
+    std::vector<size_t> finite;
+    for (size_t i = 0; i < logits.size(); ++i) {
+      if (std::isfinite(logits[i])) finite.push_back(i);
+    }
+    std::stable_sort(finite.begin(), finite.end(), [&](size_t a, size_t b) { return logits[a] > logits[b]; });
+    const TokenId expected = finite.empty() ? 0 : static_cast<TokenId>(finite.front());
+    ASSERT_EQ(make(greedy(), logits.size())->sample(logits), expected);
+  });
+}
+
+// Around the number of top tokens at which the sampler changes its way of ordering them, with ties across the cut.
+TEST(Sampler, TopKOfALargeVocabularyIsThatOfASort) {
+  for_each_case(6, [](Rng& rng) {
+    std::vector<float> logits(40'000);
+    for (float& x : logits) x = static_cast<float>(rng.below(5000)) / 400.0f;
+    for (const int top_k : {1, 40, 511, 512, 513, 3000}) {
+      SamplingParams p = everything_off();
+      p.top_k = top_k;
+      p.seed = rng.next();
+      const std::unique_ptr<Sampler> sampler = make(p, logits.size());
+      const std::vector<long double> probabilities = exact_probabilities(p, logits, {});
+      ASSERT_EQ(std::count_if(probabilities.begin(), probabilities.end(), [](long double x) { return x > 0; }), top_k);
+      Rng same(p.seed);
+      for (int draw = 0; draw < 20; ++draw) {
+        const long double point = same.uniform();
+        long double sum = 0;
+        size_t expected = 0;
+        for (size_t i = 0; i < logits.size() && sum <= point; ++i) {
+          if (probabilities[i] == 0) continue;
+          sum += probabilities[i];
+          expected = i;
+        }
+        ASSERT_EQ(sampler->sample(logits), static_cast<TokenId>(expected)) << "top_k " << top_k << " draw " << draw;
+      }
+    }
+  });
+}
+
 TEST(Sampler, NonFiniteLogitsAreNeverChosenUnlessAllAre) {
   const std::vector<float> one_good = {kNan, kInf, -kInf, -80.0f, kNan};
   const std::vector<float> none = {kNan, kInf, -kInf, kNan, kInf};
