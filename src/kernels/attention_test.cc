@@ -252,6 +252,62 @@ TEST(Attention, IsTheSoftmaxOverVisibleTokens) {
   }
 }
 
+TEST(Attention, EveryHeadDimension) {
+  for (int dim = 16; dim <= kHeadDimMax; dim += 16) {
+    for (const int rows : {1, 5}) {
+      Rng rng(static_cast<uint64_t>(2000 * dim + rows));
+      const Cache cache = random_cache(rng, dim, 130);
+      const Queries q = random_queries(rng, cache, rows, 1.0f / std::sqrt(static_cast<float>(dim)));
+      expect_softmax(cache, q, attend_on_every_isa(cache, q));
+      if (HasFailure()) FAIL() << "head_dim " << dim << " rows " << rows;
+    }
+  }
+}
+
+// Queries, outputs and pages may lie anywhere; only the scratch is aligned.
+TEST(Attention, PlacesInMemoryDoNotMatter) {
+  constexpr int kDim = 80, kRows = 7;
+  Rng rng(21);
+  const Cache cache = random_cache(rng, kDim, 100);
+  const Queries q = random_queries(rng, cache, kRows, 0.2f);
+  std::vector<std::vector<uint16_t>> shifted;  // Each page one half off.
+  std::vector<const uint16_t*> keys, values;
+  for (const auto* pages : {&cache.keys, &cache.values}) {
+    for (const std::vector<uint16_t>& page : *pages) {
+      shifted.emplace_back(1, uint16_t{0});
+      shifted.back().insert(shifted.back().end(), page.begin(), page.end());
+      (pages == &cache.keys ? keys : values).push_back(shifted.back().data() + 1);
+    }
+  }
+  std::vector<float> queries(1, 0.0f);
+  queries.insert(queries.end(), q.values.begin(), q.values.end());
+  std::vector<std::byte> scratch(attention_scratch_bytes(kRows, kDim) + 64);
+  void* aligned = scratch.data();
+  size_t space = scratch.size();
+  std::align(64, 1, aligned, space);
+  for (const KernelTable* table : testing::machine_kernels()) {
+    constexpr float kGuard = 555.0f;
+    std::vector<float> out(kRows * kDim + 2, kGuard), max(kRows + 2, kGuard), sum(kRows + 2, kGuard);
+    table->attend({.queries = queries.data() + 1,
+                   .rows = kRows,
+                   .head_dim = kDim,
+                   .visible = q.visible.data(),
+                   .keys = keys.data(),
+                   .values = values.data(),
+                   .pages = cache.pages(),
+                   .out = out.data() + 1,
+                   .max = max.data() + 1,
+                   .sum = sum.data() + 1,
+                   .scratch = static_cast<std::byte*>(aligned)});
+    for (const std::vector<float>* v : {&out, &max, &sum}) {
+      EXPECT_EQ(v->front(), kGuard) << table->name;
+      EXPECT_EQ(v->back(), kGuard) << table->name;
+    }
+    const auto inside = [](const std::vector<float>& v) { return std::vector<float>(v.begin() + 1, v.end() - 1); };
+    EXPECT_TRUE((Attended{inside(out), inside(max), inside(sum)}) == attend_all(*table, cache, q)) << table->name;
+  }
+}
+
 TEST(Attention, EveryCountOfVisibleTokensInAPage) {
   Rng rng(5);
   const Cache cache = random_cache(rng, 32, 2 * kPageTokens);

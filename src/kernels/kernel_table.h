@@ -129,8 +129,14 @@ struct KernelTable {
   // For measuring the machine: reads all bytes and returns a checksum; run `rounds` rounds of independent products in
   // registers, return how many operations (multiply and add counted as two) that was, and add to *sink.
   uint64_t (*read_all)(const std::byte* data, size_t bytes);
+  // The sum of all 32-bit words modulo 2^32, read as `streams` (1, 2, 4 or 8) equal parts side by side, each prefetched
+  // `ahead` bytes before (0: not at all). `bytes` is a multiple of 128 * streams.
+  uint64_t (*read_streams)(const std::byte* data, size_t bytes, int streams, size_t ahead);
   uint64_t (*int8_peak)(uint64_t rounds, int32_t* sink);
   uint64_t (*f32_peak)(uint64_t rounds, float* sink);
+  // Null where the set has no dot products of BF16 pairs. Its instructions (AVX512_BF16) are not part of what the set
+  // requires: the caller asks the processor first (os::CpuFeatures::avx512_bf16).
+  uint64_t (*bf16_peak)(uint64_t rounds, float* sink);
 };
 
 }  // namespace infer::kernels

@@ -30,6 +30,8 @@ namespace {
 #include "kernels/generic/pack.inl.h"
 //
 #include "kernels/generic/limits.inl.h"
+
+constexpr uint64_t (*bf16_peak)(uint64_t rounds, float* sink) = nullptr;
 }  // namespace
 
 extern const KernelTable kTable = {

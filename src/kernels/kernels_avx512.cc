@@ -37,6 +37,8 @@ namespace {
 #include "kernels/generic/pack.inl.h"
 //
 #include "kernels/generic/limits.inl.h"
+//
+#include "kernels/isa/avx512_bf16.h"
 }  // namespace
 
 extern const KernelTable kTable = {

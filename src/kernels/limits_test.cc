@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <string_view>
 #include <vector>
 
 #include "base/rng.h"
@@ -36,6 +37,37 @@ TEST(Limits, ReadAllReadsEveryByteOnce) {
     for (const KernelTable* table : testing::machine_kernels()) {
       EXPECT_EQ(table->read_all(data.data() + 3, bytes), checksum(data, 3)) << table->name << " " << bytes;
     }
+  }
+}
+
+TEST(Limits, StreamsReadEveryByteOnce) {
+  Rng rng(2);
+  constexpr size_t kTurn = 128;  // The data ends with the allocation: a prefetch behind it must do no harm.
+  for (const int streams : {1, 2, 4, 8}) {
+    for (const size_t turns : {size_t{0}, size_t{1}, size_t{2}, size_t{31}}) {
+      std::vector<std::byte> data(kTurn * static_cast<size_t>(streams) * turns);
+      for (std::byte& b : data) b = static_cast<std::byte>(rng.next());
+      for (const KernelTable* table : testing::machine_kernels()) {
+        for (const size_t ahead : {size_t{0}, size_t{4096}}) {
+          EXPECT_EQ(table->read_streams(data.data(), data.size(), streams, ahead), checksum(data, 0))
+              << table->name << " " << streams << " streams, " << turns << " turns, " << ahead << " ahead";
+        }
+      }
+    }
+  }
+}
+
+TEST(Limits, Bf16PeakIsThereWhereTheProcessorHasTheInstructions) {
+  for (const KernelTable* table : testing::machine_kernels()) {
+    const bool has_bf16 = std::string_view(table->name) == "avx512";
+    ASSERT_EQ(table->bf16_peak != nullptr, has_bf16) << table->name;
+    if (!has_bf16 || !__builtin_cpu_supports("avx512bf16")) continue;
+    float sum = 0.0f;
+    const uint64_t once = table->bf16_peak(1, &sum);
+    // Each lane of each sum adds two products of 1/16, so an operation (half of a multiply-add) is worth 1/512.
+    EXPECT_EQ(sum, static_cast<float>(once) / 512.0f);
+    EXPECT_EQ(table->bf16_peak(16, &sum), 16 * once);
+    EXPECT_EQ(sum, 17.0f * static_cast<float>(once) / 512.0f);
   }
 }
 

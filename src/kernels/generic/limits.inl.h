@@ -20,6 +20,38 @@ uint64_t read_all(const std::byte* data, size_t bytes) {
   return checksum;
 }
 
+template <int kStreams>
+uint64_t read_parts(const std::byte* data, size_t part, size_t ahead) {
+  constexpr size_t kVector = 64, kVectors = 2;
+  I32 sum[kStreams];
+#pragma GCC unroll 8
+  for (int s = 0; s < kStreams; ++s) sum[s] = set_i32(0);
+  for (size_t i = 0; i < part; i += kVectors * kVector) {
+#pragma GCC unroll 8
+    for (size_t s = 0; s < kStreams; ++s) {
+      const std::byte* from = data + s * part + i;
+      // Both lines of the turn; an address behind the end is no fault to a prefetch.
+      if (ahead > 0) {
+        __builtin_prefetch(from + ahead);
+        __builtin_prefetch(from + ahead + kVector);
+      }
+      sum[s] = add_i32(sum[s], add_i32(load_i32(from), load_i32(from + kVector)));
+    }
+  }
+  uint32_t total = 0;
+  for (int s = 0; s < kStreams; ++s) total += static_cast<uint32_t>(sum_lanes_i32(sum[s]));
+  return total;
+}
+
+uint64_t read_streams(const std::byte* data, size_t bytes, int streams, size_t ahead) {
+  switch (streams) {
+    case 1: return read_parts<1>(data, bytes, ahead);
+    case 2: return read_parts<2>(data, bytes / 2, ahead);
+    case 4: return read_parts<4>(data, bytes / 4, ahead);
+    default: return read_parts<8>(data, bytes / 8, ahead);
+  }
+}
+
 uint64_t int8_peak(uint64_t rounds, int32_t* sink) {
   constexpr int kProducts = 4 * kLanes;
   uint8_t bytes[kProducts];

@@ -3,4 +3,5 @@
     .matmul = matmul, .rms_norm = rms_norm, .silu_multiply = silu_multiply, .add = add_to,
     .rope_adjacent = rope_adjacent, .rope_halves = rope_halves, .store_key = store_key, .store_value = store_value,
     .attend = attend, .merge_attention = merge_attention, .scale = scale_by, .log_sum_exp = log_sum_exp,
-    .read_all = read_all, .int8_peak = int8_peak, .f32_peak = f32_peak,
+    .read_all = read_all, .read_streams = read_streams, .int8_peak = int8_peak, .f32_peak = f32_peak,
+    .bf16_peak = bf16_peak,
