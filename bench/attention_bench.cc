@@ -1,39 +1,20 @@
 // Attention over pages in memory: how close decode comes to the memory's bandwidth and prefill to the multiply peak.
-// Compare within one run: ReadAll and F32Peak are the limits of the same core at the same time.
-#include <benchmark/benchmark.h>
-
 #include <cstdint>
-#include <span>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
-#include "base/check.h"
-#include "kernels/dispatch.h"
-#include "kernels/kernel_table.h"
+#include "kernel_benchmarks.h"
 #include "kernels/panels.h"
-#include "os/cpu_features.h"
-#include "os/page_memory.h"
 
-namespace infer {
+namespace infer::bench {
 namespace {
-
-std::span<const kernels::KernelTable* const> machine_kernels() {
-  const os::CpuFeatures cpu = os::detect_cpu_features();
-  kernels::IsaSupport support;
-  support.avx2_fma_f16c = cpu.avx2 && cpu.fma && cpu.f16c;
-  support.avx512_vnni = cpu.avx512f && cpu.avx512bw && cpu.avx512dq && cpu.avx512vl && cpu.avx512_vnni;
-  return kernels::supported_kernels(support);
-}
 
 // One KV head's pages, keys and values of a page side by side, and queries that see all of it.
 struct Run {
   Run(int row_count, int dimensions, int page_count) : rows(row_count), head_dim(dimensions), pages(page_count) {
     const size_t half_page = static_cast<size_t>(kernels::kPageTokens * head_dim);
-    auto allocated = os::PageMemory::allocate(2 * half_page * sizeof(uint16_t) * static_cast<size_t>(pages));
-    INFER_CHECK(allocated.has_value());
-    memory = std::move(allocated.value());
+    memory = memory_of(2 * half_page * sizeof(uint16_t) * static_cast<size_t>(pages));
     auto* halves = reinterpret_cast<uint16_t*>(memory.data());
     for (size_t i = 0; i < 2 * half_page * static_cast<size_t>(pages); ++i) {
       halves[i] = static_cast<uint16_t>(0x3000 + i * 7919 % 0x800);  // 0.125 to 0.5
@@ -48,7 +29,7 @@ struct Run {
     out = queries;
     max.resize(count);
     sum.resize(count);
-    scratch = std::move(os::PageMemory::allocate(kernels::attention_scratch_bytes(rows, head_dim)).value());
+    scratch = memory_of(kernels::attention_scratch_bytes(rows, head_dim));
   }
 
   kernels::AttentionArgs args() {
@@ -79,62 +60,36 @@ void attend(benchmark::State& state, const kernels::KernelTable& table, int rows
     table.attend(args);
     benchmark::DoNotOptimize(run.out.data());
   }
-  const double done = static_cast<double>(state.iterations()) * pages;
-  const double elements = static_cast<double>(kernels::kPageTokens) * head_dim;
-  state.counters["pages"] = benchmark::Counter(done, benchmark::Counter::kIsRate);
-  state.counters["bytes"] = benchmark::Counter(done * 4.0 * elements, benchmark::Counter::kIsRate);
-  state.counters["flop"] = benchmark::Counter(done * 4.0 * elements * rows, benchmark::Counter::kIsRate);
-}
-
-void read_all(benchmark::State& state, const kernels::KernelTable& table, size_t bytes) {
-  auto memory = os::PageMemory::allocate(bytes);
-  INFER_CHECK(memory.has_value());
-  for (size_t i = 0; i < bytes; i += 64) memory.value().data()[i] = std::byte{1};
-  for (auto _ : state) benchmark::DoNotOptimize(table.read_all(memory.value().data(), bytes));
-  state.counters["bytes"] = benchmark::Counter(static_cast<double>(state.iterations()) * static_cast<double>(bytes),
-                                               benchmark::Counter::kIsRate);
-}
-
-void f32_peak(benchmark::State& state, const kernels::KernelTable& table) {
-  float sink = 0.0f;
-  double operations = 0.0;
-  for (auto _ : state) operations += static_cast<double>(table.f32_peak(10000, &sink));
-  benchmark::DoNotOptimize(sink);
-  state.counters["flop"] = benchmark::Counter(operations, benchmark::Counter::kIsRate);
-}
-
-void register_all() {
-  constexpr int kFarPages = 4096;  // 64 MiB at head_dim 64: more than the caches hold.
-  for (const kernels::KernelTable* table : machine_kernels()) {
-    const std::string isa = std::string("/") + table->name;
-    const auto add = [&](const std::string& name, int rows, int head_dim, int pages) {
-      benchmark::RegisterBenchmark((name + isa + "/rows:" + std::to_string(rows) +
-                                    "/head_dim:" + std::to_string(head_dim) + "/pages:" + std::to_string(pages))
-                                       .c_str(),
-                                   attend, *table, rows, head_dim, pages);
-    };
-    benchmark::RegisterBenchmark(("ReadAll" + isa).c_str(), read_all, *table, size_t{64} << 20);
-    benchmark::RegisterBenchmark(("F32Peak" + isa).c_str(), f32_peak, *table);
-    add("Smoke", 2, 64, 2);
-    if (std::string_view(table->name) == "scalar") continue;  // Slow, and nobody waits for it.
-    for (const int rows : {1, 4, 8}) {
-      add("DecodeFromCache", rows, 64, 16);
-      add("DecodeFromMemory", rows, 64, kFarPages);
-    }
-    add("DecodeFromMemory", 4, 128, kFarPages / 2);
-    add("Prefill", 256, 64, 16);
-    add("Prefill", 256, 128, 16);
-  }
+  const double elements = static_cast<double>(pages) * kernels::kPageTokens * head_dim;
+  count_rate(state, "bytes", 2 * sizeof(uint16_t) * elements);
+  count_rate(state, "ops", 4.0 * elements * rows);
 }
 
 }  // namespace
-}  // namespace infer
 
-int main(int argc, char** argv) {
-  infer::register_all();
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
-  benchmark::RunSpecifiedBenchmarks();
-  benchmark::Shutdown();
-  return 0;
+void register_attention(Size size) {
+  constexpr int kNearPages = 16, kFarPages = 4096;  // 64 MiB at head_dim 64: more than the caches hold.
+  for (const kernels::KernelTable* table : machine_kernels()) {
+    if (!is_worth_measuring(*table, size)) continue;
+    const auto add = [&](const std::string& name, int rows, int head_dim, int pages) {
+      add_benchmark(name + "/" + table->name + "/rows:" + std::to_string(rows) + "/head_dim:" +
+                        std::to_string(head_dim) + "/tokens:" + std::to_string(pages * kernels::kPageTokens),
+                    size, [=](benchmark::State& state) { attend(state, *table, rows, head_dim, pages); });
+    };
+    if (size == Size::kSmoke) {
+      add("Attend", 2, 64, 2);
+      continue;
+    }
+    for (const int rows : {1, 4, 8}) {
+      add("AttendFromCache", rows, 64, kNearPages);
+      add("AttendFromMemory", rows, 64, kFarPages);
+    }
+    add("AttendFromMemory", 4, 128, kFarPages / 2);
+    for (const int head_dim : {64, 128}) {
+      add("AttendPrefill", 256, head_dim, kNearPages);
+      add("AttendPrefill", 256, head_dim, 8 * kNearPages);  // At depth 8192.
+    }
+  }
 }
+
+}  // namespace infer::bench

@@ -122,18 +122,41 @@ class CompareTest(unittest.TestCase):
         self.assertEqual(code, 1)
         self.assertIn("another output from run to run: abc, xyz", errors)
 
-    def test_both_programs_get_the_same_work(self):
-        llama = "print(json.dumps([{'n_gen': 0, 'avg_ts': 50.0}, {'n_gen': 32, 'avg_ts': 20.0}]))"
-        self.program("llama-bench", llama)
+    def program_on_path(self, name, body):
+        self.program(name, body)
         path = os.environ["PATH"]
         self.addCleanup(os.environ.__setitem__, "PATH", path)
         os.environ["PATH"] = f"{self.folder}{os.pathsep}{path}"
+
+    def test_several_sequences_are_compared_with_batched_bench(self):
+        self.program_on_path("llama-batched-bench", "print()\nprint(json.dumps({'speed_pp': 200.0, 'speed_tg': 40.0}))")
+        code, text, errors = self.run_main(self.inferos("new", decode="120.0"), "--llama", "", "--rounds", "1",
+                                           "--pp", "100", "--tg", "16", "--sequences", "8", "--json")
+        self.assertEqual(code, 0, errors)
+        base, candidate = self.called()
+        model = str(self.model)
+        self.assertEqual(base, ["llama-batched-bench", "-m", model, "-t", "2", "-dev", "none", "-c", "928",
+                                "-npp", "100", "-ntg", "16", "-npl", "8", "--output-format", "jsonl"])
+        self.assertEqual(candidate[-3:], ["--sequences", "8", "--after-prompt"])
+        document = json.loads(text)
+        self.assertEqual(document["workload"]["sequences"], 8)
+        self.assertAlmostEqual(document["metrics"]["decode"]["ratio"]["median"], 3.0)
+
+    def test_batched_bench_without_a_result_is_quoted(self):
+        self.program_on_path("llama-batched-bench", "print('| PP | TG |')")
+        code, _, errors = self.run_main(self.inferos("new"), "--llama", "", "--sequences", "2")
+        self.assertEqual(code, 1)
+        self.assertIn("printed no usable JSON", errors)
+
+    def test_both_programs_get_the_same_work(self):
+        self.program_on_path("llama-bench",
+                             "print(json.dumps([{'n_gen': 0, 'avg_ts': 50.0}, {'n_gen': 32, 'avg_ts': 20.0}]))")
         code, text, errors = self.run_main(self.inferos("new"), "--llama", "", "--rounds", "1", "--depth", "1024",
                                            "--tg", "16", "--threads", "1", "--base-arg=-fa", "--base-arg=1", "--json")
         self.assertEqual(code, 0, errors)
         base, candidate = self.called()
         model = str(self.model)
-        self.assertEqual(base, ["llama-bench", "-m", model, "-p", "512", "-n", "16", "-t", "1", "-dev", "none",
+        self.assertEqual(base, ["llama-bench", "-m", model, "-t", "1", "-dev", "none", "-p", "512", "-n", "16",
                                 "-r", "1", "-o", "json", "-d", "1024", "-fa", "1"])
         self.assertEqual(candidate, ["new", "bench", "-m", model, "--pp", "512", "--tg", "16", "--threads", "1",
                                      "--json", "--depth", "1024"])
@@ -199,7 +222,8 @@ class CompareTest(unittest.TestCase):
 
     def test_bad_usage_exits_with_2(self):
         for arguments in ((), ("--against", "a", "--llama", "b"), ("--against", "a", "--rounds", "0"),
-                          ("--against", "a", "--at-least", "speed=1"), ("--against", "a", "--at-least", "decode=fast")):
+                          ("--llama", "", "--depth", "9", "--sequences", "2"), ("--against", "a", "--at-least", "speed=1"),
+                          ("--against", "a", "--at-least", "decode=fast")):
             with self.subTest(arguments=arguments):
                 self.assertEqual(self.run_main("new", *arguments)[0], 2)
 

@@ -17,6 +17,7 @@ namespace {
 
 constexpr int kContextMax = 1 << 24;
 constexpr int kTokensMax = 1 << 24;
+constexpr int kSequencesMax = 1 << 12;
 
 template <class T>
 std::optional<T> parse_number(std::string_view text) {
@@ -190,7 +191,9 @@ void add_bench(Command& command, BenchOptions& options) {
   command.number("--pp", options.prompt_tokens, 1, kTokensMax, "tokens of the prompt (512)");
   command.number("--tg", options.generated_tokens, 0, kTokensMax, "tokens to generate (32)");
   command.number("--depth", options.depth, 0, kTokensMax,
-                 "tokens in the KV cache before generating starts (0: the prompt)");
+                 "tokens in the KV cache before the prompt, and again before generating (0)");
+  command.number("--sequences", options.sequences, 1, kSequencesMax, "texts at once; speeds are of all together (1)");
+  command.flag("--after-prompt", options.after_prompt, true, "generate behind the prompt, not behind --depth tokens");
   command.number("-r,--repetitions", options.repetitions, 1, 1000, "how often to measure (5)");
   command.flag("--limits", options.limits, true, "measure the machine too, and show the share of its limits reached");
   command.flag("--json", options.json, true, "print one JSON document");
@@ -241,6 +244,7 @@ constexpr const char* kPerplexityExamples =
 constexpr const char* kBenchExamples =
     "  inferos bench -m model.gguf                      512 tokens in, 32 out\n"
     "  inferos bench -m model.gguf --depth 8192 --tg 16 with a full cache\n"
+    "  inferos bench -m model.gguf --sequences 8        eight texts at once\n"
     "  inferos bench -m model.gguf --limits             against what the machine can do";
 constexpr const char* kMakeModelExamples =
     "  inferos make-model --shape llama-1b --type q4_0 bench.gguf\n"

@@ -77,6 +77,8 @@ struct BenchOptions {
   int generated_tokens = 32;
   int depth = 0;
   int repetitions = 5;
+  int sequences = 1;
+  bool after_prompt = false;
   bool limits = false;
   bool json = false;
 };

@@ -1,11 +1,16 @@
 #include "measure/bench.h"
 
-#include <algorithm>
+#include <cstring>
+#include <memory>
 #include <span>
+#include <vector>
 
+#include "base/check.h"
 #include "base/format.h"
 #include "base/hash.h"
 #include "base/rng.h"
+#include "kernels/kernel_table.h"
+#include "sampling/sampler.h"
 
 namespace infer::measure {
 namespace {
@@ -15,20 +20,28 @@ constexpr uint64_t kPromptSeed = 42;
 class Bench {
  public:
   Bench(model::Model& model, const BenchSettings& settings, const CallContext& call, const BenchProgress& progress)
-      : model_(model), settings_(settings), call_(call), progress_(progress), cache_(model.make_sequence()) {
-    Rng rng(kPromptSeed);
+      : model_(model), settings_(settings), call_(call), progress_(progress) {
     const auto vocabulary = static_cast<uint32_t>(model.config().vocabulary);
-    ids_.resize(static_cast<size_t>(settings.depth + settings.prompt_tokens));
-    for (TokenId& id : ids_) id = static_cast<TokenId>(rng.below(vocabulary));
-    const auto per_repetition = static_cast<uint64_t>(settings.prompt_tokens + settings.generated_tokens);
-    tokens_total_ =
-        static_cast<uint64_t>(settings.depth) + per_repetition * static_cast<uint64_t>(settings.repetitions + 1);
+    for (int s = 0; s < settings.sequences; ++s) {
+      sequences_.push_back(Sequence{model.make_sequence(), {}, std::vector<float>(vocabulary), 0});
+      std::vector<TokenId>& ids = sequences_.back().ids;
+      Rng rng(kPromptSeed + static_cast<uint64_t>(s));
+      ids.resize(static_cast<size_t>(settings.depth + settings.prompt_tokens));
+      for (TokenId& id : ids) id = static_cast<TokenId>(rng.below(vocabulary));
+    }
+    slices_.reserve(sequences_.size());
+    const auto per_repetition = static_cast<uint64_t>(settings.prompt_tokens + settings.generated_tokens) *
+                                static_cast<uint64_t>(settings.sequences);
+    tokens_total_ = static_cast<uint64_t>(std::min(settings.depth, settings.computed_depth_max)) +
+                    per_repetition * static_cast<uint64_t>(settings.repetitions + 1);
   }
 
   Result<BenchResult> run() {
-    if (settings_.depth > 0) INFER_TRY(feed(0, settings_.depth));
+    INFER_ASSIGN(greedy_, sampling::Sampler::make({.temperature = 0}, model_.config().vocabulary, 1));
+    if (settings_.depth > 0) INFER_TRY(fill_depth());
     BenchResult result;
     std::vector<double> prefill, decode, prompt_seconds;
+    const double sequences = settings_.sequences;
     for (int repetition = 0; repetition <= settings_.repetitions; ++repetition) {
       INFER_ASSIGN(const Repetition one, repeat());
       if (repetition == 0) {  // Warm-up: caches, page faults, clocks.
@@ -41,22 +54,31 @@ class Bench {
                                                   repetition, one.hash, result.output_hash)};
       }
       prompt_seconds.push_back(one.prefill_seconds);
-      prefill.push_back(settings_.prompt_tokens / std::max(one.prefill_seconds, 1e-9));
+      prefill.push_back(sequences * settings_.prompt_tokens / std::max(one.prefill_seconds, 1e-9));
       if (settings_.generated_tokens > 0) {
-        decode.push_back(settings_.generated_tokens / std::max(one.decode_seconds, 1e-9));
+        decode.push_back(sequences * settings_.generated_tokens / std::max(one.decode_seconds, 1e-9));
       }
     }
     result.prefill_tokens_per_second = summarize(prefill);
     result.decode_tokens_per_second = summarize(decode);
     result.time_to_first_token = Duration::from_seconds(summarize(prompt_seconds).median);
-    result.decode_bytes_per_token = model_.bytes_per_token(settings_.depth + settings_.generated_tokens / 2);
-    result.prefill_operations_per_token = model_.operations_per_token(false);
-    result.kv_bytes = cache_.kv_bytes();
-    result.kv_bytes_f16 = cache_.kv_bytes_f16();
+    result.prefill = prefill_cost(model_, settings_.sequences, settings_.prompt_tokens, settings_.depth);
+    result.decode_step =
+        decode_step_cost(model_, settings_.sequences, settings_.decode_depth() + settings_.generated_tokens / 2);
+    for (const Sequence& sequence : sequences_) {
+      result.kv_bytes += sequence.cache.kv_bytes();
+      result.kv_bytes_f16 += sequence.cache.kv_bytes_f16();
+    }
     return result;
   }
 
  private:
+  struct Sequence {
+    kv::SequenceCache cache;
+    std::vector<TokenId> ids;   // What lies in the cache before, then the prompt.
+    std::vector<float> logits;  // Behind the ids that were computed last.
+    TokenId next;               // The best token of the last step.
+  };
   struct Repetition {
     double prefill_seconds = 0;
     double decode_seconds = 0;
@@ -66,55 +88,109 @@ class Bench {
   Result<Repetition> repeat() {
     Repetition result;
     Instant start = call_.clock.now();
-    INFER_TRY(feed(settings_.depth, settings_.prompt_tokens));
+    INFER_TRY(feed(sequences_, settings_.depth, settings_.prompt_tokens));
     result.prefill_seconds = (call_.clock.now() - start).seconds();
-    const std::span<const float> logits = model_.logits(0);
-    result.hash = hash_bytes(logits.data(), logits.size_bytes());
+    result.hash = kHashSeed;
+    for (Sequence& sequence : sequences_) {
+      result.hash = hash_bytes(sequence.logits.data(), sequence.logits.size() * sizeof(float), result.hash);
+      sequence.next = best_token(sequence.logits);
+    }
 
-    TokenId next = best_token();
-    cache_.truncate(settings_.depth);
+    if (!settings_.after_prompt) rewind();
     start = call_.clock.now();
     for (int i = 0; i < settings_.generated_tokens; ++i) {
-      result.hash = hash_bytes(&next, sizeof(next), result.hash);
-      INFER_TRY(step({&next, 1}, true));
-      next = best_token();
+      for (const Sequence& sequence : sequences_) {
+        result.hash = hash_bytes(&sequence.next, sizeof(sequence.next), result.hash);
+      }
+      INFER_TRY(decode_step());
     }
     result.decode_seconds = (call_.clock.now() - start).seconds();
-    if (settings_.generated_tokens > 0) cache_.truncate(settings_.depth);
+    if (settings_.generated_tokens > 0) rewind();
     return result;
   }
 
-  // Computes ids_[begin, begin + count) in steps as large as the model takes; logits after the last.
-  Status feed(int begin, int count) {
-    const int step_max = model_.options().tokens_per_step;
-    for (int done = 0; done < count; done += step_max) {
-      const int now = std::min(step_max, count - done);
-      const std::span<const TokenId> ids(ids_.data() + begin + done, static_cast<size_t>(now));
-      INFER_TRY(step(ids, done + now == count));
+  void rewind() {
+    for (Sequence& sequence : sequences_) sequence.cache.truncate(settings_.depth);
+  }
+
+  Status fill_depth() {
+    const int computed = std::min(settings_.depth, settings_.computed_depth_max);
+    INFER_TRY(feed(std::span<Sequence>(sequences_).first(1), 0, computed));
+    const kv::SequenceCache& source = sequences_.front().cache;
+    const auto page_count = static_cast<size_t>(kv::pages_for_tokens(computed));
+    const size_t page_bytes = model_.page_pool().shape().page_bytes();
+    for (Sequence& sequence : sequences_) {
+      const int have = sequence.cache.length();
+      if (have == settings_.depth) continue;
+      INFER_TRY(call_.check("filling the KV cache"));
+      INFER_TRY(sequence.cache.reserve(settings_.depth - have));
+      for (int layer = 0; layer < sequence.cache.layers(); ++layer) {
+        const std::span<uint16_t* const> pages = sequence.cache.pages(layer);
+        for (size_t p = static_cast<size_t>(have / kernels::kPageTokens); p < pages.size(); ++p) {
+          std::memcpy(pages[p], source.pages(layer)[p % page_count], page_bytes);
+        }
+      }
+      sequence.cache.commit(settings_.depth - have);
     }
     return {};
   }
 
-  Status step(std::span<const TokenId> ids, bool wants_logits) {
-    const int count = static_cast<int>(ids.size());
-    const model::SequenceSlice slice{&cache_, ids, wants_logits ? count - 1 : count, count};
-    INFER_TRY(model_.run({{&slice, 1}}, call_));
-    tokens_done_ += ids.size();
+  // Computes ids [begin, begin + count) of each sequence, one after the other, in steps as large as the model takes.
+  // Leaves the logits behind the last ids.
+  Status feed(std::span<Sequence> sequences, int begin, int count) {
+    const int step_max = model_.options().tokens_per_step;
+    size_t first = 0;  // The first sequence that is not done, and how many of its tokens are.
+    int done = 0;
+    while (first < sequences.size()) {
+      slices_.clear();
+      const size_t step_first = first;
+      for (int room = step_max; room > 0 && first < sequences.size();) {
+        const int now = std::min(room, count - done);
+        const bool last = done + now == count;
+        Sequence& sequence = sequences[first];
+        slices_.push_back({&sequence.cache,
+                           std::span(sequence.ids).subspan(static_cast<size_t>(begin + done), static_cast<size_t>(now)),
+                           last ? now - 1 : now, now});
+        room -= now;
+        done = last ? 0 : done + now;
+        first += last ? 1 : 0;
+      }
+      INFER_TRY(step());
+      int row = 0;
+      for (size_t s = step_first; s < first; ++s) {
+        const std::span<const float> logits = model_.logits(row++);
+        std::copy(logits.begin(), logits.end(), sequences[s].logits.begin());
+      }
+    }
+    return {};
+  }
+
+  Status decode_step() {
+    slices_.clear();
+    for (Sequence& sequence : sequences_) slices_.push_back({&sequence.cache, {&sequence.next, 1}, 0, 1});
+    INFER_TRY(step());
+    int row = 0;
+    for (Sequence& sequence : sequences_) sequence.next = best_token(model_.logits(row++));
+    return {};
+  }
+
+  // Runs slices_.
+  Status step() {
+    INFER_TRY(model_.run({slices_}, call_));
+    for (const model::SequenceSlice& slice : slices_) tokens_done_ += slice.tokens.size();
     if (progress_) progress_(tokens_done_, tokens_total_);
     return {};
   }
 
-  TokenId best_token() const {
-    const std::span<const float> logits = model_.logits(0);
-    return static_cast<TokenId>(std::max_element(logits.begin(), logits.end()) - logits.begin());
-  }
+  TokenId best_token(std::span<const float> logits) { return greedy_->sample(logits); }
 
   model::Model& model_;
   const BenchSettings& settings_;
   const CallContext& call_;
   const BenchProgress& progress_;
-  kv::SequenceCache cache_;
-  std::vector<TokenId> ids_;
+  std::unique_ptr<sampling::Sampler> greedy_;
+  std::vector<Sequence> sequences_;
+  std::vector<model::SequenceSlice> slices_;  // Of the step that is being made.
   uint64_t tokens_done_ = 0;
   uint64_t tokens_total_ = 0;
 };
@@ -123,9 +199,16 @@ class Bench {
 
 Result<BenchResult> run_bench(model::Model& model, const BenchSettings& settings, const CallContext& call,
                               const BenchProgress& progress) {
-  if (model.options().context < settings.context()) {
+  INFER_CHECK(settings.computed_depth_max > 0 && settings.computed_depth_max % kernels::kPageTokens == 0);
+  const model::ModelOptions& options = model.options();
+  if (options.context < settings.context()) {
     return Error{ErrorCode::kInvalidArgument, format("bench needs a context of {} tokens, the model was loaded with {}",
-                                                     settings.context(), model.options().context)};
+                                                     settings.context(), options.context)};
+  }
+  const int room = std::min({options.sequences, options.logits_per_step, options.tokens_per_step});
+  if (settings.sequences < 1 || settings.sequences > room) {
+    return Error{ErrorCode::kInvalidArgument,
+                 format("bench of {} sequences: the model was loaded for 1 to {} at once", settings.sequences, room)};
   }
   return Bench(model, settings, call, progress).run();
 }

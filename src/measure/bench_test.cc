@@ -23,10 +23,13 @@ class BenchTest : public ::testing::Test {
     kernels_ = kernels::select_kernels({}, "").value();
   }
 
-  Result<BenchResult> measure(const BenchSettings& settings, int context, int threads) {
+  Result<BenchResult> measure(const BenchSettings& settings, int context, int threads, int step = 512) {
     os::ThreadPool pool(threads);
     model::ModelOptions options;
     options.context = context;
+    options.sequences = settings.sequences;
+    options.logits_per_step = settings.sequences;
+    options.tokens_per_step = step;
     INFER_ASSIGN(const auto model, model::Model::load(*file_, *kernels_, pool, options, call_, nullptr));
     return run_bench(*model, settings, call_, [this](uint64_t done, uint64_t total) {
       done_ = done;
@@ -51,7 +54,7 @@ TEST_F(BenchTest, TheWorkIsCountedAndFinished) {
   ASSERT_TRUE(result.has_value()) << result.error().message;
   EXPECT_GT(result->prefill_tokens_per_second.median, 0);
   EXPECT_GT(result->decode_tokens_per_second.median, 0);
-  EXPECT_GT(result->decode_bytes_per_token, 1'000'000u);
+  EXPECT_GT(result->decode_step.read_bytes, 1'000'000u);
   EXPECT_EQ(done_, 5u + 3u * (9u + 3u)) << "the depth once, then a warm-up and two repetitions";
   EXPECT_EQ(total_, done_);
 }
@@ -62,6 +65,96 @@ TEST_F(BenchTest, TheHashDependsOnTheInputAndNotOnTheThreads) {
   BenchSettings deeper = kSmall;
   deeper.depth = 6;
   EXPECT_NE(measure(deeper, 64, 1)->output_hash, one);
+}
+
+TEST_F(BenchTest, SequencesGiveTheSameHoweverTheyShareSteps) {
+  BenchSettings three = kSmall;
+  three.sequences = 3;
+  const auto together = measure(three, three.context(), 1);
+  ASSERT_TRUE(together.has_value()) << together.error().message;
+  EXPECT_EQ(done_, 5u + 3u * 3u * (9u + 3u)) << "the depth is computed for one and copied to the others";
+  EXPECT_EQ(total_, done_);
+  EXPECT_NE(together->output_hash, measure(kSmall, 64, 1)->output_hash);
+  for (const int step : {3, 4, 9, 10, 26}) {
+    EXPECT_EQ(measure(three, three.context(), 2, step)->output_hash, together->output_hash) << step;
+  }
+  EXPECT_EQ(together->kv_bytes, 3 * measure(kSmall, 64, 1)->kv_bytes);
+}
+
+TEST_F(BenchTest, GeneratingBehindThePromptReadsItsCacheToo) {
+  BenchSettings behind = kSmall;
+  behind.after_prompt = true;
+  EXPECT_EQ(behind.decode_depth(), 5 + 9);
+  EXPECT_FALSE(measure(behind, behind.context() - 1, 1).has_value());
+  const auto result = measure(behind, behind.context(), 1);
+  ASSERT_TRUE(result.has_value()) << result.error().message;
+  EXPECT_EQ(done_, 5u + 3u * (9u + 3u));
+  EXPECT_GT(result->decode_step.read_bytes, measure(kSmall, 64, 1)->decode_step.read_bytes);
+}
+
+TEST_F(BenchTest, ADepthIsFilledWithCopiesOfWhatWasComputed) {
+  BenchSettings deep = kSmall;
+  deep.depth = 200;
+  deep.computed_depth_max = 64;
+  deep.sequences = 2;
+  const auto copied = measure(deep, deep.context(), 2);
+  ASSERT_TRUE(copied.has_value()) << copied.error().message;
+  EXPECT_EQ(done_, 64u + 2u * 3u * (9u + 3u));
+  EXPECT_EQ(copied->output_hash, measure(deep, deep.context(), 1, 7)->output_hash);
+  const uint64_t page_set = measure(kSmall, 64, 1)->kv_bytes;
+  EXPECT_EQ(copied->kv_bytes, 2 * 4 * page_set) << "200 tokens are four pages";
+  deep.computed_depth_max = 256;
+  EXPECT_NE(copied->output_hash, measure(deep, deep.context(), 1)->output_hash);
+}
+
+TEST_F(BenchTest, MoreSequencesThanTheModelHasRoomForAreRefused) {
+  os::ThreadPool pool(1);
+  const auto model = model::Model::load(*file_, *kernels_, pool, {}, call_, nullptr).value();
+  for (const int sequences : {0, 2}) {
+    BenchSettings settings = kSmall;
+    settings.sequences = sequences;
+    const auto result = run_bench(*model, settings, call_, nullptr);
+    ASSERT_FALSE(result.has_value());
+    EXPECT_EQ(result.error().code, ErrorCode::kInvalidArgument);
+  }
+}
+
+TEST_F(BenchTest, AStepCostsItsWeightsOnceAndEachSequencesCache) {
+  os::ThreadPool pool(1);
+  model::ModelOptions options;
+  options.tokens_per_step = 16;
+  const auto model = model::Model::load(*file_, *kernels_, pool, options, call_, nullptr).value();
+  const WorkCost one = decode_step_cost(*model, 1, 0), eight = decode_step_cost(*model, 8, 100);
+  EXPECT_EQ(one.read_bytes, model->bytes_per_token(0));
+  EXPECT_EQ(one.int8_ops, model->operations_per_token(true)) << "all matrices are of block types";
+  EXPECT_EQ(one.f32_ops, 0u);
+  EXPECT_EQ(eight.read_bytes,
+            model->bytes_per_token(0) + 8 * (model->bytes_per_token(100) - model->bytes_per_token(0)));
+  EXPECT_EQ(eight.int8_ops, 8 * one.int8_ops);
+  const auto width = static_cast<uint64_t>(model->config().query_width() * model->config().layers);
+  EXPECT_EQ(eight.f32_ops, 8 * 100 * 4 * width);
+  const WorkCost prompts = prefill_cost(*model, 2, 20, 7);  // 40 tokens in steps of 16.
+  EXPECT_EQ(prompts.read_bytes,
+            3 * model->bytes_per_token(0) + 2 * (model->bytes_per_token(7) - model->bytes_per_token(0)));
+  EXPECT_EQ(prompts.int8_ops, 40 * model->operations_per_token(false));
+  EXPECT_EQ(prompts.f32_ops, 40 * 17 * 4 * width);
+}
+
+TEST(Roofline, TheSlowerOfReadingAndComputingDecides) {
+  const MachineLimits limits{
+      .read_bytes_per_second = 10, .int8_ops_per_second = 100, .f32_ops_per_second = 20, .bf16_ops_per_second = {}};
+  EXPECT_DOUBLE_EQ(least_seconds({.read_bytes = 50, .int8_ops = 100, .f32_ops = 20}, limits), 5.0);
+  EXPECT_DOUBLE_EQ(least_seconds({.read_bytes = 10, .int8_ops = 100, .f32_ops = 20}, limits), 2.0);
+  EXPECT_DOUBLE_EQ(least_seconds({.read_bytes = 10, .int8_ops = 1, .f32_ops = 1}, {}), 0.0);
+}
+
+TEST(MachineLimits, OfTwoMeasurementsTheGreaterFiguresCount) {
+  const MachineLimits a{1, 20, 3, 40.0}, b{10, 2, 30, {}};
+  const MachineLimits best = a.best_with(b);
+  EXPECT_EQ(best.read_bytes_per_second, 10);
+  EXPECT_EQ(best.int8_ops_per_second, 20);
+  EXPECT_EQ(best.f32_ops_per_second, 30);
+  EXPECT_EQ(best.bf16_ops_per_second, 40.0);
 }
 
 TEST_F(BenchTest, AContextThatIsTooShortIsRefused) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "base/call_context.h"
 #include "base/result.h"
@@ -16,9 +17,15 @@ struct MachineLimits {
   double read_bytes_per_second = 0;
   double int8_ops_per_second = 0;  // A multiplication and an addition are two.
   double f32_ops_per_second = 0;
+  std::optional<double> bf16_ops_per_second;  // Of dot products of BF16 pairs; nothing where there are none.
+
+  // The greater of each figure: of two measurements on a machine that is disturbed now and then.
+  MachineLimits best_with(const MachineLimits& other) const;
 };
 
-// Takes about a second and a buffer of eight times the last-level cache (256 MB at least). Medians of several passes.
+// Takes about a second and a buffer of eight times the last-level cache (256 MB at least). Each figure is the median of
+// several passes; that of reading is the best median over several ways to read (one stream or several in each thread,
+// with and without prefetching), so that it bounds whatever order a kernel reads in.
 Result<MachineLimits> measure_machine_limits(const kernels::KernelTable& kernels, os::ThreadPool& pool,
                                              uint64_t last_level_cache_bytes, const CallContext& call);
 

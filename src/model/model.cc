@@ -227,14 +227,23 @@ uint64_t Model::bytes_per_token(int depth) const {
   return bytes + kv_token_bytes * static_cast<uint64_t>(state_->config.layers) * static_cast<uint64_t>(depth);
 }
 
-uint64_t Model::operations_per_token(bool logits) const {
-  uint64_t weights = 0;
-  for_each_matrix(state_->weights, [&](const Matrix& matrix) {
-    weights += static_cast<uint64_t>(matrix.panels.rows) * static_cast<uint64_t>(matrix.panels.cols);
-  });
-  const kernels::Panels& output = state_->weights.output.panels;
-  if (!logits) weights -= static_cast<uint64_t>(output.rows) * static_cast<uint64_t>(output.cols);
-  return 2 * weights;
+namespace {
+
+uint64_t count_operations(const Weights& weights, bool logits, bool floats_only) {
+  const auto of_token = [floats_only](const Matrix& matrix) -> uint64_t {
+    if (floats_only && kernels::uses_int8_inputs(matrix.panels.type)) return 0;
+    return 2 * static_cast<uint64_t>(matrix.panels.rows) * static_cast<uint64_t>(matrix.panels.cols);
+  };
+  uint64_t operations = 0;
+  for_each_matrix(weights, [&](const Matrix& matrix) { operations += of_token(matrix); });
+  return logits ? operations : operations - of_token(weights.output);
+}
+
+}  // namespace
+
+uint64_t Model::operations_per_token(bool logits) const { return count_operations(state_->weights, logits, false); }
+uint64_t Model::float_operations_per_token(bool logits) const {
+  return count_operations(state_->weights, logits, true);
 }
 
 }  // namespace infer::model

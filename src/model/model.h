@@ -84,6 +84,8 @@ class Model {
   uint64_t bytes_per_token(int depth) const;
   // Multiplications and additions of the matrix products for one token (with `logits`, the output matrix too).
   uint64_t operations_per_token(bool logits) const;
+  // Those of them that are done in floats, because the weights are.
+  uint64_t float_operations_per_token(bool logits) const;
 
  private:
   struct State;

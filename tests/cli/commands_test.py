@@ -72,8 +72,20 @@ class CommandsTest(program.ProgramTest):
             self.assertEqual(document["finish_reason"], "deadline")
 
     def test_every_instruction_set_of_this_machine_can_be_forced(self):
-        document = self.document("run", "-p", "Once", "-n", 3, environment={"INFEROS_FORCE_ISA": "scalar"})
-        self.assertEqual(document["isa"], "scalar")
+        ran = {}
+        for isa in ["avx512", "avx2", "scalar"]:
+            environment = {"INFEROS_FORCE_ISA": isa}
+            words = ["run", "-p", "Once", "-n", 8, "--temp", 0]
+            if self.run_program(*words, environment=environment).returncode == 0:
+                ran[isa] = self.document(*words, environment=environment)
+                self.assertEqual(ran[isa]["isa"], isa)
+                bench = ["bench", "--pp", 8, "--tg", 2, "-r", 1]
+                self.assertEqual(self.document(*bench, environment=environment)["isa"], isa)
+            else:
+                self.assertIn("lacks it", self.error(2, *words, environment=environment))
+        self.assertIn("scalar", ran)
+        self.assertEqual(self.document("run", "-p", "Once", "-n", 1)["isa"], next(iter(ran)), "the best is the default")
+        self.assertEqual(len({document["text"] for document in ran.values()}), 1)
         text = self.error(2, "run", "-p", "x", environment={"INFEROS_FORCE_ISA": "mmx"})
         self.assertIn("scalar", text)
 
@@ -123,6 +135,26 @@ class CommandsTest(program.ProgramTest):
         self.assertEqual(document["output_hash"], self.document("bench", *words, "--threads", 1)["output_hash"])
         self.assertNotEqual(document["output_hash"], self.document("bench", *words, "--depth", 32)["output_hash"])
         self.assertIn("prefill", self.output("bench", *words))
+
+    def test_bench_of_several_sequences_counts_all_of_them(self):
+        words = ["--pp", 16, "--tg", 4, "--repetitions", 1]
+        one, four = self.document("bench", *words), self.document("bench", *words, "--sequences", 4, "--after-prompt")
+        self.assertEqual((four["sequences"], four["depth"], four["decode_depth"]), (4, 0, 16))
+        self.assertEqual(four["kv_bytes"], 4 * one["kv_bytes"])
+        self.assertNotEqual(four["output_hash"], one["output_hash"])
+        self.assertGreater(four["bytes_per_step"], one["bytes_per_step"])
+        self.assertIn("4 x 16", self.output("bench", *words, "--sequences", 4))
+
+    def test_bench_prints_limits_with_units_and_shares(self):
+        words = ["bench", "--pp", 8, "--tg", 2, "--repetitions", 1, "--limits"]
+        text = self.output(*words)
+        self.assertRegex(text, r"limits +read [0-9.]+ GB/s, int8 [0-9.]+ Gop/s, bf16 ([0-9.]+ Gop/s|-), f32 [0-9.]+ Gop/s")
+        self.assertRegex(text, r"prefill.*tokens/s.*Gop/s.*% of the limit of [0-9.]+ tokens/s")
+        self.assertRegex(text, r"decode.*tokens/s.*GB/s.*% of the limit of [0-9.]+ tokens/s")
+        limits = self.document(*words)["limits"]
+        self.assertGreater(limits["read_bytes_per_second"], 0)
+        self.assertIn("bf16_ops_per_second", limits)
+        self.assertGreater(limits["decode_share"], 0)
 
     def test_make_model_writes_models_that_bench_runs(self):
         for number, kind in enumerate(["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q4_K", "q5_K", "q6_K"]):
