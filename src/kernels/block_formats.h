@@ -20,10 +20,15 @@ enum class WeightType : uint32_t {
   kQ5_0 = 6,
   kQ5_1 = 7,
   kQ8_0 = 8,
+  kQ2_K = 10,
+  kQ3_K = 11,
   kQ4_K = 12,
   kQ5_K = 13,
   kQ6_K = 14,
+  kIQ4_NL = 20,
+  kIQ4_XS = 23,
   kBF16 = 30,
+  kMXFP4 = 39,
 };
 
 struct WeightTypeInfo {
@@ -65,6 +70,22 @@ struct BlockQ8_0 {
   uint16_t d;
   int8_t qs[32];
 };
+// 256 weights in 16 groups of 16: w = d * (scales[g] & 15) * q - dmin * (scales[g] >> 4). In each half of 128, qs[l]
+// (l < 32) has the 2-bit codes of weights l, l+32, l+64, l+96 from its low bits upwards.
+struct BlockQ2_K {
+  uint8_t scales[16];
+  uint8_t qs[64];
+  uint16_t d, dmin;
+};
+// 256 weights in 16 groups of 16: w = d * (sc[g] - 32) * (q - 4). The low 2 bits of q lie as in Q2_K; bit 4h + k of
+// hmask[l] is bit 2 of weight 128h + 32k + l. sc is 6 bits: the low 4 are nibble g / 8 of scales[g % 8], the upper 2
+// are pair g / 4 of scales[8 + g % 4].
+struct BlockQ3_K {
+  uint8_t hmask[32];
+  uint8_t qs[64];
+  uint8_t scales[12];
+  uint16_t d;
+};
 // 256 weights in 8 groups of 32: w = d * sc[g] * q - dmin * mn[g]. sc and mn are 6 bits each, packed in `scales`:
 // for g < 4: sc = scales[g] & 63, mn = scales[g+4] & 63; for g >= 4: sc = (scales[g+4] & 15) | (scales[g-4] >> 6) << 4,
 // mn = (scales[g+4] >> 4) | (scales[g] >> 6) << 4. 32 bytes of qs hold 64 weights: the first 32 in the low nibbles.
@@ -88,6 +109,31 @@ struct BlockQ6_K {
   int8_t scales[16];
   uint16_t d;
 };
+// w = d * kIq4Values[q]; nibbles as Q4_0.
+struct BlockIQ4_NL {
+  uint16_t d;
+  uint8_t qs[16];
+};
+// 256 weights in 8 groups of 32: w = d * (sc[g] - 32) * kIq4Values[q]. sc is 6 bits: the low 4 are nibble g % 2 of
+// scales_l[g / 2], the upper 2 are pair g of scales_h. 16 bytes of qs hold one group, nibbles as Q4_0.
+struct BlockIQ4_XS {
+  uint16_t d;
+  uint16_t scales_h;
+  uint8_t scales_l[4];
+  uint8_t qs[128];
+};
+// The microscaling format of the Open Compute Project: w = 2^(e - 128) * kFp4Doubled[q]; nibbles as Q4_0. Its NaN scale
+// (e = 255) is taken for 2^127, as other readers of GGUF files do.
+struct BlockMXFP4 {
+  uint8_t e;
+  uint8_t qs[16];
+};
 #pragma pack(pop)
+
+// Tables without `inline`, so that each file has its own copy and the linker merges nothing.
+// What the 4-bit codes of IQ4_NL and IQ4_XS stand for: denser near zero, as weights are.
+constexpr int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+// Twice the sixteen values of E2M1 (sign, two bits of exponent, one of mantissa), which makes them integers.
+constexpr int8_t kFp4Doubled[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
 }  // namespace infer::kernels

@@ -37,6 +37,10 @@ void run_integers(IntegerOp op, const int32_t* a, const int32_t* b, int32_t* out
   int8_t bytes[16];
   switch (op) {
     case IntegerOp::kAdd: store_f32(bits, from_bits(add_i32(x, y))); break;
+    case IntegerOp::kMultiply: store_f32(bits, from_bits(mul_i32(x, y))); break;
+    case IntegerOp::kField: store_f32(bits, from_bits(field_i32(x, 11, 0x3FFu))); break;
+    case IntegerOp::kWidenBytes: store_f32(bits, from_bits(widen_u8(a))); break;
+    case IntegerOp::kWidenHalfWords: store_f32(bits, from_bits(widen_u16(a))); break;
     case IntegerOp::kShiftLeft: store_f32(bits, from_bits(shift_left_i32(x, 7))); break;
     case IntegerOp::kToFloat: store_f32(bits, to_f32(x)); break;
     case IntegerOp::kRound: store_f32(bits, from_bits(round_to_i32(from_bits(x)))); break;
@@ -49,5 +53,19 @@ void run_integers(IntegerOp op, const int32_t* a, const int32_t* b, int32_t* out
   __builtin_memcpy(out, bits, sizeof bits);
 }
 
-constexpr Probe kProbe = {kIsaName,  run_lanes, load_first,    store_first,
-                          from_half, to_half,   from_bfloat16, run_integers};
+void run_bytes(ByteOp op, const uint8_t* a, const uint8_t* b, uint64_t mask, uint8_t* out) {
+  const U8 x = load_u8(a), y = load_u8(b);
+  switch (op) {
+    case ByteOp::kOr: return store_u8(out, or_u8(x, y));
+    case ByteOp::kAdd: return store_u8(out, add_u8(x, y));
+    case ByteOp::kSub: return store_u8(out, sub_u8(x, y));
+    case ByteOp::kAddWhere: return store_u8(out, add_where(x, y, mask));
+    case ByteOp::kSet: return store_u8(out, set_u8(0xC8));
+    case ByteOp::kRepeat: return store_u8(out, repeat_16(a));
+    case ByteOp::kLookup: return store_u8(out, lookup(bytes_of(load_i32(a)), bit_field<0, 15>(y)));
+    case ByteOp::kField: return store_u8(out, bit_field<2, 3>(x));
+  }
+}
+
+constexpr Probe kProbe = {kIsaName, run_lanes,     load_first,   store_first, from_half,
+                          to_half,  from_bfloat16, run_integers, run_bytes};

@@ -44,7 +44,19 @@ enum class LaneOp {
   kMaxLanes,
   kSumLanesDouble,
 };
-enum class IntegerOp { kAdd, kShiftLeft, kToFloat, kRound, kThroughBytes, kSumLanes };
+enum class IntegerOp {
+  kAdd,
+  kMultiply,
+  kShiftLeft,
+  kField,
+  kToFloat,
+  kRound,
+  kThroughBytes,
+  kWidenBytes,
+  kWidenHalfWords,
+  kSumLanes
+};
+enum class ByteOp { kOr, kAdd, kSub, kAddWhere, kSet, kRepeat, kLookup, kField };
 
 struct Probe {
   const char* name;
@@ -55,6 +67,7 @@ struct Probe {
   void (*to_half)(const float* p, uint16_t* out);
   void (*from_bfloat16)(const uint16_t* p, float* out);
   void (*run_integers)(IntegerOp op, const int32_t* a, const int32_t* b, int32_t* out);
+  void (*run_bytes)(ByteOp op, const uint8_t* a, const uint8_t* b, uint64_t mask, uint8_t* out);
 };
 
 namespace scalar_words {
@@ -273,10 +286,14 @@ int32_t integer_result(IntegerOp op, const std::array<int32_t, 16>& a, const std
   uint32_t sum = 0;
   switch (op) {
     case IntegerOp::kAdd: return static_cast<int32_t>(x + static_cast<uint32_t>(b[i]));
+    case IntegerOp::kMultiply: return static_cast<int32_t>(x * static_cast<uint32_t>(b[i]));
     case IntegerOp::kShiftLeft: return static_cast<int32_t>(x << 7);
+    case IntegerOp::kField: return static_cast<int32_t>((x >> 11) & 0x3FFu);
     case IntegerOp::kToFloat: return std::bit_cast<int32_t>(static_cast<float>(a[i]));
     case IntegerOp::kRound: return static_cast<int32_t>(std::nearbyint(std::bit_cast<float>(a[i])));
     case IntegerOp::kThroughBytes: return a[i];
+    case IntegerOp::kWidenBytes: return static_cast<uint8_t>(static_cast<uint32_t>(a[i / 4]) >> (i % 4 * 8));
+    case IntegerOp::kWidenHalfWords: return static_cast<uint16_t>(static_cast<uint32_t>(a[i / 2]) >> (i % 2 * 16));
     case IntegerOp::kSumLanes:
       for (const int32_t term : a) sum += static_cast<uint32_t>(term);
       return static_cast<int32_t>(sum);
@@ -295,13 +312,48 @@ TEST(Isa, IntegersWrapAndRoundTiesToEven) {
       halves[i] = std::bit_cast<int32_t>(static_cast<float>(quarters));
     }
     for (const Probe* probe : machine_probes()) {
-      for (const IntegerOp op : {IntegerOp::kAdd, IntegerOp::kShiftLeft, IntegerOp::kToFloat, IntegerOp::kRound,
-                                 IntegerOp::kThroughBytes, IntegerOp::kSumLanes}) {
+      for (const IntegerOp op : {IntegerOp::kAdd, IntegerOp::kMultiply, IntegerOp::kShiftLeft, IntegerOp::kField,
+                                 IntegerOp::kToFloat, IntegerOp::kRound, IntegerOp::kThroughBytes,
+                                 IntegerOp::kWidenBytes, IntegerOp::kWidenHalfWords, IntegerOp::kSumLanes}) {
         const auto& in = op == IntegerOp::kRound ? halves : op == IntegerOp::kThroughBytes ? small : bits;
         std::array<int32_t, 16> out;
         probe->run_integers(op, in.data(), other.data(), out.data());
         for (size_t i = 0; i < 16; ++i) {
           ASSERT_EQ(out[i], integer_result(op, in, other, i)) << probe->name << " operation " << static_cast<int>(op);
+        }
+      }
+    }
+  });
+}
+
+int byte_result(ByteOp op, const std::array<uint8_t, 64>& a, const std::array<uint8_t, 64>& b, uint64_t mask,
+                size_t i) {
+  switch (op) {
+    case ByteOp::kOr: return a[i] | b[i];
+    case ByteOp::kAdd: return a[i] + b[i];
+    case ByteOp::kSub: return a[i] - b[i];
+    case ByteOp::kAddWhere: return a[i] + ((mask >> i) % 2 == 1 ? b[i] : 0);
+    case ByteOp::kSet: return 0xC8;
+    case ByteOp::kRepeat: return a[i % 16];
+    case ByteOp::kLookup: return a[i / 16 * 16 + b[i] % 16];
+    case ByteOp::kField: return (a[i] >> 2) & 3;
+  }
+  return 0;
+}
+
+TEST(Isa, BytesWrapAndTablesAreLookedUpInRunsOfSixteen) {
+  testing::for_each_case(500, [](Rng& rng) {
+    std::array<uint8_t, 64> a, b, out;
+    for (uint8_t& x : a) x = static_cast<uint8_t>(rng.next());
+    for (uint8_t& x : b) x = static_cast<uint8_t>(rng.next());
+    const uint64_t mask = rng.next();
+    for (const Probe* probe : machine_probes()) {
+      for (const ByteOp op : {ByteOp::kOr, ByteOp::kAdd, ByteOp::kSub, ByteOp::kAddWhere, ByteOp::kSet, ByteOp::kRepeat,
+                              ByteOp::kLookup, ByteOp::kField}) {
+        probe->run_bytes(op, a.data(), b.data(), mask, out.data());
+        for (size_t i = 0; i < 64; ++i) {
+          ASSERT_EQ(out[i], static_cast<uint8_t>(byte_result(op, a, b, mask, i)))
+              << probe->name << " operation " << static_cast<int>(op) << " byte " << i;
         }
       }
     }

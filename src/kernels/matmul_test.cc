@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstddef>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -16,9 +17,10 @@
 namespace infer::kernels {
 namespace {
 
-constexpr WeightType kAllTypes[] = {WeightType::kF32,  WeightType::kF16,  WeightType::kBF16, WeightType::kQ4_0,
-                                    WeightType::kQ4_1, WeightType::kQ5_0, WeightType::kQ5_1, WeightType::kQ8_0,
-                                    WeightType::kQ4_K, WeightType::kQ5_K, WeightType::kQ6_K};
+constexpr WeightType kAllTypes[] = {WeightType::kF32,  WeightType::kF16,    WeightType::kBF16,   WeightType::kQ4_0,
+                                    WeightType::kQ4_1, WeightType::kQ5_0,   WeightType::kQ5_1,   WeightType::kQ8_0,
+                                    WeightType::kQ2_K, WeightType::kQ3_K,   WeightType::kQ4_K,   WeightType::kQ5_K,
+                                    WeightType::kQ6_K, WeightType::kIQ4_NL, WeightType::kIQ4_XS, WeightType::kMXFP4};
 
 template <class T>
 class Aligned {
@@ -182,6 +184,68 @@ TEST(Matmul, BitsDoNotDependOnTheBatchTheSplitOrTheInstructionSet) {
       }
     }
   });
+}
+
+// Where the half floats of a block lie (K formats have them at either end); MXFP4 has none.
+std::vector<size_t> half_offsets(WeightType type) {
+  switch (type) {
+    case WeightType::kQ4_1:
+    case WeightType::kQ5_1:
+    case WeightType::kQ4_K:
+    case WeightType::kQ5_K: return {0, 2};
+    case WeightType::kQ2_K: return {offsetof(BlockQ2_K, d), offsetof(BlockQ2_K, dmin)};
+    case WeightType::kQ3_K: return {offsetof(BlockQ3_K, d)};
+    case WeightType::kQ6_K: return {offsetof(BlockQ6_K, d)};
+    case WeightType::kMXFP4: return {};
+    default: return {0};
+  }
+}
+
+// Blocks of any bits but for the size of their scales: every code, group scale and sign, whoever quantized them.
+Matrix any_block_matrix(Rng& rng, WeightType type, int rows, int cols) {
+  const WeightTypeInfo& info = *weight_type_info(static_cast<uint32_t>(type));
+  const size_t bytes = row_bytes(type, cols);
+  Matrix m{type, rows, cols, std::vector<std::byte>(bytes * static_cast<size_t>(rows)), {}};
+  for (std::byte& b : m.file) b = static_cast<std::byte>(rng.next());
+  for (size_t at = 0; at < m.file.size(); at += info.block_bytes) {
+    for (const size_t offset : half_offsets(type)) {
+      const uint16_t half = float_to_half(static_cast<float>(2 * rng.uniform() - 1));
+      std::memcpy(m.file.data() + at + offset, &half, sizeof half);
+    }
+    if (type == WeightType::kMXFP4) m.file[at] = static_cast<std::byte>(120 + rng.below(16));
+  }
+  m.values.resize(static_cast<size_t>(rows) * static_cast<size_t>(cols));
+  for (size_t r = 0; r < static_cast<size_t>(rows); ++r) {
+    dequantize_row(type, m.file.data() + r * bytes, cols, m.values.data() + r * static_cast<size_t>(cols));
+  }
+  return m;
+}
+
+TEST(Matmul, AgreesWithThePlainProductForBlocksOfAnyBits) {
+  testing::for_each_case(20, [](Rng& rng) {
+    for (const WeightType type : kAllTypes) {
+      if (!uses_int8_inputs(type)) continue;
+      const Matrix m = any_block_matrix(rng, type, 17, 256);
+      for (const KernelTable* k : testing::machine_kernels()) {
+        for (const int tokens : {1, 4, 13}) {
+          expect_close_to_reference(*k, m, random_floats(rng, static_cast<size_t>(tokens) * 256, 3.0), tokens);
+          if (HasFatalFailure()) return;
+        }
+      }
+    }
+  });
+}
+
+TEST(Matmul, TheSmallestAndLargestMxfp4ScalesCount) {
+  for (const KernelTable* k : testing::machine_kernels()) {
+    for (const int exponent : {0, 1, 2, 128, 250}) {
+      Matrix m{WeightType::kMXFP4, 16, 32, std::vector<std::byte>(16 * sizeof(BlockMXFP4), std::byte{0x11}), {}};
+      for (size_t r = 0; r < 16; ++r) m.file[r * sizeof(BlockMXFP4)] = static_cast<std::byte>(exponent);
+      // 32 weights of 2^(e - 128) times inputs of 127, which int8 holds exactly.
+      const std::vector<float> out = product(*k, m, std::vector<float>(32, 127.0f), 1, 0, false, nullptr);
+      EXPECT_EQ(out[0], std::ldexp(127.0f * 32.0f, exponent - 128)) << k->name << " " << exponent;
+    }
+  }
 }
 
 TEST(Matmul, AccumulateStartsFromWhatIsThere) {

@@ -28,6 +28,17 @@ void get_high_bits(const std::byte* masks, int row, uint8_t* qh) {
   std::memcpy(qh, &bits, 4);
 }
 
+// The 256 upper bits of Q5_K and Q3_K: bit g of byte i belongs to column 32g + i.
+void get_high_bits_by_group(const std::byte* masks, int row, uint8_t* bytes) {
+  std::memset(bytes, 0, 32);
+  for (int group = 0; group < 8; ++group) {
+    for (int i = 0; i < 32; ++i) {
+      const uint32_t bit = four_bits(masks, group * 8 + i / 4, row) >> (i % 4) & 1u;
+      bytes[i] = static_cast<uint8_t>(bytes[i] | bit << group);
+    }
+  }
+}
+
 void unpack_block(const std::byte* unit, int row, BlockQ4_0& b) {
   get_half(unit, row, b.d);
   for (int j = 0; j < 4; ++j) get_word(unit + 32 + 64 * j, row, b.qs, j);
@@ -76,13 +87,7 @@ void unpack_block(const std::byte* unit, int row, BlockQ5_K& b) {
   get_half(unit, row, b.d);
   get_half(unit + 32, row, b.dmin);
   unpack_grouped_scales(unit + 64, row, b.scales);
-  std::memset(b.qh, 0, sizeof b.qh);
-  for (int group = 0; group < 8; ++group) {
-    for (int i = 0; i < 32; ++i) {
-      const uint32_t bit = four_bits(unit + 256, group * 8 + i / 4, row) >> (i % 4) & 1u;
-      b.qh[i] = static_cast<uint8_t>(b.qh[i] | bit << group);
-    }
-  }
+  get_high_bits_by_group(unit + 256, row, b.qh);
   for (int j = 0; j < 32; ++j) get_word(unit + 768 + 64 * j, row, b.qs, j);
 }
 void unpack_block(const std::byte* unit, int row, BlockQ6_K& b) {
@@ -90,6 +95,33 @@ void unpack_block(const std::byte* unit, int row, BlockQ6_K& b) {
   for (int g = 0; g < 16; ++g) b.scales[g] = static_cast<int8_t>(unit[32 + 16 * g + row]);
   for (int j = 0; j < 32; ++j) get_word(unit + 288 + 64 * j, row, b.ql, j);
   for (int j = 0; j < 16; ++j) get_word(unit + 2336 + 64 * j, row, b.qh, j);
+}
+
+void unpack_block(const std::byte* unit, int row, BlockQ2_K& b) {
+  get_half(unit, row, b.d);
+  get_half(unit + 32, row, b.dmin);
+  for (int g = 0; g < 16; ++g) b.scales[g] = static_cast<uint8_t>(unit[64 + 16 * g + row]);
+  for (int j = 0; j < 16; ++j) get_word(unit + 320 + 64 * j, row, b.qs, j);
+}
+void unpack_block(const std::byte* unit, int row, BlockQ3_K& b) {
+  get_half(unit, row, b.d);
+  for (int g = 0; g < 12; ++g) b.scales[g] = static_cast<uint8_t>(unit[32 + 16 * g + row]);
+  get_high_bits_by_group(unit + 224, row, b.hmask);
+  for (int j = 0; j < 16; ++j) get_word(unit + 736 + 64 * j, row, b.qs, j);
+}
+void unpack_block(const std::byte* unit, int row, BlockIQ4_NL& b) {
+  get_half(unit, row, b.d);
+  for (int j = 0; j < 4; ++j) get_word(unit + 32 + 64 * j, row, b.qs, j);
+}
+void unpack_block(const std::byte* unit, int row, BlockIQ4_XS& b) {
+  get_half(unit, row, b.d);
+  get_half(unit + 32, row, b.scales_h);
+  get_word(unit + 64, row, b.scales_l, 0);
+  for (int j = 0; j < 32; ++j) get_word(unit + 128 + 64 * j, row, b.qs, j);
+}
+void unpack_block(const std::byte* unit, int row, BlockMXFP4& b) {
+  b.e = static_cast<uint8_t>(unit[row]);
+  for (int j = 0; j < 4; ++j) get_word(unit + 16 + 64 * j, row, b.qs, j);
 }
 
 template <class Block, int kElems>
@@ -125,9 +157,14 @@ void dequantize_packed_row(const Panels& panels, int row, float* out) {
     case WeightType::kQ5_0: return dequantize_units<BlockQ5_0, 32>(type, panel, lane, cols, out);
     case WeightType::kQ5_1: return dequantize_units<BlockQ5_1, 32>(type, panel, lane, cols, out);
     case WeightType::kQ8_0: return dequantize_units<BlockQ8_0, 32>(type, panel, lane, cols, out);
+    case WeightType::kQ2_K: return dequantize_units<BlockQ2_K, 256>(type, panel, lane, cols, out);
+    case WeightType::kQ3_K: return dequantize_units<BlockQ3_K, 256>(type, panel, lane, cols, out);
     case WeightType::kQ4_K: return dequantize_units<BlockQ4_K, 256>(type, panel, lane, cols, out);
     case WeightType::kQ5_K: return dequantize_units<BlockQ5_K, 256>(type, panel, lane, cols, out);
     case WeightType::kQ6_K: return dequantize_units<BlockQ6_K, 256>(type, panel, lane, cols, out);
+    case WeightType::kIQ4_NL: return dequantize_units<BlockIQ4_NL, 32>(type, panel, lane, cols, out);
+    case WeightType::kIQ4_XS: return dequantize_units<BlockIQ4_XS, 256>(type, panel, lane, cols, out);
+    case WeightType::kMXFP4: return dequantize_units<BlockMXFP4, 32>(type, panel, lane, cols, out);
   }
 }
 

@@ -86,6 +86,38 @@ void dequantize(const BlockQ6_K& b, float* out) {
   }
 }
 
+int code_of_two_bits(const uint8_t* qs, int i) { return qs[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3; }
+
+void dequantize(const BlockQ2_K& b, float* out) {
+  for (int i = 0; i < 256; ++i) {
+    const int scale = b.scales[i / 16] & 15, minimum = b.scales[i / 16] >> 4;
+    out[i] = half_to_float(b.d) * static_cast<float>(scale * code_of_two_bits(b.qs, i)) -
+             half_to_float(b.dmin) * static_cast<float>(minimum);
+  }
+}
+void dequantize(const BlockQ3_K& b, float* out) {
+  for (int i = 0; i < 256; ++i) {
+    const int group = i / 16;
+    const int low = b.scales[group % 8] >> (group / 8 * 4) & 15, high = b.scales[8 + group % 4] >> (group / 4 * 2) & 3;
+    const int q = code_of_two_bits(b.qs, i) | (b.hmask[i % 32] >> (i / 32) & 1) << 2;
+    out[i] = half_to_float(b.d) * static_cast<float>((low | high << 4) - 32) * static_cast<float>(q - 4);
+  }
+}
+void dequantize(const BlockIQ4_NL& b, float* out) {
+  for (int i = 0; i < 32; ++i) out[i] = half_to_float(b.d) * static_cast<float>(kIq4Values[nibble(b.qs, i)]);
+}
+void dequantize(const BlockIQ4_XS& b, float* out) {
+  for (int i = 0; i < 256; ++i) {
+    const int group = i / 32;
+    const int low = b.scales_l[group / 2] >> (group % 2 * 4) & 15, high = b.scales_h >> (2 * group) & 3;
+    const int value = kIq4Values[nibble(b.qs + 16 * group, i % 32)];
+    out[i] = half_to_float(b.d) * static_cast<float>((low | high << 4) - 32) * static_cast<float>(value);
+  }
+}
+void dequantize(const BlockMXFP4& b, float* out) {
+  for (int i = 0; i < 32; ++i) out[i] = std::ldexp(static_cast<float>(kFp4Doubled[nibble(b.qs, i)]), b.e - 128);
+}
+
 int round_clamped(float x, int low, int high) {
   return static_cast<int>(std::clamp(std::nearbyint(x), static_cast<float>(low), static_cast<float>(high)));
 }
@@ -183,6 +215,86 @@ void quantize(const float* x, BlockQ6_K& b) {
   }
 }
 
+void put_two_bits(uint8_t* qs, int i, int q) {
+  uint8_t& byte = qs[i / 128 * 32 + i % 32];
+  byte = static_cast<uint8_t>(byte | (q & 3) << (i % 128 / 32 * 2));
+}
+
+void quantize(const float* x, BlockQ2_K& b) {
+  float scale[16], minimum[16];
+  for (int g = 0; g < 16; ++g) {
+    const auto [low, high] = std::minmax_element(x + 16 * g, x + 16 * g + 16);
+    minimum[g] = std::max(0.0f, -*low);
+    scale[g] = std::max(0.0f, *high + minimum[g]) / 3;
+  }
+  b.d = float_to_half(*std::max_element(scale, scale + 16) / 15);
+  b.dmin = float_to_half(*std::max_element(minimum, minimum + 16) / 15);
+  for (int g = 0; g < 16; ++g) {
+    const int sc = round_clamped(scale[g] * inverse(half_to_float(b.d)), 0, 15);
+    const int mn = round_clamped(minimum[g] * inverse(half_to_float(b.dmin)), 0, 15);
+    b.scales[g] = static_cast<uint8_t>(sc | mn << 4);
+    const float step = half_to_float(b.d) * static_cast<float>(sc);
+    const float shift = half_to_float(b.dmin) * static_cast<float>(mn);
+    for (int i = 16 * g; i < 16 * g + 16; ++i) {
+      put_two_bits(b.qs, i, round_clamped((x[i] + shift) * inverse(step), 0, 3));
+    }
+  }
+}
+
+void quantize(const float* x, BlockQ3_K& b) {
+  float scale[16];
+  for (int g = 0; g < 16; ++g) scale[g] = extreme(x + 16 * g, 16) / -4;
+  b.d = float_to_half(extreme(scale, 16) / -32);
+  for (int g = 0; g < 16; ++g) {
+    const int sc = round_clamped(scale[g] * inverse(half_to_float(b.d)) + 32, 0, 63);
+    b.scales[g % 8] = static_cast<uint8_t>(b.scales[g % 8] | (sc & 15) << (g / 8 * 4));
+    b.scales[8 + g % 4] = static_cast<uint8_t>(b.scales[8 + g % 4] | (sc >> 4) << (g / 4 * 2));
+    const float step = half_to_float(b.d) * static_cast<float>(sc - 32);
+    for (int i = 16 * g; i < 16 * g + 16; ++i) {
+      const int q = round_clamped(x[i] * inverse(step) + 4, 0, 7);
+      put_two_bits(b.qs, i, q);
+      b.hmask[i % 32] = static_cast<uint8_t>(b.hmask[i % 32] | (q >> 2) << (i / 32));
+    }
+  }
+}
+
+// The code whose value is nearest to x.
+int nearest_code(const int8_t* values, float x) {
+  int best = 0;
+  for (int q = 1; q < 16; ++q) {
+    if (std::fabs(static_cast<float>(values[q]) - x) < std::fabs(static_cast<float>(values[best]) - x)) best = q;
+  }
+  return best;
+}
+
+void quantize(const float* x, BlockIQ4_NL& b) {
+  b.d = float_to_half(extreme(x, 32) / kIq4Values[0]);
+  const float scale = inverse(half_to_float(b.d));
+  for (int i = 0; i < 32; ++i) put_nibble(b.qs, i, nearest_code(kIq4Values, x[i] * scale));
+}
+
+void quantize(const float* x, BlockIQ4_XS& b) {
+  float scale[8];
+  for (int g = 0; g < 8; ++g) scale[g] = extreme(x + 32 * g, 32) / kIq4Values[0];
+  b.d = float_to_half(extreme(scale, 8) / -32);
+  for (int g = 0; g < 8; ++g) {
+    const int sc = round_clamped(scale[g] * inverse(half_to_float(b.d)) + 32, 0, 63);
+    b.scales_l[g / 2] = static_cast<uint8_t>(b.scales_l[g / 2] | (sc & 15) << (g % 2 * 4));
+    b.scales_h = static_cast<uint16_t>(b.scales_h | (sc >> 4) << (2 * g));
+    const float step = half_to_float(b.d) * static_cast<float>(sc - 32);
+    for (int i = 0; i < 32; ++i) {
+      put_nibble(b.qs + 16 * g, i, nearest_code(kIq4Values, x[32 * g + i] * inverse(step)));
+    }
+  }
+}
+
+// The power of two of the largest magnitude becomes that of the largest code (4 in E2M1); what lies above 6 saturates.
+void quantize(const float* x, BlockMXFP4& b) {
+  const float largest = std::fabs(extreme(x, 32));
+  b.e = static_cast<uint8_t>(largest > 0 ? std::clamp(std::ilogb(largest) - 2 + 127, 0, 254) : 0);
+  for (int i = 0; i < 32; ++i) put_nibble(b.qs, i, nearest_code(kFp4Doubled, std::ldexp(x[i], 128 - b.e)));
+}
+
 template <class Block, int kElems>
 void dequantize_blocks(const std::byte* row, int cols, float* out) {
   INFER_CHECK(cols % kElems == 0);
@@ -255,9 +367,14 @@ void dequantize_row(WeightType type, const std::byte* row, int cols, float* out)
     case WeightType::kQ5_0: return dequantize_blocks<BlockQ5_0, 32>(row, cols, out);
     case WeightType::kQ5_1: return dequantize_blocks<BlockQ5_1, 32>(row, cols, out);
     case WeightType::kQ8_0: return dequantize_blocks<BlockQ8_0, 32>(row, cols, out);
+    case WeightType::kQ2_K: return dequantize_blocks<BlockQ2_K, 256>(row, cols, out);
+    case WeightType::kQ3_K: return dequantize_blocks<BlockQ3_K, 256>(row, cols, out);
     case WeightType::kQ4_K: return dequantize_blocks<BlockQ4_K, 256>(row, cols, out);
     case WeightType::kQ5_K: return dequantize_blocks<BlockQ5_K, 256>(row, cols, out);
     case WeightType::kQ6_K: return dequantize_blocks<BlockQ6_K, 256>(row, cols, out);
+    case WeightType::kIQ4_NL: return dequantize_blocks<BlockIQ4_NL, 32>(row, cols, out);
+    case WeightType::kIQ4_XS: return dequantize_blocks<BlockIQ4_XS, 256>(row, cols, out);
+    case WeightType::kMXFP4: return dequantize_blocks<BlockMXFP4, 32>(row, cols, out);
   }
   INFER_CHECK(false && "unknown weight type");
 }
@@ -284,9 +401,14 @@ void quantize_row(WeightType type, const float* values, int cols, std::byte* row
     case WeightType::kQ5_0: return quantize_blocks<BlockQ5_0, 32>(values, cols, row);
     case WeightType::kQ5_1: return quantize_blocks<BlockQ5_1, 32>(values, cols, row);
     case WeightType::kQ8_0: return quantize_blocks<BlockQ8_0, 32>(values, cols, row);
+    case WeightType::kQ2_K: return quantize_blocks<BlockQ2_K, 256>(values, cols, row);
+    case WeightType::kQ3_K: return quantize_blocks<BlockQ3_K, 256>(values, cols, row);
     case WeightType::kQ4_K: return quantize_blocks<BlockQ4_K, 256>(values, cols, row);
     case WeightType::kQ5_K: return quantize_blocks<BlockQ5_K, 256>(values, cols, row);
     case WeightType::kQ6_K: return quantize_blocks<BlockQ6_K, 256>(values, cols, row);
+    case WeightType::kIQ4_NL: return quantize_blocks<BlockIQ4_NL, 32>(values, cols, row);
+    case WeightType::kIQ4_XS: return quantize_blocks<BlockIQ4_XS, 256>(values, cols, row);
+    case WeightType::kMXFP4: return quantize_blocks<BlockMXFP4, 32>(values, cols, row);
   }
   INFER_CHECK(false && "unknown weight type");
 }

@@ -1,5 +1,6 @@
 #include "measure/random_weights.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -22,6 +23,10 @@ constexpr double kGroupScaleRms = 32.84;
 constexpr uint32_t kQ6ScaleFirst = 20;
 constexpr uint32_t kQ6ScaleCount = 20;
 constexpr double kQ6ScaleRms = 30.06;
+constexpr uint32_t kQ2ScaleFirst = 8;  // 8..15.
+constexpr double kQ2ScaleRms = 11.73;
+constexpr double kQ3ScaleRms = 24.44;   // Of -32..-17 and 16..31.
+constexpr double kIq4ScaleRms = 18.48;  // Of -32..31.
 
 uint16_t half(double value) { return kernels::float_to_half(static_cast<float>(value)); }
 
@@ -31,8 +36,17 @@ bool is_float(WeightType type) {
   return type == WeightType::kF32 || type == WeightType::kF16 || type == WeightType::kBF16;
 }
 
+// Root mean square of the table's values.
+double table_deviation(const int8_t (&values)[16]) {
+  double squares = 0;
+  for (const int8_t value : values) squares += value * value;
+  return std::sqrt(squares / 16);
+}
+
 int code_bits(WeightType type) {
   switch (type) {
+    case WeightType::kQ2_K: return 2;
+    case WeightType::kQ3_K: return 3;
     case WeightType::kQ4_0:
     case WeightType::kQ4_1:
     case WeightType::kQ4_K: return 4;
@@ -41,6 +55,21 @@ int code_bits(WeightType type) {
     case WeightType::kQ5_K: return 5;
     case WeightType::kQ6_K: return 6;
     default: return 8;
+  }
+}
+
+// The deviation of a weight whose block has the scale 1.
+double unit_deviation(WeightType type) {
+  switch (type) {
+    case WeightType::kQ2_K: return code_deviation(2) * kQ2ScaleRms;
+    case WeightType::kQ3_K: return code_deviation(3) * kQ3ScaleRms;
+    case WeightType::kQ4_K:
+    case WeightType::kQ5_K: return code_deviation(code_bits(type)) * kGroupScaleRms;
+    case WeightType::kQ6_K: return code_deviation(6) * kQ6ScaleRms;
+    case WeightType::kIQ4_NL: return table_deviation(kernels::kIq4Values);
+    case WeightType::kIQ4_XS: return table_deviation(kernels::kIq4Values) * kIq4ScaleRms;
+    case WeightType::kMXFP4: return table_deviation(kernels::kFp4Doubled);
+    default: return code_deviation(code_bits(type));
   }
 }
 
@@ -60,14 +89,20 @@ RandomWeights::RandomWeights(WeightType type, float deviation, uint64_t seed) : 
     }
     return;
   }
-  const int bits = code_bits(type);
-  double scale = static_cast<double>(deviation) / code_deviation(bits);
-  if (type == WeightType::kQ4_K || type == WeightType::kQ5_K) scale /= kGroupScaleRms;
-  if (type == WeightType::kQ6_K) scale /= kQ6ScaleRms;
+  const double scale = static_cast<double>(deviation) / unit_deviation(type);
+  if (type == WeightType::kMXFP4) choose_exponents(scale);
   scale_ = half(scale);
-  // K formats subtract their minimum, with the same 6-bit factor as the scale; the others add it.
-  const bool subtracts = type == WeightType::kQ4_K || type == WeightType::kQ5_K;
-  minimum_ = half((subtracts ? 1 : -1) * scale * code_mean(bits));
+  // K formats subtract their minimum, with the same factor as the scale; the others add it.
+  const bool subtracts = type == WeightType::kQ2_K || type == WeightType::kQ4_K || type == WeightType::kQ5_K;
+  minimum_ = half((subtracts ? 1 : -1) * scale * code_mean(code_bits(type)));
+}
+
+// Powers of two on both sides of `scale`, mixed so that their root mean square is it.
+void RandomWeights::choose_exponents(double scale) {
+  const int exponent = std::ilogb(scale);
+  const double ratio = scale / std::ldexp(1.0, exponent);
+  exponent_ = static_cast<uint8_t>(std::clamp(exponent + 128, 0, 254));
+  larger_share_ = static_cast<uint8_t>(std::min(255.0, (ratio * ratio - 1) / 3 * 256));
 }
 
 void RandomWeights::fill(std::span<std::byte> out) {
@@ -116,6 +151,25 @@ void RandomWeights::set_scales(std::byte* block) {
       std::memcpy(block + offsetof(kernels::BlockQ6_K, d), &scale_, 2);
       auto* scales = reinterpret_cast<uint8_t*>(block) + offsetof(kernels::BlockQ6_K, scales);
       for (int i = 0; i < 16; ++i) scales[i] = static_cast<uint8_t>(kQ6ScaleFirst + scales[i] % kQ6ScaleCount);
+      return;
+    }
+    case WeightType::kQ2_K: {
+      auto* scales = reinterpret_cast<uint8_t*>(block);
+      for (int i = 0; i < 16; ++i) scales[i] = static_cast<uint8_t>((kQ2ScaleFirst + scales[i] % 8) * 0x11);
+      std::memcpy(block + offsetof(kernels::BlockQ2_K, d), &scale_, 2);
+      std::memcpy(block + offsetof(kernels::BlockQ2_K, dmin), &minimum_, 2);
+      return;
+    }
+    case WeightType::kQ3_K: {
+      // Upper pairs 00 and 11: scales far from zero, of either sign, so that codes of mean -1/2 leave no bias.
+      auto* high = reinterpret_cast<uint8_t*>(block) + offsetof(kernels::BlockQ3_K, scales) + 8;
+      for (int i = 0; i < 4; ++i) high[i] = static_cast<uint8_t>((high[i] & 0x55) * 3);
+      std::memcpy(block + offsetof(kernels::BlockQ3_K, d), &scale_, 2);
+      return;
+    }
+    case WeightType::kMXFP4: {
+      const bool larger = std::to_integer<uint8_t>(block[0]) < larger_share_;
+      block[0] = static_cast<std::byte>(exponent_ + (larger ? 1 : 0));
       return;
     }
     case WeightType::kQ4_1:

@@ -33,7 +33,7 @@ struct TypeRow {
   WeightType type;
   uint32_t file_type;
 };
-constexpr std::array<TypeRow, 11> kTypes{{
+constexpr std::array<TypeRow, 16> kTypes{{
     {"f32", WeightType::kF32, 0},
     {"f16", WeightType::kF16, 1},
     {"bf16", WeightType::kBF16, 32},
@@ -42,10 +42,29 @@ constexpr std::array<TypeRow, 11> kTypes{{
     {"q4_1", WeightType::kQ4_1, 3},
     {"q5_0", WeightType::kQ5_0, 8},
     {"q5_1", WeightType::kQ5_1, 9},
+    {"q2_k", WeightType::kQ2_K, 10},
+    {"q3_k", WeightType::kQ3_K, 11},
     {"q4_k", WeightType::kQ4_K, 15},
     {"q5_k", WeightType::kQ5_K, 17},
     {"q6_k", WeightType::kQ6_K, 18},
+    {"iq4_nl", WeightType::kIQ4_NL, 25},
+    {"iq4_xs", WeightType::kIQ4_XS, 30},
+    {"mxfp4", WeightType::kMXFP4, 38},
 }};
+
+// As quantizers choose for files made mostly of `type`.
+bool has_six_bit_embeddings(WeightType type) {
+  switch (type) {
+    case WeightType::kQ2_K:
+    case WeightType::kQ3_K:
+    case WeightType::kQ4_0:
+    case WeightType::kQ4_K:
+    case WeightType::kIQ4_NL:
+    case WeightType::kIQ4_XS:
+    case WeightType::kMXFP4: return true;
+    default: return false;
+  }
+}
 
 constexpr size_t kPieceBytes = 4 << 20;
 
@@ -86,8 +105,7 @@ Result<SyntheticModel> SyntheticModel::make(const SyntheticModelOptions& options
   if (type == kTypes.end()) return Error{ErrorCode::kInvalidArgument, format("unknown weight type '{}'", options.type)};
   model.shape_ = static_cast<size_t>(shape - kShapes.begin());
   model.file_type_ = type->file_type;
-  const bool four_bits = type->type == WeightType::kQ4_0 || type->type == WeightType::kQ4_K;
-  model.plan_tensors(type->type, four_bits ? WeightType::kQ6_K : type->type);
+  model.plan_tensors(type->type, has_six_bit_embeddings(type->type) ? WeightType::kQ6_K : type->type);
   INFER_ASSIGN(const gguf::Writer writer, model.declare());
   INFER_ASSIGN(model.file_bytes_, writer.file_bytes());
   return model;

@@ -2,8 +2,8 @@
 // as much as the real ones and say nothing sensible: no vocabulary (tokenizer.ggml.model = "none").
 //
 // Weights are random blocks of the asked type with a standard deviation of 0.5 / sqrt(row length), mean near zero, so
-// that activations stay in a normal range. With q4_0 and q4_K the token embeddings are q6_K, as quantizers do it.
-// The same options give the same bytes on every machine.
+// that activations stay in a normal range. The token embeddings of quantized types below 5 bits but Q4_1 are q6_K, as
+// quantizers do it. The same options give the same bytes on every machine.
 // Thread safety: pure but for the sink.
 #pragma once
 

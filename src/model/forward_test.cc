@@ -102,8 +102,10 @@ TEST(Forward, CrossesTheBordersOfPagesAndChunks) {
 }
 
 TEST(Forward, StaysNearThePlainLoopsWithEveryQuantizedType) {
-  for (const WeightType type : {WeightType::kQ8_0, WeightType::kQ4_0, WeightType::kQ4_1, WeightType::kQ5_0,
-                                WeightType::kQ5_1, WeightType::kQ4_K, WeightType::kQ5_K, WeightType::kQ6_K}) {
+  for (const WeightType type :
+       {WeightType::kQ8_0, WeightType::kQ4_0, WeightType::kQ4_1, WeightType::kQ5_0, WeightType::kQ5_1,
+        WeightType::kQ2_K, WeightType::kQ3_K, WeightType::kQ4_K, WeightType::kQ5_K, WeightType::kQ6_K,
+        WeightType::kIQ4_NL, WeightType::kIQ4_XS, WeightType::kMXFP4}) {
     for (const kernels::KernelTable* kernels : testing::machine_kernels()) {
       SCOPED_TRACE(std::string(kernels->name) + " type " + std::to_string(static_cast<int>(type)));
       const RandomModel shape{.layers = 1, .width = 256, .heads = 4, .head_dim = 64, .ffn_width = 256, .type = type};

@@ -157,7 +157,8 @@ class CommandsTest(program.ProgramTest):
         self.assertGreater(limits["decode_share"], 0)
 
     def test_make_model_writes_models_that_bench_runs(self):
-        for number, kind in enumerate(["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q4_K", "q5_K", "q6_K"]):
+        for number, kind in enumerate(["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q2_K", "q3_K",
+                                      "q4_K", "q5_K", "q6_K", "iq4_nl", "iq4_xs", "mxfp4"]):
             path = self.folder / f"{number}.gguf"
             document = self.document("make-model", "--shape", "llama-tiny", "--type", kind, path)
             self.assertEqual(document["bytes"], path.stat().st_size)

@@ -28,7 +28,17 @@ TOP = 16
 TALES = ("tales-f16", "tales-q8_0", "tales-q4_k_m")
 TINY_PROMPTS = ("once", "code", "japanese")
 PERPLEXITY_TYPES = ("F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q5_1", "Q5_0", "Q4_K_M", "Q4_K_S",
-                    "Q4_1", "Q4_0")
+                    "Q4_1", "Q4_0", "IQ4_NL", "IQ4_XS", "MXFP4", "Q3_K_M", "Q3_K_S", "Q2_K")
+# What llama-quantize is asked for; MXFP4 is meant for experts alone, so the other matrices have to be asked for.
+QUANTIZE_OPTIONS = {"MXFP4": ("--pure",)}
+QUANTIZE_NAMES = {"MXFP4": "MXFP4_MOE"}
+# Block types: weights of a block, its bytes, and where its half floats lie. --pure names one type of each mixture.
+BLOCKS = {"Q4_0": (32, 18, (0,)), "Q4_1": (32, 20, (0, 2)), "Q5_0": (32, 22, (0,)), "Q5_1": (32, 24, (0, 2)),
+          "Q8_0": (32, 34, (0,)), "Q2_K": (256, 84, (80, 82)), "Q3_K_S": (256, 110, (108,)),
+          "Q4_K_S": (256, 144, (0, 2)), "Q5_K_S": (256, 176, (0, 2)), "Q6_K": (256, 210, (208,)),
+          "IQ4_NL": (32, 18, (0,)), "IQ4_XS": (256, 136, (0,)), "MXFP4": (32, 17, ())}
+BLOCK_TENSOR = "blk.0.ffn_up.weight"
+BLOCK_WEIGHTS = 256  # Of each kind.
 
 
 def unescaped(text):
@@ -84,6 +94,10 @@ class Peer:
         if done.returncode != 0:
             sys.exit(f"{tool} ended with {done.returncode}:\n{text[-2000:]}")
         return text
+
+    def quantize(self, source, target, weights, *options):
+        self.run("llama-quantize", *QUANTIZE_OPTIONS.get(weights, ()), *options, source, target,
+                 QUANTIZE_NAMES.get(weights, weights), "2")
 
     def take(self, path):
         """Puts a model into the scratch folder and returns its path as the tools see it."""
@@ -246,8 +260,8 @@ def renew_perplexity(peer):
     lines = [json.dumps({"tool": "llama.cpp " + peer.version, "model": "tales", "text": "models/tales-heldout.txt",
                          "options": "-dev none -fa on -ctk f16 -ctv f16"})]
     for weights in PERPLEXITY_TYPES:
-        peer.run("llama-quantize", source, folder + "/small.gguf", weights, "2")
-        peer.run("llama-quantize", "--allow-requantize", folder + "/small.gguf", folder + "/wide.gguf", "F32", "2")
+        peer.quantize(source, folder + "/small.gguf", weights)
+        peer.quantize(folder + "/small.gguf", folder + "/wide.gguf", "F32", "--allow-requantize")
         size = os.path.getsize(os.path.join(peer.scratch, "small.gguf"))
         for context in (512, 1024):
             value, error = peer.perplexity(folder + "/small.gguf", text, context)
@@ -259,7 +273,54 @@ def renew_perplexity(peer):
     write("perplexity.jsonl", lines)
 
 
-STEPS = {"tiny": renew_tiny, "tokens": renew_tokens, "tales": renew_tales, "perplexity": renew_perplexity}
+def any_block(weights, state):
+    """Any bits, but scales of ordinary size: of a half, an exponent of 2^-7 to 2^0; of a power of two, no overflow."""
+    _, size, halves = BLOCKS[weights]
+    data = bytearray()
+    while len(data) < size:
+        state, bits = tiny_models.splitmix(state)
+        data += bits.to_bytes(8, "little")
+    del data[size:]
+    for at in halves:
+        data[at + 1] = data[at + 1] & 0x9F | 0x20
+    if weights == "MXFP4":
+        data[0] %= 253
+    return bytes(data), state
+
+
+def renew_blocks(peer):
+    """Blocks that llama-quantize wrote and blocks of any bits, with the floats that it makes of them."""
+    source, folder = peer.take(os.path.join(peer.models, "tales-f16.gguf")), f"/models/{SCRATCH}"
+    lines = [f"# llama.cpp {peer.version}; written by renew.sh, formats in README.md."]
+    state = 1
+    for weights, (count, size, _) in BLOCKS.items():
+        peer.quantize(source, folder + "/small.gguf", weights, *([] if weights == "MXFP4" else ["--pure"]))
+        path = os.path.join(peer.scratch, "small.gguf")
+        with open(path, "rb") as file:
+            data = bytearray(file.read())
+        _, _, at = tiny_models.Reader(data).tensors()[BLOCK_TENSOR]
+        written = BLOCK_WEIGHTS // count * size
+        for place in range(at + written, at + 2 * written, size):
+            data[place:place + size], state = any_block(weights, state)
+        if weights == "MXFP4":  # The two subnormal scales and the smallest normal one.
+            for exponent in range(3):
+                data[at + written + exponent * size] = exponent
+        with open(path, "wb") as file:
+            file.write(data)
+        peer.quantize(folder + "/small.gguf", folder + "/wide.gguf", "F32", "--allow-requantize")
+        with open(os.path.join(peer.scratch, "wide.gguf"), "rb") as file:
+            wide = file.read()
+        _, _, floats = tiny_models.Reader(wide).tensors()[BLOCK_TENSOR]
+        name = weights.removesuffix("_S").lower()
+        for run in range(2):
+            blocks = data[at + run * written:at + (run + 1) * written]
+            values = wide[floats + run * 4 * BLOCK_WEIGHTS:floats + (run + 1) * 4 * BLOCK_WEIGHTS]
+            lines += [f"blocks {name} {blocks.hex()}", f"values {name} {values.hex()}"]
+    write("blocks.txt", lines)
+
+
+STEPS = {"tiny": renew_tiny, "tokens": renew_tokens, "tales": renew_tales, "perplexity": renew_perplexity,
+         "blocks": renew_blocks}
 
 
 def main():

@@ -45,6 +45,18 @@ class Reader:
             pairs[key] = self.value(self.scalar("I"))
         return pairs
 
+    def tensors(self):
+        """Name -> (dimensions, fastest first; type id; place of the data in the file)."""
+        self.at, infos = 8, {}
+        count = self.scalar("Q")
+        alignment = self.metadata().get("general.alignment", 32)
+        for _ in range(count):
+            name = self.text()
+            dims = [self.scalar("Q") for _ in range(self.scalar("I"))]
+            infos[name] = dims, self.scalar("I"), self.scalar("Q")
+        start = -(-self.at // alignment) * alignment
+        return {name: (dims, kind, start + offset) for name, (dims, kind, offset) in infos.items()}
+
 
 def splitmix(state):
     state = (state + 0x9E3779B97F4A7C15) & MASK

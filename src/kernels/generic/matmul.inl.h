@@ -34,6 +34,12 @@ inline __attribute__((always_inline)) I32 dot_start(const int32_t* neg_sums, int
   }
 }
 
+// The minima of a block whose halves have their own, before the inputs' scale: what all columns share times the sum of
+// the inputs, and what the first half has beyond that times the sum of its inputs; both factors and sums are negative.
+inline __attribute__((always_inline)) F32 with_half_minima(F32 part, F32 whole, F32 first, const int32_t* neg_sums) {
+  return fma(first, to_f32(set_i32(neg_sums[1])), fma(whole, to_f32(set_i32(neg_sums[0])), part));
+}
+
 inline __attribute__((always_inline)) F32 start_from(const float* out, bool accumulate) {
   return accumulate ? load_f32(out) : zero_f32();
 }
@@ -78,6 +84,12 @@ inline __attribute__((always_inline)) void stream_block(const std::byte* unit, c
       part[t] = kGroup == 0 ? mul(to_f32(dot[t].result()), scale) : fma(to_f32(dot[t].result()), scale, part[t]);
     }
   });
+  if constexpr (HasHalfMinima<Format>) {
+    const F32 whole = scales.half_minimum(kBlock, 0), first = scales.half_minimum(kBlock, 1);
+    for (int t = 0; t < kTokens; ++t) {
+      part[t] = with_half_minima(part[t], whole, first, tile.neg_sums + 2 * (at + static_cast<size_t>(t)));
+    }
+  }
   for (int t = 0; t < kTokens; ++t) acc[t] = fma(part[t], set_f32(tile.scales[at + static_cast<size_t>(t)]), acc[t]);
   if constexpr (Format::kHasMinimum) {
     const F32 minimum = scales.minimum(kBlock);
@@ -111,7 +123,8 @@ void stream_panel(const std::byte* panel, const Tile& tile, int first, int cols,
 
 // ---- Many tokens: unpack once, then run tiles.
 
-// One panel in scratch: codes [block][8 steps][64 bytes], scales [block][groups][16], minima [block][16].
+// One panel in scratch: codes [block][8 steps][64 bytes], scales [block][groups][16], minima [block][16], or
+// [block][2][16] where halves have their own.
 struct Unpacked {
   std::byte* codes;
   float* scales;
@@ -135,14 +148,21 @@ void unpack_panel(const std::byte* panel, int cols, const Unpacked& to) {
     unrolled<0, Format::kBlocks>([&](auto block_constant) __attribute__((always_inline)) {
       constexpr int kBlock = decltype(block_constant)::value;
       const size_t block = u * Format::kBlocks + kBlock;
+      U8 codes[8];  // All before the first store, which might change what they share for all that is known of it.
       unrolled<0, 8>([&](auto step) __attribute__((always_inline)) {
         constexpr int kStep = decltype(step)::value;
-        store_u8(to.codes + block * 512 + kStep * 64, Format::template codes<kBlock, kStep>(unit));
+        codes[kStep] = Format::template codes<kBlock, kStep>(unit);
       });
+      for (int step = 0; step < 8; ++step) store_u8(to.codes + block * 512 + step * 64, codes[step]);
       for (int g = 0; g < Format::kGroups; ++g) {
         store_f32(to.scales + (block * Format::kGroups + static_cast<size_t>(g)) * 16, scales.scale(kBlock, g));
       }
       if constexpr (Format::kHasMinimum) store_f32(to.minima + block * 16, scales.minimum(kBlock));
+      if constexpr (HasHalfMinima<Format>) {
+        for (int half = 0; half < 2; ++half) {
+          store_f32(to.minima + (2 * block + static_cast<size_t>(half)) * 16, scales.half_minimum(kBlock, half));
+        }
+      }
     });
   }
 }
@@ -188,6 +208,14 @@ void tile_product(const Unpacked* w, const Tile& tile, int first, int cols, bool
         }
       }
     });
+    if constexpr (HasHalfMinima<Format>) {
+      for (int p = 0; p < kPanels; ++p) {
+        const F32 whole = load_f32(w[p].minima + b * 32), half = load_f32(w[p].minima + b * 32 + 16);
+        for (int t = 0; t < kTokens; ++t) {
+          part[p][t] = with_half_minima(part[p][t], whole, half, tile.neg_sums + 2 * (at + static_cast<size_t>(t)));
+        }
+      }
+    }
     for (int t = 0; t < kTokens; ++t) {
       const F32 scale = set_f32(tile.scales[at + static_cast<size_t>(t)]);
       for (int p = 0; p < kPanels; ++p) acc[p][t] = fma(part[p][t], scale, acc[p][t]);
@@ -410,8 +438,13 @@ void matmul(const MatmulArgs& args) {
     case WeightType::kQ5_0: return matmul_int8<PackedQ5_0>(args);
     case WeightType::kQ5_1: return matmul_int8<PackedQ5_1>(args);
     case WeightType::kQ8_0: return matmul_int8<PackedQ8_0>(args);
+    case WeightType::kQ2_K: return matmul_int8<PackedQ2_K>(args);
+    case WeightType::kQ3_K: return matmul_int8<PackedQ3_K>(args);
     case WeightType::kQ4_K: return matmul_int8<PackedQ4_K>(args);
     case WeightType::kQ5_K: return matmul_int8<PackedQ5_K>(args);
     case WeightType::kQ6_K: return matmul_int8<PackedQ6_K>(args);
+    case WeightType::kIQ4_NL: return matmul_int8<PackedIQ4_NL>(args);
+    case WeightType::kIQ4_XS: return matmul_int8<PackedIQ4_XS>(args);
+    case WeightType::kMXFP4: return matmul_int8<PackedMXFP4>(args);
   }
 }

@@ -138,16 +138,20 @@ inline __attribute__((always_inline)) void put_bit_masks(const U8 (&high)[8], st
   }
   if constexpr (kBlock < 7) put_bit_masks<kBlock + 1>(high, masks);
 }
+// The 256 bits of Q5_K and Q3_K, bit g of byte i belonging to column 32g + i, as masks.
+template <class Block>
+inline __attribute__((always_inline)) void pack_bits(const UnitBlocks<Block>& blocks, size_t offset, std::byte* masks) {
+  U8 high[8];
+  for (int j = 0; j < 8; j += 4) {
+    const WordRows four = transpose_words(blocks.first + offset + 4 * static_cast<size_t>(j), blocks.stride);
+    for (int i = 0; i < 4; ++i) high[j + i] = four.word[i];
+  }
+  put_bit_masks<0>(high, masks);
+}
 template <>
 inline __attribute__((always_inline)) void pack_unit<PackedQ5_K>(const UnitBlocks<BlockQ5_K>& blocks, std::byte* unit) {
   pack_grouped_head(blocks, unit);
-  U8 high[8];
-  for (int j = 0; j < 8; j += 4) {
-    const WordRows four =
-        transpose_words(blocks.first + offsetof(BlockQ5_K, qh) + 4 * static_cast<size_t>(j), blocks.stride);
-    for (int i = 0; i < 4; ++i) high[j + i] = four.word[i];
-  }
-  put_bit_masks<0>(high, unit + 256);
+  pack_bits(blocks, offsetof(BlockQ5_K, qh), unit + 256);
   pack_words(blocks, offsetof(BlockQ5_K, qs), 32, unit + 768);
 }
 template <>
@@ -157,6 +161,47 @@ inline __attribute__((always_inline)) void pack_unit<PackedQ6_K>(const UnitBlock
   for (int i = 0; i < 4; ++i) store_u8(unit + 32 + 64 * i, transpose_bytes(scales.word[i]));
   pack_words(blocks, offsetof(BlockQ6_K, ql), 32, unit + 288);
   pack_words(blocks, offsetof(BlockQ6_K, qh), 16, unit + 2336);
+}
+
+template <>
+inline __attribute__((always_inline)) void pack_unit<PackedQ2_K>(const UnitBlocks<BlockQ2_K>& blocks, std::byte* unit) {
+  pack_halves(blocks, offsetof(BlockQ2_K, d), unit);
+  pack_halves(blocks, offsetof(BlockQ2_K, dmin), unit + 32);
+  const WordRows scales = transpose_words(blocks.first + offsetof(BlockQ2_K, scales), blocks.stride);
+  for (int i = 0; i < 4; ++i) store_u8(unit + 64 + 64 * i, transpose_bytes(scales.word[i]));
+  pack_words(blocks, offsetof(BlockQ2_K, qs), 16, unit + 320);
+}
+template <>
+inline __attribute__((always_inline)) void pack_unit<PackedQ3_K>(const UnitBlocks<BlockQ3_K>& blocks, std::byte* unit) {
+  pack_halves(blocks, offsetof(BlockQ3_K, d), unit);
+  // The block's last 16 bytes: two of codes, the 12 of scales, d.
+  constexpr size_t kTail = sizeof(BlockQ3_K) - 16;
+  const WordRows tail = transpose_words(blocks.first + kTail, blocks.stride);
+  alignas(64) std::byte bytes[16][kPanelRows];
+  for (int i = 0; i < 4; ++i) store_u8(bytes[4 * i], transpose_bytes(tail.word[i]));
+  __builtin_memcpy(unit + 32, bytes[offsetof(BlockQ3_K, scales) - kTail], 12 * kPanelRows);
+  pack_bits(blocks, offsetof(BlockQ3_K, hmask), unit + 224);
+  pack_words(blocks, offsetof(BlockQ3_K, qs), 16, unit + 736);
+}
+template <>
+inline __attribute__((always_inline)) void pack_unit<PackedIQ4_NL>(const UnitBlocks<BlockIQ4_NL>& blocks,
+                                                                   std::byte* unit) {
+  pack_halves(blocks, offsetof(BlockIQ4_NL, d), unit);
+  pack_words(blocks, offsetof(BlockIQ4_NL, qs), 4, unit + 32);
+}
+template <>
+inline __attribute__((always_inline)) void pack_unit<PackedIQ4_XS>(const UnitBlocks<BlockIQ4_XS>& blocks,
+                                                                   std::byte* unit) {
+  const WordRows head = transpose_words(blocks.first, blocks.stride);  // d and scales_h, then scales_l.
+  store_u8(unit, transpose_halves(head.word[0]));
+  store_u8(unit + 64, head.word[1]);
+  pack_words(blocks, offsetof(BlockIQ4_XS, qs), 32, unit + 128);
+}
+template <>
+inline __attribute__((always_inline)) void pack_unit<PackedMXFP4>(const UnitBlocks<BlockMXFP4>& blocks,
+                                                                  std::byte* unit) {
+  for (int r = 0; r < kPanelRows; ++r) unit[r] = *blocks.block(r);
+  pack_words(blocks, offsetof(BlockMXFP4, qs), 4, unit + 16);
 }
 
 template <class Format, class Block>
@@ -223,9 +268,14 @@ void pack_panel(WeightType type, const std::byte* source, int rows, int cols, st
     case WeightType::kQ5_0: return pack_block_panel<PackedQ5_0, BlockQ5_0>(source, rows, cols, panel);
     case WeightType::kQ5_1: return pack_block_panel<PackedQ5_1, BlockQ5_1>(source, rows, cols, panel);
     case WeightType::kQ8_0: return pack_block_panel<PackedQ8_0, BlockQ8_0>(source, rows, cols, panel);
+    case WeightType::kQ2_K: return pack_block_panel<PackedQ2_K, BlockQ2_K>(source, rows, cols, panel);
+    case WeightType::kQ3_K: return pack_block_panel<PackedQ3_K, BlockQ3_K>(source, rows, cols, panel);
     case WeightType::kQ4_K: return pack_block_panel<PackedQ4_K, BlockQ4_K>(source, rows, cols, panel);
     case WeightType::kQ5_K: return pack_block_panel<PackedQ5_K, BlockQ5_K>(source, rows, cols, panel);
     case WeightType::kQ6_K: return pack_block_panel<PackedQ6_K, BlockQ6_K>(source, rows, cols, panel);
+    case WeightType::kIQ4_NL: return pack_block_panel<PackedIQ4_NL, BlockIQ4_NL>(source, rows, cols, panel);
+    case WeightType::kIQ4_XS: return pack_block_panel<PackedIQ4_XS, BlockIQ4_XS>(source, rows, cols, panel);
+    case WeightType::kMXFP4: return pack_block_panel<PackedMXFP4, BlockMXFP4>(source, rows, cols, panel);
   }
 }
 
@@ -245,9 +295,14 @@ PackedSizes packed_sizes(WeightType type, int cols) {
     case WeightType::kQ5_0: row = columns / 32 * sizeof(BlockQ5_0); break;
     case WeightType::kQ5_1: row = columns / 32 * sizeof(BlockQ5_1); break;
     case WeightType::kQ8_0: row = columns / 32 * sizeof(BlockQ8_0); break;
+    case WeightType::kQ2_K: row = columns / 256 * sizeof(BlockQ2_K); break;
+    case WeightType::kQ3_K: row = columns / 256 * sizeof(BlockQ3_K); break;
     case WeightType::kQ4_K: row = columns / 256 * sizeof(BlockQ4_K); break;
     case WeightType::kQ5_K: row = columns / 256 * sizeof(BlockQ5_K); break;
     case WeightType::kQ6_K: row = columns / 256 * sizeof(BlockQ6_K); break;
+    case WeightType::kIQ4_NL: row = columns / 32 * sizeof(BlockIQ4_NL); break;
+    case WeightType::kIQ4_XS: row = columns / 256 * sizeof(BlockIQ4_XS); break;
+    case WeightType::kMXFP4: row = columns / 32 * sizeof(BlockMXFP4); break;
   }
   return {row, (row * kPanelRows + 63) / 64 * 64};
 }

@@ -136,6 +136,142 @@ struct PackedQ6_K {
   }
 };
 
+// Formats with a minimum for each half of a block, that of columns 0..15 and that of columns 16..31. They are given as
+// what multiplies minus the sum of all 32 inputs (index 0: the second half's minimum) and what multiplies minus the sum
+// of the first 16 (index 1: by how much the first half's is greater).
+template <class Format>
+concept HasHalfMinima = requires(const typename Format::Scales& scales) { scales.half_minimum(0, 0); };
+
+// Groups of 16 columns whose scales are small integers: scale and code are multiplied first, so that one integer dot
+// product spans the block. There are four 2-bit codes, hence four products to a row, and sixteen bytes hold those of
+// four rows: a table for lookup(), whose index is the code behind two bits that tell the row.
+U8 product_index(U8 two_bit_codes) {
+  alignas(16) static constexpr uint8_t kRow[16] = {0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12};
+  return or_u8(two_bit_codes, repeat_16(kRow));
+}
+
+// d[16], dmin[16]; 16 groups of 16 bytes, each a row's scale in the low and its minimum in the high nibble; 16 words of
+// 2-bit codes per row. Codes are products of up to 15 * 3.
+struct PackedQ2_K {
+  static constexpr int kBits = 6, kBlocks = 8, kGroups = 1, kZeroBits = -1, kUnitBytes = 1344;
+  static constexpr bool kHasMinimum = false;
+  struct Scales {
+    F32 d, dmin;
+    const std::byte* groups;
+    explicit Scales(const std::byte* unit)
+        : d(load_f16(reinterpret_cast<const uint16_t*>(unit))),
+          dmin(load_f16(reinterpret_cast<const uint16_t*>(unit + 32))),
+          groups(unit + 64) {}
+    F32 scale(int, int) const { return d; }
+    F32 half_minimum(int block, int half) const {
+      const F32 second = to_f32(field_i32(widen_u8(groups + (2 * block + 1) * 16), 4, 15));
+      if (half == 0) return mul(dmin, second);
+      return mul(dmin, sub(to_f32(field_i32(widen_u8(groups + 2 * block * 16), 4, 15)), second));
+    }
+  };
+  template <int kBlock, int kStep>
+  static U8 codes(const std::byte* unit) {
+    constexpr int kHalf = kBlock / 4, kQuarter = kBlock % 4;
+    const I32 scale = field_i32(widen_u8(unit + 64 + (2 * kBlock + kStep / 4) * 16), 0, 15);
+    const U8 products = bytes_of(mul_i32(scale, set_i32(0x03020100)));
+    const U8 code = bit_field<kQuarter * 2, 3>(load_u8(unit + 320 + (kHalf * 8 + kStep) * 64));
+    return lookup(products, product_index(code));
+  }
+};
+
+// d[16]; 12 groups of 16 bytes, the file's 12 bytes of scales of each row; 64 masks of third bits; 16 words of the
+// lower two bits per row. Codes are 128 minus the product of the signed scale and the signed code, which lies in
+// -124..128.
+struct PackedQ3_K {
+  static constexpr int kBits = 8, kBlocks = 8, kGroups = 1, kZeroBits = 7, kUnitBytes = 1760;
+  static constexpr bool kHasMinimum = false;
+  struct Scales {
+    F32 neg_d;
+    explicit Scales(const std::byte* unit)
+        : neg_d(sub(zero_f32(), load_f16(reinterpret_cast<const uint16_t*>(unit)))) {}
+    F32 scale(int, int) const { return neg_d; }
+  };
+  template <int kGroup>
+  static I32 scale_bits(const std::byte* unit) {
+    const I32 low = field_i32(widen_u8(unit + 32 + kGroup % 8 * 16), kGroup / 8 * 4, 15);
+    const I32 high = field_i32(widen_u8(unit + 160 + kGroup % 4 * 16), kGroup / 4 * 2, 3);
+    return add_i32(low, shift_left_i32(high, 4));
+  }
+  template <int kBlock, int kStep>
+  static U8 codes(const std::byte* unit) {
+    constexpr int kHalf = kBlock / 4, kQuarter = kBlock % 4;
+    // With s the 6 bits of the scale and q < 4: 128 - (s - 32) * (q - 4) = s * (4 - q) + 32 * q, no byte of which
+    // carries; the third bit adds 128 - 4 * s (modulo 256).
+    const I32 scale = scale_bits<2 * kBlock + kStep / 4>(unit);
+    const U8 products = bytes_of(add_i32(mul_i32(scale, set_i32(0x01020304)), set_i32(0x60402000)));
+    const U8 upper = sub_u8(set_u8(128), bytes_of(mul_i32(scale, set_i32(0x04040404))));
+    const U8 code = bit_field<kQuarter * 2, 3>(load_u8(unit + 736 + (kHalf * 8 + kStep) * 64));
+    uint64_t mask;
+    __builtin_memcpy(&mask, unit + 224 + (kBlock * 8 + kStep) * 8, 8);
+    return add_where(lookup(products, product_index(code)), upper, mask);
+  }
+};
+
+// The values of 4-bit codes from a table of 16, plus what makes them unsigned.
+template <int kZero>
+U8 table_values(const int8_t (&values)[16], U8 codes) {
+  return lookup(add_u8(repeat_16(reinterpret_cast<const uint8_t*>(values)), set_u8(kZero)), codes);
+}
+
+// d[16], nibbles as Q4_0. Codes are table values + 128.
+struct PackedIQ4_NL {
+  static constexpr int kBits = 8, kBlocks = 1, kGroups = 1, kZeroBits = 7, kUnitBytes = 288;
+  static constexpr bool kHasMinimum = false;
+  using Scales = PackedQ4_0::Scales;
+  template <int kBlock, int kStep>
+  static U8 codes(const std::byte* unit) {
+    return table_values<128>(kIq4Values, PackedQ4_0::codes<kBlock, kStep>(unit));
+  }
+};
+
+// d[16], upper bit pairs of the 8 scales (half words)[16], a word per row of their low nibbles, then 32 words of
+// nibbles per row, four for each block of 32. Codes are table values + 128.
+struct PackedIQ4_XS {
+  static constexpr int kBits = 8, kBlocks = 8, kGroups = 1, kZeroBits = 7, kUnitBytes = 2176;
+  static constexpr bool kHasMinimum = false;
+  struct Scales {
+    F32 d;
+    I32 high, low;
+    explicit Scales(const std::byte* unit)
+        : d(load_f16(reinterpret_cast<const uint16_t*>(unit))), high(widen_u16(unit + 32)), low(load_i32(unit + 64)) {}
+    F32 scale(int block, int) const {
+      const I32 six_bits = add_i32(field_i32(low, 4 * block, 15), shift_left_i32(field_i32(high, 2 * block, 3), 4));
+      return mul(d, to_f32(add_i32(six_bits, set_i32(-32))));
+    }
+  };
+  template <int kBlock, int kStep>
+  static U8 codes(const std::byte* unit) {
+    const U8 word = load_u8(unit + 128 + (kBlock * 4 + kStep % 4) * 64);
+    return table_values<128>(kIq4Values, bit_field<kStep / 4 * 4, 15>(word));
+  }
+};
+
+// Exponents e[16], nibbles as Q4_0. Codes are doubled values + 16, which takes 5 bits.
+struct PackedMXFP4 {
+  static constexpr int kBits = 5, kBlocks = 1, kGroups = 1, kZeroBits = 4, kUnitBytes = 272;
+  static constexpr bool kHasMinimum = false;
+  struct Scales {
+    F32 power;  // 2^(e - 128)
+    explicit Scales(const std::byte* unit) {
+      const I32 e = widen_u8(unit);
+      // The exponent field holds e - 1; below its range (e = 0 and 1) the number is subnormal and its mantissa doubles.
+      const F32 normal = from_bits(add_i32(shift_left_i32(e, 23), set_i32(-(1 << 23))));
+      const F32 subnormal = from_bits(add_i32(shift_left_i32(e, 21), set_i32(1 << 21)));
+      power = select_less(to_f32(e), set_f32(2.0f), subnormal, normal);
+    }
+    F32 scale(int, int) const { return power; }
+  };
+  template <int kBlock, int kStep>
+  static U8 codes(const std::byte* unit) {
+    return table_values<16>(kFp4Doubled, bit_field<kStep / 4 * 4, 15>(load_u8(unit + 16 + kStep % 4 * 64)));
+  }
+};
+
 struct PackedF32 {
   using Element = float;
   static F32 load(const float* p) { return load_f32(p); }

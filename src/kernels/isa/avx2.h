@@ -119,6 +119,20 @@ I32 load_i8(const int8_t* p) {
   const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
   return {_mm256_cvtepi8_epi32(bytes), _mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8))};
 }
+I32 mul_i32(I32 a, I32 b) { return {_mm256_mullo_epi32(a.lo, b.lo), _mm256_mullo_epi32(a.hi, b.hi)}; }
+I32 widen_u8(const void* p) {
+  const __m128i bytes = _mm_loadu_si128(static_cast<const __m128i*>(p));
+  return {_mm256_cvtepu8_epi32(bytes), _mm256_cvtepu8_epi32(_mm_srli_si128(bytes, 8))};
+}
+I32 widen_u16(const void* p) {
+  const auto* eight = static_cast<const __m128i*>(p);
+  return {_mm256_cvtepu16_epi32(_mm_loadu_si128(eight)), _mm256_cvtepu16_epi32(_mm_loadu_si128(eight + 1))};
+}
+I32 field_i32(I32 v, int shift, uint32_t mask) {
+  const __m256i keep = _mm256_set1_epi32(static_cast<int>(mask));
+  return {_mm256_and_si256(_mm256_srli_epi32(v.lo, shift), keep),
+          _mm256_and_si256(_mm256_srli_epi32(v.hi, shift), keep)};
+}
 int32_t sum_lanes_i32(I32 v) {
   const __m256i eight = _mm256_add_epi32(v.lo, v.hi);
   const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
@@ -151,18 +165,37 @@ U8 shift_left_u8(U8 v) {  // The bits shifted out of a byte must be zero.
   return {_mm256_slli_epi16(v.lo, kShift), _mm256_slli_epi16(v.hi, kShift)};
 }
 // Byte i of the result is `value` where bit i of the 32 is set: each bit's byte is spread over 8 lanes and tested.
-__m256i value_where(uint32_t mask, int value) {
+__m256i value_where(uint32_t mask, __m256i value) {
   const __m256i spread = _mm256_shuffle_epi8(
       _mm256_set1_epi32(static_cast<int>(mask)),
       _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3));
   const __m256i bit = _mm256_set1_epi64x(static_cast<long long>(0x8040201008040201ull));
   const __m256i set = _mm256_cmpeq_epi8(_mm256_and_si256(spread, bit), bit);
-  return _mm256_and_si256(set, _mm256_set1_epi8(static_cast<char>(value)));
+  return _mm256_and_si256(set, value);
+}
+U8 set_u8(int x) {
+  const __m256i bytes = _mm256_set1_epi8(static_cast<char>(x));
+  return {bytes, bytes};
+}
+U8 add_u8(U8 a, U8 b) { return {_mm256_add_epi8(a.lo, b.lo), _mm256_add_epi8(a.hi, b.hi)}; }
+U8 sub_u8(U8 a, U8 b) { return {_mm256_sub_epi8(a.lo, b.lo), _mm256_sub_epi8(a.hi, b.hi)}; }
+U8 repeat_16(const uint8_t* p) {
+  const __m256i twice = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  return {twice, twice};
+}
+U8 bytes_of(I32 v) { return {v.lo, v.hi}; }
+U8 lookup(U8 table, U8 index) {
+  return {_mm256_shuffle_epi8(table.lo, index.lo), _mm256_shuffle_epi8(table.hi, index.hi)};
 }
 template <int kValue>
 U8 or_where(U8 v, uint64_t mask) {
-  return {_mm256_or_si256(v.lo, value_where(static_cast<uint32_t>(mask), kValue)),
-          _mm256_or_si256(v.hi, value_where(static_cast<uint32_t>(mask >> 32), kValue))};
+  const __m256i value = _mm256_set1_epi8(static_cast<char>(kValue));
+  return {_mm256_or_si256(v.lo, value_where(static_cast<uint32_t>(mask), value)),
+          _mm256_or_si256(v.hi, value_where(static_cast<uint32_t>(mask >> 32), value))};
+}
+U8 add_where(U8 v, U8 addend, uint64_t mask) {
+  return {_mm256_add_epi8(v.lo, value_where(static_cast<uint32_t>(mask), addend.lo)),
+          _mm256_add_epi8(v.hi, value_where(static_cast<uint32_t>(mask >> 32), addend.hi))};
 }
 struct WordRows {
   U8 word[4];

@@ -78,6 +78,13 @@ I32 bits_of(F32 v) { return _mm512_castps_si512(v); }
 F32 from_bits(I32 v) { return _mm512_castsi512_ps(v); }
 void store_i8(int8_t* p, I32 v) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(v)); }
 I32 load_i8(const int8_t* p) { return _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
+I32 mul_i32(I32 a, I32 b) { return _mm512_mullo_epi32(a, b); }
+I32 widen_u8(const void* p) { return _mm512_cvtepu8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p))); }
+I32 widen_u16(const void* p) { return _mm512_cvtepu16_epi32(_mm256_loadu_si256(static_cast<const __m256i*>(p))); }
+I32 field_i32(I32 v, int shift, uint32_t mask) {
+  return _mm512_and_si512(_mm512_srli_epi32(v, static_cast<unsigned>(shift)),
+                          _mm512_set1_epi32(static_cast<int>(mask)));
+}
 int32_t sum_lanes_i32(I32 v) { return _mm512_reduce_add_epi32(v); }
 
 using U8 = __m512i;
@@ -92,6 +99,13 @@ template <int kShift>
 U8 shift_left_u8(U8 v) {  // The bits shifted out of a byte must be zero.
   return _mm512_slli_epi16(v, kShift);
 }
+U8 set_u8(int x) { return _mm512_set1_epi8(static_cast<char>(x)); }
+U8 add_u8(U8 a, U8 b) { return _mm512_add_epi8(a, b); }
+U8 sub_u8(U8 a, U8 b) { return _mm512_sub_epi8(a, b); }
+U8 add_where(U8 v, U8 addend, uint64_t mask) { return _mm512_mask_add_epi8(v, mask, v, addend); }
+U8 repeat_16(const uint8_t* p) { return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
+U8 bytes_of(I32 v) { return v; }
+U8 lookup(U8 table, U8 index) { return _mm512_shuffle_epi8(table, index); }
 template <int kValue>
 U8 or_where(U8 v, uint64_t mask) {
   return _mm512_or_si512(v, _mm512_maskz_set1_epi8(mask, kValue));

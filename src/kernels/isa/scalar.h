@@ -164,6 +164,10 @@ I32 add_i32(I32 a, I32 b) {
   return each_i32(
       [&](int i) { return static_cast<int32_t>(static_cast<uint32_t>(a.lane[i]) + static_cast<uint32_t>(b.lane[i])); });
 }
+I32 mul_i32(I32 a, I32 b) {
+  return each_i32(
+      [&](int i) { return static_cast<int32_t>(static_cast<uint32_t>(a.lane[i]) * static_cast<uint32_t>(b.lane[i])); });
+}
 I32 load_i32(const void* p) {
   I32 r;
   __builtin_memcpy(&r, p, sizeof r);
@@ -200,6 +204,17 @@ void store_i8(int8_t* p, I32 v) {
 I32 load_i8(const int8_t* p) {
   return each_i32([=](int i) { return static_cast<int32_t>(p[i]); });
 }
+// 16 unsigned bytes or half words.
+I32 widen_u8(const void* p) {
+  uint8_t x[16];
+  __builtin_memcpy(x, p, sizeof x);
+  return each_i32([&](int i) { return static_cast<int32_t>(x[i]); });
+}
+I32 widen_u16(const void* p) {
+  uint16_t x[16];
+  __builtin_memcpy(x, p, sizeof x);
+  return each_i32([&](int i) { return static_cast<int32_t>(x[i]); });
+}
 int32_t sum_lanes_i32(I32 v) {
   uint32_t sum = 0;
   for (int i = 0; i < 16; ++i) sum += static_cast<uint32_t>(v.lane[i]);
@@ -233,6 +248,33 @@ U8 or_u8(U8 a, U8 b) {
 template <int kShift>
 U8 shift_left_u8(U8 v) {
   return each_u8([&](int i) { return v.byte[i] << kShift; });
+}
+U8 set_u8(int x) {
+  return each_u8([=](int) { return x; });
+}
+// Wrap around.
+U8 add_u8(U8 a, U8 b) {
+  return each_u8([&](int i) { return a.byte[i] + b.byte[i]; });
+}
+U8 sub_u8(U8 a, U8 b) {
+  return each_u8([&](int i) { return a.byte[i] - b.byte[i]; });
+}
+// Byte i gets that of `addend` added (and wraps) where bit i of the mask is set.
+U8 add_where(U8 v, U8 addend, uint64_t mask) {
+  return each_u8([&](int i) { return v.byte[i] + ((mask >> i) & 1 ? addend.byte[i] : 0); });
+}
+// The same 16 bytes four times; the four bytes of each of 16 words.
+U8 repeat_16(const uint8_t* p) {
+  return each_u8([=](int i) { return p[i % 16]; });
+}
+U8 bytes_of(I32 v) {
+  U8 r;
+  __builtin_memcpy(&r, &v, sizeof r);
+  return r;
+}
+// Each run of 16 bytes is a table for the same run of `index`, whose bytes are below 16.
+U8 lookup(U8 table, U8 index) {
+  return each_u8([&](int i) { return table.byte[i / 16 * 16 + index.byte[i]]; });
 }
 // Byte i gets `value` or-ed in where bit i of the mask is set.
 template <int kValue>
@@ -285,6 +327,10 @@ struct Dot {
   }
   I32 result() const { return sum; }
 };
+// Each lane's (word >> shift) & mask.
+I32 field_i32(I32 v, int shift, uint32_t mask) {
+  return each_i32([&](int i) { return static_cast<int32_t>((static_cast<uint32_t>(v.lane[i]) >> shift) & mask); });
+}
 // 16 words of 32 bits -> (word >> shift) & mask, as floats.
 F32 word_field(const void* words, int shift, uint32_t mask) {
   uint32_t word[16];
