@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <optional>
+#include <vector>
 
 #include "app/commands.h"
 #include "app/loading.h"
@@ -128,7 +129,6 @@ api::Json as_json(const Report& report) {
   return json;
 }
 
-// Measured before and after the model, the better counts: a limit that was disturbed would flatter the model.
 Result<measure::MachineLimits> measure_limits(const LoadedModel& loaded, const CallContext& call) {
   const os::Topology topology = os::read_topology();
   const uint64_t cache = std::max(topology.l3_bytes, topology.l2_bytes);
@@ -153,18 +153,19 @@ Status bench_command(const BenchOptions& options, Services& services) {
   model_options.tokens_per_step = std::max(model_options.tokens_per_step, settings.sequences);
   INFER_ASSIGN(const LoadedModel loaded, load_model(options.model, model_options, false, call, services));
   Report report{.loaded = loaded, .settings = settings, .result = {}, .limits = std::nullopt};
-  if (options.limits) {
-    INFER_ASSIGN(report.limits, measure_limits(loaded, call));
-  }
+  std::vector<measure::MachineLimits> limits;
+  const auto measure_limits_too = [&]() -> Status {
+    INFER_ASSIGN(const measure::MachineLimits now, measure_limits(loaded, call));
+    limits.push_back(now);
+    return {};
+  };
   {
     ProgressBar bar = services.progress("measuring", ProgressUnit::kTokens);
     const auto progress = [&](uint64_t done, uint64_t total) { bar.update(done, total); };
-    INFER_ASSIGN(report.result, measure::run_bench(*loaded.model, settings, call, progress));
+    const measure::BenchPause pause = options.limits ? measure::BenchPause(measure_limits_too) : nullptr;
+    INFER_ASSIGN(report.result, measure::run_bench(*loaded.model, settings, call, progress, pause));
   }
-  if (options.limits) {
-    INFER_ASSIGN(const measure::MachineLimits after, measure_limits(loaded, call));
-    report.limits = report.limits->best_with(after);
-  }
+  if (options.limits) report.limits = measure::median_limits(limits);
   return options.json ? services.out().write_json(as_json(report)) : services.out().write(as_text(report));
 }
 

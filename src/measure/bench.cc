@@ -36,13 +36,14 @@ class Bench {
                     per_repetition * static_cast<uint64_t>(settings.repetitions + 1);
   }
 
-  Result<BenchResult> run() {
+  Result<BenchResult> run(const BenchPause& pause) {
     INFER_ASSIGN(greedy_, sampling::Sampler::make({.temperature = 0}, model_.config().vocabulary, 1));
     if (settings_.depth > 0) INFER_TRY(fill_depth());
     BenchResult result;
     std::vector<double> prefill, decode, prompt_seconds;
     const double sequences = settings_.sequences;
     for (int repetition = 0; repetition <= settings_.repetitions; ++repetition) {
+      if (repetition > 0 && pause) INFER_TRY(pause());
       INFER_ASSIGN(const Repetition one, repeat());
       if (repetition == 0) {  // Warm-up: caches, page faults, clocks.
         result.output_hash = one.hash;
@@ -198,7 +199,7 @@ class Bench {
 }  // namespace
 
 Result<BenchResult> run_bench(model::Model& model, const BenchSettings& settings, const CallContext& call,
-                              const BenchProgress& progress) {
+                              const BenchProgress& progress, const BenchPause& pause) {
   INFER_CHECK(settings.computed_depth_max > 0 && settings.computed_depth_max % kernels::kPageTokens == 0);
   const model::ModelOptions& options = model.options();
   if (options.context < settings.context()) {
@@ -210,7 +211,7 @@ Result<BenchResult> run_bench(model::Model& model, const BenchSettings& settings
     return Error{ErrorCode::kInvalidArgument,
                  format("bench of {} sequences: the model was loaded for 1 to {} at once", settings.sequences, room)};
   }
-  return Bench(model, settings, call, progress).run();
+  return Bench(model, settings, call, progress).run(pause);
 }
 
 }  // namespace infer::measure

@@ -49,11 +49,14 @@ struct BenchResult {
 
 // Tokens done of all; may be empty.
 using BenchProgress = std::function<void(uint64_t done, uint64_t total)>;
+// Called before each repetition that counts, for what is to be measured in turns with it; an error ends the run. May be
+// empty.
+using BenchPause = std::function<Status()>;
 
 // One repetition is run and thrown away first. A prompt is a fixed sequence of random ids, generation takes the best
 // token. What lies in the cache before is filled in once and kept. kInternal when two repetitions gave different
 // results: they must not.
 Result<BenchResult> run_bench(model::Model& model, const BenchSettings& settings, const CallContext& call,
-                              const BenchProgress& progress);
+                              const BenchProgress& progress, const BenchPause& pause = {});
 
 }  // namespace infer::measure

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <vector>
 
 #include "gguf/byte_sink.h"
 #include "gguf/file.h"
@@ -148,13 +149,29 @@ TEST(Roofline, TheSlowerOfReadingAndComputingDecides) {
   EXPECT_DOUBLE_EQ(least_seconds({.read_bytes = 10, .int8_ops = 1, .f32_ops = 1}, {}), 0.0);
 }
 
-TEST(MachineLimits, OfTwoMeasurementsTheGreaterFiguresCount) {
-  const MachineLimits a{1, 20, 3, 40.0}, b{10, 2, 30, {}};
-  const MachineLimits best = a.best_with(b);
-  EXPECT_EQ(best.read_bytes_per_second, 10);
-  EXPECT_EQ(best.int8_ops_per_second, 20);
-  EXPECT_EQ(best.f32_ops_per_second, 30);
-  EXPECT_EQ(best.bf16_ops_per_second, 40.0);
+TEST(MachineLimits, OfSeveralMeasurementsTheMedianCounts) {
+  const std::vector<MachineLimits> measured{{1, 20, 3, 40.0}, {10, 2, 30, 44.0}, {5, 7, 6, 42.0}};
+  const MachineLimits median = median_limits(measured);
+  EXPECT_EQ(median.read_bytes_per_second, 5);
+  EXPECT_EQ(median.int8_ops_per_second, 7);
+  EXPECT_EQ(median.f32_ops_per_second, 6);
+  EXPECT_EQ(median.bf16_ops_per_second, 42.0);
+  EXPECT_FALSE(median_limits(std::vector<MachineLimits>{{1, 2, 3, {}}}).bf16_ops_per_second.has_value());
+}
+
+TEST_F(BenchTest, APauseComesBeforeEachRepetitionThatCountsAndItsErrorEndsTheRun) {
+  os::ThreadPool pool(1);
+  const auto model = model::Model::load(*file_, *kernels_, pool, {}, call_, nullptr).value();
+  int pauses = 0;
+  EXPECT_TRUE(run_bench(*model, kSmall, call_, nullptr, [&]() -> Status {
+                ++pauses;
+                return {};
+              }).has_value());
+  EXPECT_EQ(pauses, kSmall.repetitions);
+  const auto failed = run_bench(*model, kSmall, call_, nullptr,
+                                []() -> Status { return Error{ErrorCode::kDeadline, "the pause failed"}; });
+  ASSERT_FALSE(failed.has_value());
+  EXPECT_EQ(failed.error().code, ErrorCode::kDeadline);
 }
 
 TEST_F(BenchTest, AContextThatIsTooShortIsRefused) {

@@ -100,11 +100,20 @@ Result<MachineLimits> measure_machine_limits(const kernels::KernelTable& kernels
   return limits;
 }
 
-MachineLimits MachineLimits::best_with(const MachineLimits& other) const {
-  return {.read_bytes_per_second = std::max(read_bytes_per_second, other.read_bytes_per_second),
-          .int8_ops_per_second = std::max(int8_ops_per_second, other.int8_ops_per_second),
-          .f32_ops_per_second = std::max(f32_ops_per_second, other.f32_ops_per_second),
-          .bf16_ops_per_second = std::max(bf16_ops_per_second, other.bf16_ops_per_second)};
+MachineLimits median_limits(std::span<const MachineLimits> measured) {
+  const auto median = [&](auto figure) {
+    std::vector<double> values;
+    for (const MachineLimits& one : measured) values.push_back(figure(one));
+    return summarize(values).median;
+  };
+  MachineLimits limits{.read_bytes_per_second = median([](const MachineLimits& m) { return m.read_bytes_per_second; }),
+                       .int8_ops_per_second = median([](const MachineLimits& m) { return m.int8_ops_per_second; }),
+                       .f32_ops_per_second = median([](const MachineLimits& m) { return m.f32_ops_per_second; }),
+                       .bf16_ops_per_second = {}};
+  const bool has_bf16 = std::all_of(measured.begin(), measured.end(),
+                                    [](const MachineLimits& m) { return m.bf16_ops_per_second.has_value(); });
+  if (has_bf16) limits.bf16_ops_per_second = median([](const MachineLimits& m) { return *m.bf16_ops_per_second; });
+  return limits;
 }
 
 }  // namespace infer::measure

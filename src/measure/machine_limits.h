@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 
 #include "base/call_context.h"
 #include "base/result.h"
@@ -18,9 +19,6 @@ struct MachineLimits {
   double int8_ops_per_second = 0;  // A multiplication and an addition are two.
   double f32_ops_per_second = 0;
   std::optional<double> bf16_ops_per_second;  // Of dot products of BF16 pairs; nothing where there are none.
-
-  // The greater of each figure: of two measurements on a machine that is disturbed now and then.
-  MachineLimits best_with(const MachineLimits& other) const;
 };
 
 // Takes about a second and a buffer of eight times the last-level cache (256 MB at least). Each figure is the median of
@@ -28,5 +26,9 @@ struct MachineLimits {
 // with and without prefetching), so that it bounds whatever order a kernel reads in.
 Result<MachineLimits> measure_machine_limits(const kernels::KernelTable& kernels, os::ThreadPool& pool,
                                              uint64_t last_level_cache_bytes, const CallContext& call);
+
+// Of each figure the median of several measurements (at least one). A shared machine drifts by more than what is worth
+// knowing: limits are to be measured in turns with what they are compared with.
+MachineLimits median_limits(std::span<const MachineLimits> measured);
 
 }  // namespace infer::measure

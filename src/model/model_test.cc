@@ -38,6 +38,51 @@ void expect_refused(const RandomModel& random, ErrorCode code, std::string_view 
   EXPECT_NE(model.error().message.find(part), std::string::npos) << model.error().message;
 }
 
+// How often the wrapped entries of a table were called.
+int g_packed = 0, g_multiplied = 0, g_attended = 0, g_normed = 0;
+const kernels::KernelTable* g_wrapped = nullptr;
+
+kernels::KernelTable counting(const kernels::KernelTable& table) {
+  g_wrapped = &table;
+  g_packed = g_multiplied = g_attended = g_normed = 0;
+  kernels::KernelTable wrapper = table;
+  wrapper.pack_panels = [](kernels::WeightType type, const std::byte* source, int rows, int cols, int begin, int end,
+                           std::byte* target) {
+    ++g_packed;
+    g_wrapped->pack_panels(type, source, rows, cols, begin, end, target);
+  };
+  wrapper.matmul = [](const kernels::MatmulArgs& args) {
+    ++g_multiplied;
+    g_wrapped->matmul(args);
+  };
+  wrapper.attend = [](const kernels::AttentionArgs& args) {
+    ++g_attended;
+    g_wrapped->attend(args);
+  };
+  wrapper.rms_norm = [](const float* x, const float* weight, int n, float eps, float* out) {
+    ++g_normed;
+    g_wrapped->rms_norm(x, weight, n, eps, out);
+  };
+  return wrapper;
+}
+
+TEST(Model, ComputesWithTheTableThatItWasGivenAndNoOther) {
+  for (const kernels::KernelTable* table : testing::machine_kernels()) {
+    const kernels::KernelTable wrapper = counting(*table);
+    const auto loaded = testing::load_random({}, wrapper, 1, {});
+    EXPECT_GT(g_packed, 0) << table->name;
+    EXPECT_EQ(&loaded->model->kernels(), &wrapper);
+    EXPECT_STREQ(loaded->model->kernels().name, table->name);
+    kv::SequenceCache cache = loaded->model->make_sequence();
+    const std::vector<TokenId> tokens{1, 2, 3};
+    EXPECT_EQ(loaded->compute(cache, tokens, 1).size(), 3u);
+    const int layers = loaded->model->config().layers;
+    EXPECT_GE(g_multiplied, 3 * (7 * layers + 1)) << table->name << ": seven products a layer, and the output";
+    EXPECT_GE(g_attended, 3 * layers) << table->name;
+    EXPECT_GE(g_normed, 3 * (2 * layers + 1)) << table->name;
+  }
+}
+
 TEST(Model, RefusesATensorThatIsMissing) {
   for (const char* name : {"token_embd.weight", "output_norm.weight", "blk.1.ffn_down.weight", "blk.0.attn_norm.weight",
                            "blk.0.attn_q.weight", "blk.1.ffn_norm.weight"}) {
