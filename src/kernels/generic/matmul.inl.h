@@ -34,10 +34,16 @@ inline __attribute__((always_inline)) I32 dot_start(const int32_t* neg_sums, int
   }
 }
 
-// The minima of a block whose halves have their own, before the inputs' scale: what all columns share times the sum of
-// the inputs, and what the first half has beyond that times the sum of its inputs; both factors and sums are negative.
-inline __attribute__((always_inline)) F32 with_half_minima(F32 part, F32 whole, F32 first, const int32_t* neg_sums) {
-  return fma(first, to_f32(set_i32(neg_sums[1])), fma(whole, to_f32(set_i32(neg_sums[0])), part));
+// The minima of a block whose halves have their own, before the inputs' scale: the second half's times the sum of all
+// inputs, and what the first half has beyond it times the sum of its inputs. The sums come negated: minima are
+// subtracted.
+struct HalfSums {
+  F32 whole, first;
+  explicit HalfSums(const int32_t* neg_sums)
+      : whole(to_f32(set_i32(neg_sums[0]))), first(to_f32(set_i32(neg_sums[1]))) {}
+};
+inline __attribute__((always_inline)) F32 with_half_minima(F32 part, F32 whole, F32 first, const HalfSums& sums) {
+  return fma(first, sums.first, fma(whole, sums.whole, part));
 }
 
 inline __attribute__((always_inline)) F32 start_from(const float* out, bool accumulate) {
@@ -87,7 +93,7 @@ inline __attribute__((always_inline)) void stream_block(const std::byte* unit, c
   if constexpr (HasHalfMinima<Format>) {
     const F32 whole = scales.half_minimum(kBlock, 0), first = scales.half_minimum(kBlock, 1);
     for (int t = 0; t < kTokens; ++t) {
-      part[t] = with_half_minima(part[t], whole, first, tile.neg_sums + 2 * (at + static_cast<size_t>(t)));
+      part[t] = with_half_minima(part[t], whole, first, HalfSums(tile.neg_sums + 2 * (at + static_cast<size_t>(t))));
     }
   }
   for (int t = 0; t < kTokens; ++t) acc[t] = fma(part[t], set_f32(tile.scales[at + static_cast<size_t>(t)]), acc[t]);
@@ -216,10 +222,11 @@ void tile_product(const Unpacked* w, const Tile& tile, int first, int cols, bool
       }
     });
     if constexpr (HasHalfMinima<Format>) {
-      for (int p = 0; p < kPanels; ++p) {
-        const F32 whole = load_f32(w[p].minima + b * 32), half = load_f32(w[p].minima + b * 32 + 16);
-        for (int t = 0; t < kTokens; ++t) {
-          part[p][t] = with_half_minima(part[p][t], whole, half, tile.neg_sums + 2 * (at + static_cast<size_t>(t)));
+      for (int t = 0; t < kTokens; ++t) {
+        const HalfSums sums(tile.neg_sums + 2 * (at + static_cast<size_t>(t)));
+        for (int p = 0; p < kPanels; ++p) {
+          const float* minima = w[p].minima + b * 32;
+          part[p][t] = with_half_minima(part[p][t], load_f32(minima), load_f32(minima + 16), sums);
         }
       }
     }

@@ -145,10 +145,11 @@ concept HasHalfMinima = requires(const typename Format::Scales& scales) { scales
 // Groups of 16 columns whose scales are small integers: scale and code are multiplied first, so that one integer dot
 // product spans the block. There are four 2-bit codes, hence four products to a row, and sixteen bytes hold those of
 // four rows: a table for lookup(), whose index is the code behind two bits that tell the row.
-U8 product_index(U8 two_bit_codes) {
+U8 product_rows() {
   alignas(16) static constexpr uint8_t kRow[16] = {0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12};
-  return or_u8(two_bit_codes, repeat_16(kRow));
+  return repeat_16(kRow);
 }
+U8 product_index(U8 two_bit_codes) { return or_u8(two_bit_codes, product_rows()); }
 
 // d[16], dmin[16]; 16 groups of 16 bytes, each a row's scale in the low and its minimum in the high nibble; 16 words of
 // 2-bit codes per row. Codes are products of up to 15 * 3.
@@ -201,10 +202,10 @@ struct PackedQ3_K {
   static U8 codes(const std::byte* unit) {
     constexpr int kHalf = kBlock / 4, kQuarter = kBlock % 4;
     // With s the 6 bits of the scale and q < 4: 128 - (s - 32) * (q - 4) = s * (4 - q) + 32 * q, no byte of which
-    // carries; the third bit adds 128 - 4 * s (modulo 256).
+    // carries; the third bit adds 128 - 4 * s (modulo 256), and 4 * s is the product of q = 0.
     const I32 scale = scale_bits<2 * kBlock + kStep / 4>(unit);
     const U8 products = bytes_of(add_i32(mul_i32(scale, set_i32(0x01020304)), set_i32(0x60402000)));
-    const U8 upper = sub_u8(set_u8(128), bytes_of(mul_i32(scale, set_i32(0x04040404))));
+    const U8 upper = sub_u8(set_u8(128), lookup(products, product_rows()));
     const U8 code = bit_field<kQuarter * 2, 3>(load_u8(unit + 736 + (kHalf * 8 + kStep) * 64));
     uint64_t mask;
     __builtin_memcpy(&mask, unit + 224 + (kBlock * 8 + kStep) * 8, 8);
