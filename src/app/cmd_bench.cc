@@ -111,6 +111,7 @@ api::Json as_json(const Report& report) {
       .set("sequences", report.settings.sequences)
       .set("repetitions", report.settings.repetitions)
       .set("load_ms", report.loaded.load_time.ms())
+      .set("weights", weights_source_name(*report.loaded.model))
       .set("prefill_tokens_per_second", result.prefill_tokens_per_second.median)
       .set("prefill_spread", result.prefill_tokens_per_second.spread)
       .set("decode_tokens_per_second", result.decode_tokens_per_second.median)
@@ -152,6 +153,7 @@ Status bench_command(const BenchOptions& options, Services& services) {
   model_options.logits_per_step = settings.sequences;
   model_options.tokens_per_step = std::max(model_options.tokens_per_step, settings.sequences);
   INFER_ASSIGN(const LoadedModel loaded, load_model(options.model, model_options, false, call, services));
+  finish_storing_weights(*loaded.model, call, services);
   Report report{.loaded = loaded, .settings = settings, .result = {}, .limits = std::nullopt};
   std::vector<measure::MachineLimits> limits;
   const auto measure_limits_too = [&]() -> Status {

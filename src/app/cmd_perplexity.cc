@@ -52,6 +52,7 @@ Status perplexity_command(const PerplexityCommand& options, Services& services) 
   INFER_ASSIGN(const quality::PerplexityResult result,
                quality::measure_perplexity(*loaded.model, *loaded.tokenizer, text, measured, call, progress));
   bar.finish();
+  finish_storing_weights(*loaded.model, call, services);
   if (options.json) return services.out().write_json(as_json(result, options, loaded));
   return services.out().write(format("perplexity {:.4f} +/- {:.4f}  ({} windows of {} tokens, {} scored, {:.1f} s)\n",
                                      result.ppl, result.ppl_stderr, result.chunks, options.context,

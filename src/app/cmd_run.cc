@@ -25,6 +25,7 @@ api::Json as_json(const engine::GenerationResult& result, const RunOptions& opti
       .set("decode_tokens_per_second", result.decode_tokens_per_second())
       .set("time_to_first_token_ms", result.time_to_first_token.ms())
       .set("load_ms", loaded.load_time.ms())
+      .set("weights", weights_source_name(*loaded.model))
       .set("ctx", loaded.model->options().context)
       .set("kv_bytes", result.kv_bytes)
       .set("kv_bytes_f16", result.kv_bytes_f16)
@@ -64,6 +65,7 @@ Status run_once(const RunOptions& options, const std::string& prompt, LoadedMode
     INFER_TRY(services.out().write(services.output_is_terminal() ? printable(result.text) + "\n" : result.text + "\n"));
   }
   services.err().remark(summary_line(result));
+  finish_storing_weights(*loaded.model, call, services);
   return ending(result);
 }
 
@@ -94,7 +96,11 @@ Status run_command(const RunOptions& given, Services& services) {
   INFER_ASSIGN(LoadedModel loaded, load_model(options.model, model_options_of(options.model), true, call, services));
   if (!options.interactive) return run_once(options, prompt, loaded, call, services);
   guard.reset();
-  return run_interactive(options, loaded, services);
+  const Status status = run_interactive(options, loaded, services);
+  services.interrupt().reset();
+  guard.emplace(services.interrupt());
+  finish_storing_weights(*loaded.model, call, services);
+  return status;
 }
 
 }  // namespace infer::app

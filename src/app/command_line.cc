@@ -113,6 +113,20 @@ void add_model_choice(Command& command, ModelChoice& choice, bool with_context) 
                 });
 }
 
+void add_repack_cache(Command& command, ModelChoice& choice) {
+  command.text("--repack-cache", choice.repack_cache_folder, "DIR",
+               "keep repacked weights there, for quicker starts; without it large models that load slowly are kept in "
+               "INFEROS_REPACK_CACHE or the user's cache folder");
+  command.flag("--no-repack-cache", choice.repack_cache, false, "neither use nor write such files");
+  command.value("--repack-cache-limit", "SIZE",
+                "most that they may take together (20GB, or a tenth of the free disk where that is less)",
+                [&choice](const std::string& given) -> Status {
+                  INFER_ASSIGN(choice.repack_cache_limit_bytes, parse_bytes(given));
+                  if (choice.repack_cache_limit_bytes > 0) return {};
+                  return Error{ErrorCode::kInvalidArgument, "must be above 0; --no-repack-cache does without"};
+                });
+}
+
 void add_text_choice(Command& command, TextChoice& choice, const char* what) {
   command.value("-p,--prompt", "TEXT", what, [&choice](const std::string& given) -> Status {
     choice.text = given;
@@ -150,6 +164,7 @@ void add_sampling(Command& command, RunOptions& options) {
 
 void add_run(Command& command, RunOptions& options) {
   add_model_choice(command, options.model, true);
+  add_repack_cache(command, options.model);
   add_text_choice(command, options.prompt, "the text to continue");
   command.number("-n,--tokens", options.tokens_max, -1, kTokensMax, "most tokens to generate; -1: until the end (-1)");
   add_sampling(command, options);
@@ -180,6 +195,7 @@ void add_tokenize(Command& command, TokenizeOptions& options) {
 
 void add_perplexity(Command& command, PerplexityCommand& options) {
   add_model_choice(command, options.model, false);
+  add_repack_cache(command, options.model);
   command.text("-f,--file", options.file, "FILE", "the text to measure on (- is standard input)")->required();
   command.number("-c,--ctx", options.context, 4, kContextMax, "tokens of a window (512)");
   command.number("--chunks", options.chunks, -1, std::numeric_limits<int>::max(), "windows to measure; -1: all (-1)");
@@ -188,6 +204,7 @@ void add_perplexity(Command& command, PerplexityCommand& options) {
 
 void add_bench(Command& command, BenchOptions& options) {
   add_model_choice(command, options.model, false);
+  add_repack_cache(command, options.model);
   command.number("--pp", options.prompt_tokens, 1, kTokensMax, "tokens of the prompt (512)");
   command.number("--tg", options.generated_tokens, 0, kTokensMax, "tokens to generate (32)");
   command.number("--depth", options.depth, 0, kTokensMax,

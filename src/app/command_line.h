@@ -26,6 +26,11 @@ struct ModelChoice {
   int context = 0;                   // 0: the model's own, within the engine's default limit.
   uint64_t memory_limit_bytes = 0;   // 0: no limit but the machine's.
   std::optional<Duration> deadline;  // For the whole command.
+
+  // Where repacked weights are kept between starts.
+  bool repack_cache = true;
+  std::string repack_cache_folder;        // "": INFEROS_REPACK_CACHE, or the user's cache folder.
+  uint64_t repack_cache_limit_bytes = 0;  // 0: the default.
 };
 
 struct TextChoice {

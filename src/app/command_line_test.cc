@@ -41,6 +41,20 @@ TEST(CommandLine, RunTakesAllItsFlags) {
   EXPECT_TRUE(run.json);
 }
 
+TEST(CommandLine, TheRepackCacheIsOnUnlessSwitchedOff) {
+  const auto plain = parse({"bench", "-m", "m.gguf"});
+  ASSERT_TRUE(plain.has_value()) << plain.error().message;
+  EXPECT_TRUE(std::get<BenchOptions>(*plain).model.repack_cache);
+  EXPECT_EQ(std::get<BenchOptions>(*plain).model.repack_cache_limit_bytes, 0u);
+  const auto given = parse({"run", "--repack-cache", "there", "--repack-cache-limit", "3GB", "--no-repack-cache"});
+  ASSERT_TRUE(given.has_value()) << given.error().message;
+  const ModelChoice& choice = std::get<RunOptions>(*given).model;
+  EXPECT_FALSE(choice.repack_cache);
+  EXPECT_EQ(choice.repack_cache_folder, "there");
+  EXPECT_EQ(choice.repack_cache_limit_bytes, 3'000'000'000u);
+  EXPECT_NE(message({"run", "--repack-cache-limit", "0"}).find("--no-repack-cache"), std::string::npos);
+}
+
 TEST(CommandLine, TheLastOfARepeatedFlagCounts) {
   const auto parsed = parse({"bench", "--pp", "1", "--pp", "2"});
   ASSERT_TRUE(parsed.has_value()) << parsed.error().message;

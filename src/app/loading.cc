@@ -7,6 +7,8 @@
 #include "app/exit_code.h"
 #include "base/bytes.h"
 #include "base/format.h"
+#include "os/environment.h"
+#include "os/folder.h"
 #include "os/process_facts.h"
 #include "os/text_file.h"
 #include "os/topology.h"
@@ -97,6 +99,43 @@ model::ModelOptions model_options_of(const ModelChoice& choice) {
   return options;
 }
 
+namespace {
+
+// The folder that was named, by flag or environment, or one below the user's cache folder. Null: no cache.
+std::unique_ptr<model::RepackCache> open_repack_cache(const ModelChoice& choice, Services& services) {
+  // The embedded model is small, and its bytes are in memory already.
+  if (!choice.repack_cache || choice.path.empty()) return nullptr;
+  model::RepackCacheOptions options{
+      .folder = choice.repack_cache_folder, .limit_bytes = choice.repack_cache_limit_bytes, .always = true};
+  if (options.folder.empty()) {
+    const std::optional<std::string> named = os::environment_variable("INFEROS_REPACK_CACHE");
+    if (named && (named->empty() || *named == "off")) return nullptr;
+    options.folder = named.value_or("");
+  }
+  if (options.folder.empty()) {
+    const std::string base = os::user_cache_folder();
+    if (base.empty()) return nullptr;
+    options.folder = os::path_in(base, "inferos");
+    options.always = false;
+  }
+  return std::make_unique<model::RepackCache>(std::move(options), services.err());
+}
+
+}  // namespace
+
+const char* weights_source_name(const model::Model& model) {
+  return model.weights_source() == model::WeightsSource::kCache ? "cache" : "repacked";
+}
+
+void finish_storing_weights(model::Model& model, const CallContext& call, Services& services) {
+  if (model.storing_weights() && !call.should_stop()) {
+    services.err().remark("keeping the repacked weights for a quicker start; Ctrl-C goes without");
+  }
+  const Status stored = model.finish_storing_weights(call);
+  if (stored || stored.error().code == ErrorCode::kCancelled) return;
+  services.err().write(LogLevel::kWarning, "the repacked weights are not kept: " + stored.error().message);
+}
+
 Result<LoadedModel> load_model(const ModelChoice& choice, model::ModelOptions options, bool with_vocabulary,
                                const CallContext& call, Services& services) {
   const Instant start = call.clock.now();
@@ -108,6 +147,8 @@ Result<LoadedModel> load_model(const ModelChoice& choice, model::ModelOptions op
     INFER_ASSIGN(loaded.tokenizer, load_vocabulary(*loaded.file, services));
   }
   loaded.pool = std::make_unique<os::ThreadPool>(threads_of(choice));
+  loaded.repack_cache = open_repack_cache(choice, services);
+  options.repack_cache = loaded.repack_cache.get();
   ProgressBar bar = services.progress("loading " + loaded.name, ProgressUnit::kBytes);
   const uint64_t bytes = loaded.file->file_bytes();
   const auto progress = [&](double fraction) {

@@ -10,6 +10,7 @@
 #include "base/result.h"
 #include "gguf/file.h"
 #include "model/model.h"
+#include "model/repack_cache.h"
 #include "os/thread_pool.h"
 #include "tokenizer/tokenizer.h"
 
@@ -39,9 +40,17 @@ struct LoadedModel {
   std::unique_ptr<gguf::File> file;
   std::unique_ptr<tokenizer::Tokenizer> tokenizer;  // Null when it was not asked for.
   std::unique_ptr<os::ThreadPool> pool;
+  std::unique_ptr<model::RepackCache> repack_cache;  // Null: none.
   std::unique_ptr<model::Model> model;
   Duration load_time;
 };
+
+// "cache" or "repacked": where the weights came from.
+const char* weights_source_name(const model::Model& model);
+
+// Waits until repacked weights are on disk, or until `call` says stop; trouble is a warning. Does nothing most of the
+// time. The last thing of a command, or the first where nothing may run beside a measurement.
+void finish_storing_weights(model::Model& model, const CallContext& call, Services& services);
 
 Result<LoadedModel> load_model(const ModelChoice& choice, model::ModelOptions options, bool with_vocabulary,
                                const CallContext& call, Services& services);

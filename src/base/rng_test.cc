@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 #include <vector>
 
 #include "base/hash.h"
@@ -71,6 +72,24 @@ TEST(Hash, ContinuesFromASeed) {
   for (size_t cut = 0; cut <= size; ++cut) {
     EXPECT_EQ(hash_bytes(text + cut, size - cut, hash_bytes(text, cut)), hash_bytes(text, size));
   }
+}
+
+TEST(HashBlock, EveryByteAndTheLengthCount) {
+  std::vector<unsigned char> data(200);
+  for (size_t i = 0; i < data.size(); ++i) data[i] = static_cast<unsigned char>(i * 31);
+  std::set<uint64_t> seen;
+  for (size_t size = 0; size <= data.size(); ++size) seen.insert(hash_block(data.data(), size));
+  EXPECT_EQ(seen.size(), data.size() + 1);
+  const uint64_t whole = hash_block(data.data(), data.size());
+  for (size_t i = 0; i < data.size(); ++i) {
+    for (int bit = 0; bit < 8; ++bit) {
+      data[i] ^= static_cast<unsigned char>(1 << bit);
+      EXPECT_NE(hash_block(data.data(), data.size()), whole) << i << " " << bit;
+      data[i] ^= static_cast<unsigned char>(1 << bit);
+    }
+  }
+  EXPECT_EQ(hash_block(data.data(), data.size()), whole);
+  EXPECT_NE(hash_block(data.data(), data.size(), 5), whole);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "gguf/file.h"
 
+#include <algorithm>
 #include <limits>
 #include <new>
 #include <utility>
@@ -97,6 +98,16 @@ class PartsFile final : public File {
   const Tensor* find_tensor(std::string_view tensor_name) const override {
     const std::optional<size_t> at = names_.find(tensor_name);
     return at ? &tensors_[*at] : nullptr;
+  }
+  int64_t modified_ns() const override {
+    int64_t newest = 0;
+    for (const PartBytes& part : parts_) newest = std::max(newest, part.map ? part.map->modified_ns() : 0);
+    return newest;
+  }
+  void make_resident(const Tensor& tensor) const override {
+    INFER_CHECK(tensor.part < parts_.size());
+    const PartBytes& part = parts_[tensor.part];
+    if (part.map) part.map->make_resident(tensor.data);
   }
   void drop_resident(const Tensor& tensor) const override {
     INFER_CHECK(tensor.part < parts_.size());

@@ -116,6 +116,10 @@ class File {
   virtual std::span<const Tensor> tensors() const = 0;
   virtual const Value* find(std::string_view key) const = 0;
   virtual const Tensor* find_tensor(std::string_view name) const = 0;
+  // The newest of the parts' times of change, as os::FileMap::modified_ns; 0 for parsed memory.
+  virtual int64_t modified_ns() const = 0;
+  // Maps the bytes of this tensor now, as os::FileMap::make_resident. No effect on parsed memory.
+  virtual void make_resident(const Tensor& tensor) const = 0;
   // Tells the system that the mapped bytes of this tensor will not be needed soon: they leave resident memory.
   // No effect on parsed memory.
   virtual void drop_resident(const Tensor& tensor) const = 0;

@@ -10,7 +10,9 @@
 #include "kernels/panels.h"
 #include "model/forward.h"
 #include "model/model_tensors.h"
+#include "model/repack_cache.h"
 #include "model/weights.h"
+#include "os/background_thread.h"
 
 namespace infer::model {
 
@@ -110,6 +112,20 @@ struct Model::State {
   Weights weights;
   std::unique_ptr<kv::PagePool> pages;
   std::unique_ptr<Forward> forward;
+  std::unique_ptr<os::BackgroundThread> storing;  // After what it reads, so that it ends first. Null: nothing to do.
+
+  void start_storing() {
+    if (!weights.to_store) return;
+    const auto store = [cache = options.repack_cache, key = *std::exchange(weights.to_store, std::nullopt),
+                        panels = std::span<const std::byte>(weights.panel_memory.data(), weights.panel_memory.size())](
+                           CancelToken cancel) { return cache->store(key, panels, cancel); };
+    auto thread = os::BackgroundThread::start(store);
+    if (thread) {
+      storing = *std::move(thread);
+    } else {
+      options.repack_cache->log().write(LogLevel::kWarning, thread.error().message);
+    }
+  }
 };
 
 Model::Model(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -137,10 +153,12 @@ Result<std::unique_ptr<Model>> Model::load(const gguf::File& file, const kernels
                                                 .pool = pool,
                                                 .weights = {},
                                                 .pages = nullptr,
-                                                .forward = nullptr});
+                                                .forward = nullptr,
+                                                .storing = nullptr});
   INFER_ASSIGN(state->pages, kv::PagePool::make(page_shape(state->config), static_cast<int>(pages)));
-  INFER_ASSIGN(state->weights, load_weights(file, plan.tensors, kernels, pool, call, progress));
+  INFER_ASSIGN(state->weights, load_weights(file, plan.tensors, kernels, pool, call, options.repack_cache, progress));
   INFER_ASSIGN(state->forward, Forward::make(state->config, state->weights, plan.kinds, kernels, pool, plan.limits));
+  state->start_storing();
   return std::unique_ptr<Model>(new Model(std::move(state)));
 }
 
@@ -225,6 +243,16 @@ uint64_t Model::bytes_per_token(int depth) const {
   bytes += state_->weights.floats.size() * sizeof(float);
   const uint64_t kv_token_bytes = 2 * sizeof(uint16_t) * static_cast<uint64_t>(state_->config.kv_width());
   return bytes + kv_token_bytes * static_cast<uint64_t>(state_->config.layers) * static_cast<uint64_t>(depth);
+}
+
+WeightsSource Model::weights_source() const {
+  return state_->weights.panel_file ? WeightsSource::kCache : WeightsSource::kRepacked;
+}
+bool Model::storing_weights() const { return state_->storing && !state_->storing->result(); }
+Status Model::finish_storing_weights(const CallContext& call) {
+  if (!state_->storing) return {};
+  const std::unique_ptr<os::BackgroundThread> storing = std::move(state_->storing);
+  return storing->finish(call);
 }
 
 namespace {

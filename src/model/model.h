@@ -8,6 +8,7 @@
 //
 // Results of a step are the same bit for bit for any number of threads, any split of a prompt into steps and whatever
 // else is in the batch, within one instruction set.
+// Loading may start a thread that writes repacked weights to the cache and ends by itself.
 // Ownership: borrows the file (token embeddings are read from it), the kernels and the pool; all must outlive it.
 // Sequences must not outlive the model. Thread safety: one thread (the engine's); const accessors from any.
 #pragma once
@@ -29,6 +30,8 @@
 
 namespace infer::model {
 
+class RepackCache;
+
 struct ModelOptions {
   int context = 0;                      // Tokens per sequence; 0: what the model was trained for, at most 4096.
   int sequences = 1;                    // How many sequences of `context` tokens the KV pool can hold.
@@ -36,7 +39,12 @@ struct ModelOptions {
   int logits_per_step = 1;              // Most tokens that want logits in one step.
   uint64_t memory_limit_bytes = 0;      // Refuse to load when the estimate is above; 0: no limit.
   uint64_t memory_available_bytes = 0;  // What the machine has to give now (os); 0: unknown.
+  // Where repacked weights are kept between starts; borrowed, outlives the model. Null: nowhere.
+  const RepackCache* repack_cache = nullptr;
 };
+
+// Where a model's panels come from.
+enum class WeightsSource { kRepacked, kCache };
 
 // What a loaded model will take, known before anything is loaded.
 struct MemoryEstimate {
@@ -86,6 +94,12 @@ class Model {
   uint64_t operations_per_token(bool logits) const;
   // Those of them that are done in floats, because the weights are.
   uint64_t float_operations_per_token(bool logits) const;
+
+  WeightsSource weights_source() const;
+  // Whether the repacked weights are being written to the cache, in the background.
+  bool storing_weights() const;
+  // Waits until they are, or gives it up when `call` says stop. Why it failed, if it did; Ok where nothing was to do.
+  Status finish_storing_weights(const CallContext& call);
 
  private:
   struct State;

@@ -7,6 +7,7 @@
 #include "kernels/packed_row.h"
 #include "kernels/panels.h"
 #include "kernels/reference.h"
+#include "os/process_facts.h"
 
 namespace infer::model {
 
@@ -28,6 +29,34 @@ class WeightLoader {
                const CallContext& call, const std::function<void(double)>& progress)
       : file_(file), kernels_(kernels), pool_(pool), call_(call), progress_(progress) {}
 
+  Status load_all(const std::vector<Packing>& matrices, const RepackCache* cache, Weights& weights) {
+    if (cache == nullptr) return pack_all(matrices, weights);
+    std::vector<PackedMatrix> layout;
+    for (const Packing& matrix : matrices) {
+      layout.push_back({matrix.source->weight, matrix.source->rows, matrix.source->cols});
+    }
+    RepackCache::Key key = RepackCache::make_key(file_, layout, kernels_);
+    INFER_ASSIGN(std::optional<RepackCache::Found> found, cache->open(key, pool_, call_, progress_));
+    if (found) {
+      weights.panel_file = std::move(found->file);
+      set_panels(matrices, found->panels.data());
+      return {};
+    }
+    const Duration before = os::cpu_time_used();
+    INFER_TRY(pack_all(matrices, weights));
+    const double seconds = (os::cpu_time_used() - before).seconds() / pool_.threads();
+    const std::optional<std::string> reason = cache->reason_not_to_store(key, seconds);
+    if (!reason) {
+      weights.to_store = std::move(key);
+    } else {
+      // Who asked for the cache by name wants to know.
+      const LogLevel level = cache->options().always ? LogLevel::kWarning : LogLevel::kDebug;
+      cache->log().write(level, "the repacked weights are not kept: " + *reason);
+    }
+    return {};
+  }
+
+ private:
   Status pack_all(const std::vector<Packing>& matrices, Weights& weights) {
     size_t total = 0;
     for (const Packing& matrix : matrices) total += packed_bytes(*matrix.source);
@@ -35,16 +64,20 @@ class WeightLoader {
     size_t offset = 0;
     for (const Packing& matrix : matrices) {
       INFER_TRY(pack(*matrix.source, weights.panel_memory.data() + offset, offset, total));
-      matrix.target->panels = {.type = matrix.source->weight->type,
-                               .rows = matrix.source->rows,
-                               .cols = matrix.source->cols,
-                               .data = weights.panel_memory.data() + offset};
       offset += packed_bytes(*matrix.source);
     }
+    set_panels(matrices, weights.panel_memory.data());
     return {};
   }
 
- private:
+  static void set_panels(const std::vector<Packing>& matrices, const std::byte* data) {
+    for (const Packing& matrix : matrices) {
+      matrix.target->panels = {
+          .type = matrix.source->weight->type, .rows = matrix.source->rows, .cols = matrix.source->cols, .data = data};
+      data += packed_bytes(*matrix.source);
+    }
+  }
+
   static size_t packed_bytes(const MatrixTensor& matrix) {
     return kernels::packed_bytes(matrix.weight->type, matrix.rows, matrix.cols);
   }
@@ -62,10 +95,13 @@ class WeightLoader {
       const auto pieces = static_cast<size_t>((end - begin + kPanelsPerPiece - 1) / kPanelsPerPiece);
       pool_.run(pieces, [&](size_t piece, int) {
         const int first = begin + static_cast<int>(piece) * kPanelsPerPiece;
-        kernels_.pack_panels(tensor.type, tensor.data.data(), matrix.rows, matrix.cols, first,
-                             std::min(end, first + kPanelsPerPiece), target);
+        const int last = std::min(end, first + kPanelsPerPiece);
+        file_.make_resident(
+            rows_of(tensor, row_bytes, first * kernels::kPanelRows, std::min(matrix.rows, last * kernels::kPanelRows)));
+        kernels_.pack_panels(tensor.type, tensor.data.data(), matrix.rows, matrix.cols, first, last, target);
       });
-      drop_rows(tensor, row_bytes, begin * kernels::kPanelRows, std::min(matrix.rows, end * kernels::kPanelRows));
+      file_.drop_resident(
+          rows_of(tensor, row_bytes, begin * kernels::kPanelRows, std::min(matrix.rows, end * kernels::kPanelRows)));
       if (progress_) {
         progress_(static_cast<double>(done + static_cast<size_t>(end) * panel_bytes) / static_cast<double>(total));
       }
@@ -73,11 +109,11 @@ class WeightLoader {
     return {};
   }
 
-  void drop_rows(const gguf::Tensor& tensor, size_t row_bytes, int begin, int end) const {
+  static gguf::Tensor rows_of(const gguf::Tensor& tensor, size_t row_bytes, int begin, int end) {
     gguf::Tensor part = tensor;
     part.data =
         tensor.data.subspan(static_cast<size_t>(begin) * row_bytes, static_cast<size_t>(end - begin) * row_bytes);
-    file_.drop_resident(part);
+    return part;
   }
 
   const gguf::File& file_;
@@ -118,7 +154,7 @@ void Weights::embed(TokenId token, float* out) const {
 }
 
 Result<Weights> load_weights(const gguf::File& file, const ModelTensors& tensors, const kernels::KernelTable& kernels,
-                             os::ThreadPool& pool, const CallContext& call,
+                             os::ThreadPool& pool, const CallContext& call, const RepackCache* cache,
                              const std::function<void(double fraction)>& progress) {
   Weights weights;
   weights.embeddings = tensors.embeddings;
@@ -130,7 +166,7 @@ Result<Weights> load_weights(const gguf::File& file, const ModelTensors& tensors
   for_each_matrix(tensors, [&](const MatrixTensor& source) { matrices.push_back({&source, nullptr}); });
   size_t index = 0;
   for_each_matrix(weights, [&](Matrix& target) { matrices[index++].target = &target; });
-  INFER_TRY(WeightLoader(file, kernels, pool, call, progress).pack_all(matrices, weights));
+  INFER_TRY(WeightLoader(file, kernels, pool, call, progress).load_all(matrices, cache, weights));
   return weights;
 }
 

@@ -1,10 +1,12 @@
 // The weights of a model as the kernels want them: matrices repacked into panels, norms and biases as floats.
 //
 // Token embeddings are decoded row by row: from the output matrix where the two are tied, else from the mapped file.
-// Ownership: owns the repacked copies; borrows the file for the embeddings. Thread safety: const after loading.
+// Ownership: owns the repacked copies or the mapped cache file; borrows the file for the embeddings. Thread safety:
+// const after loading.
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -14,6 +16,8 @@
 #include "gguf/file.h"
 #include "kernels/kernel_table.h"
 #include "model/model_tensors.h"
+#include "model/repack_cache.h"
+#include "os/file_map.h"
 #include "os/page_memory.h"
 #include "os/thread_pool.h"
 
@@ -41,17 +45,22 @@ struct Weights {
   // The output matrix is the embeddings. Its panels are in memory anyway; a row read from the file would make the
   // system map the 64 kB around it, a second copy of most of the matrix after a few thousand different tokens.
   bool tied = false;
-  os::PageMemory panel_memory;
+  os::PageMemory panel_memory;            // Empty where the panels are those of a cache file,
+  std::optional<os::FileMap> panel_file;  // which is this.
   std::vector<float> floats;
+
+  // Set when the panels were repacked and should be kept: what to store them as.
+  std::optional<RepackCache::Key> to_store;
 
   // Decodes the embedding of a token to out[cols].
   void embed(TokenId token, float* out) const;
 };
 
-// Repacks everything once. Parts of the file that were read leave resident memory on the way, so that the peak is the
-// size of the weights and a little. kDeadline, kCancelled; kExhausted when the system has no memory.
+// Repacks everything once, or takes what `cache` (may be null) has of an earlier time. Parts of the file that were read
+// leave resident memory on the way, so that the peak is the size of the weights and a little. kDeadline, kCancelled;
+// kExhausted when the system has no memory.
 Result<Weights> load_weights(const gguf::File& file, const ModelTensors& tensors, const kernels::KernelTable& kernels,
-                             os::ThreadPool& pool, const CallContext& call,
+                             os::ThreadPool& pool, const CallContext& call, const RepackCache* cache,
                              const std::function<void(double fraction)>& progress);
 
 }  // namespace infer::model

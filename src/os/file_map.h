@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 
@@ -20,15 +21,22 @@ class FileMap {
   ~FileMap();
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
+  // When the file was last written, as it was opened: nanoseconds of the system's own calendar, for comparing only.
+  int64_t modified_ns() const { return modified_ns_; }
   // Advises that this part (a subspan of bytes()) will be read from front to back soon: read ahead.
   void will_need(std::span<const std::byte> part) const;
+  // Maps this part's pages now, in one call instead of one fault for every few of them; reads what is not in memory.
+  // Advice: where the system cannot, pages come on first touch.
+  void make_resident(std::span<const std::byte> part) const;
   // Lets the pages that lie wholly inside this part leave resident memory; they come back from the file when read.
   void drop_resident(std::span<const std::byte> part) const;
 
  private:
-  FileMap(const std::byte* data, size_t size) : data_(data), size_(size) {}
+  FileMap(const std::byte* data, size_t size, int64_t modified_ns)
+      : data_(data), size_(size), modified_ns_(modified_ns) {}
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
+  int64_t modified_ns_ = 0;
 };
 
 }  // namespace infer::os

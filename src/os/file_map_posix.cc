@@ -45,12 +45,22 @@ Status check_mappable(const std::string& path, const struct stat& facts) {
   return {};
 }
 
-Result<std::span<const std::byte>> map_open_file(const std::string& path, int fd) {
+int64_t modified_ns_of(const struct stat& facts) {
+#if defined(__APPLE__)
+  const timespec& time = facts.st_mtimespec;
+#else
+  const timespec& time = facts.st_mtim;
+#endif
+  return static_cast<int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
+}
+
+Result<std::span<const std::byte>> map_open_file(const std::string& path, int fd, int64_t* modified_ns) {
   struct stat facts{};
   if (::fstat(fd, &facts) != 0) {
     return Error{ErrorCode::kIo, format("{}: cannot read its size: {}", path, last_system_reason())};
   }
   INFER_TRY(check_mappable(path, facts));
+  *modified_ns = modified_ns_of(facts);
   const size_t size = static_cast<size_t>(facts.st_size);
   void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
   if (address == MAP_FAILED) {
@@ -69,18 +79,22 @@ Result<FileMap> FileMap::open(const std::string& path) {
     fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   } while (fd < 0 && errno == EINTR);
   if (fd < 0) return open_error(path, errno);
-  Result<std::span<const std::byte>> bytes = map_open_file(path, fd);
+  int64_t modified_ns = 0;
+  Result<std::span<const std::byte>> bytes = map_open_file(path, fd, &modified_ns);
   ::close(fd);  // The mapping keeps the file.
   if (!bytes) return std::move(bytes).error();
-  return FileMap(bytes->data(), bytes->size());
+  return FileMap(bytes->data(), bytes->size(), modified_ns);
 }
 
 FileMap::FileMap(FileMap&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    : data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)),
+      modified_ns_(other.modified_ns_) {}
 
 FileMap& FileMap::operator=(FileMap&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
+  std::swap(modified_ns_, other.modified_ns_);
   return *this;
 }
 
@@ -95,6 +109,18 @@ void FileMap::will_need(std::span<const std::byte> part) const {
   const uintptr_t end = reinterpret_cast<uintptr_t>(part.data()) + part.size();
   // Advice only: when the system does not take it, the pages are read on first touch.
   (void)::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_WILLNEED);
+}
+
+void FileMap::make_resident(std::span<const std::byte> part) const {
+#if defined(MADV_POPULATE_READ)
+  if (part.empty()) return;
+  const uintptr_t mask = page_size() - 1;
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(part.data()) & ~mask;
+  const uintptr_t end = reinterpret_cast<uintptr_t>(part.data()) + part.size();
+  // Linux before 5.14 does not know it.
+  if (::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_POPULATE_READ) == 0) return;
+#endif
+  will_need(part);
 }
 
 void FileMap::drop_resident(std::span<const std::byte> part) const {

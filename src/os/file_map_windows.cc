@@ -28,6 +28,13 @@ Error open_error(const std::string& path) {
   return Error{ErrorCode::kIo, format("{}: cannot open: {}", path, system_reason(static_cast<int>(code)))};
 }
 
+// In units of 100 ns, which is fine for comparing.
+int64_t modified_ns_of(HANDLE file) {
+  FILETIME written{};
+  if (!::GetFileTime(file, nullptr, nullptr, &written)) return 0;
+  return static_cast<int64_t>(static_cast<uint64_t>(written.dwHighDateTime) << 32 | written.dwLowDateTime);
+}
+
 Result<std::span<const std::byte>> map_open_file(const std::string& path, HANDLE file) {
   LARGE_INTEGER size{};
   if (::GetFileType(file) != FILE_TYPE_DISK || !::GetFileSizeEx(file, &size)) {
@@ -59,17 +66,21 @@ Result<FileMap> FileMap::open(const std::string& path) {
                                     OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, nullptr);
   if (file == INVALID_HANDLE_VALUE) return open_error(path);
   Result<std::span<const std::byte>> bytes = map_open_file(path, file);
+  const int64_t modified_ns = modified_ns_of(file);
   ::CloseHandle(file);
   if (!bytes) return std::move(bytes).error();
-  return FileMap(bytes->data(), bytes->size());
+  return FileMap(bytes->data(), bytes->size(), modified_ns);
 }
 
 FileMap::FileMap(FileMap&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    : data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)),
+      modified_ns_(other.modified_ns_) {}
 
 FileMap& FileMap::operator=(FileMap&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
+  std::swap(modified_ns_, other.modified_ns_);
   return *this;
 }
 
@@ -82,6 +93,8 @@ void FileMap::will_need(std::span<const std::byte> part) const {
   WIN32_MEMORY_RANGE_ENTRY range{const_cast<std::byte*>(part.data()), part.size()};
   (void)::PrefetchVirtualMemory(::GetCurrentProcess(), 1, &range, 0);  // Advice only.
 }
+
+void FileMap::make_resident(std::span<const std::byte> part) const { will_need(part); }
 
 void FileMap::drop_resident(std::span<const std::byte> part) const {
   const uintptr_t mask = page_size() - 1;

@@ -17,8 +17,6 @@ namespace {
 
 constexpr size_t kBufferBytes = 256 * 1024;
 
-std::string partial_path(const std::string& path) { return path + ".partial"; }
-
 ErrorCode code_of(int reason) {
   if (reason == ENOSPC || reason == EDQUOT || reason == EFBIG) return ErrorCode::kExhausted;
   return reason == ENOENT || reason == ENOTDIR ? ErrorCode::kNotFound : ErrorCode::kIo;
@@ -48,23 +46,41 @@ void sync_folder_of(const std::string& path) {
   ::close(handle);
 }
 
+Error creation_error(const std::string& partial) {
+  const int reason = errno;
+  return Error{code_of(reason),
+               format("{}: cannot create it: {}{}", partial, system_reason(reason), remedy_of(reason))};
+}
+
 }  // namespace
 
 Result<FileSink> FileSink::create(const std::string& path) {
-  const std::string partial = partial_path(path);
+  const std::string partial = path + ".partial";
   const int file = ::open(partial.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (file < 0) {
-    const int reason = errno;
-    return Error{code_of(reason),
-                 format("{}: cannot create it: {}{}", partial, system_reason(reason), remedy_of(reason))};
-  }
-  return FileSink(path, file);
+  if (file < 0) return creation_error(partial);
+  return FileSink(path, partial, file);
 }
 
-FileSink::FileSink(std::string path, int file) : path_(std::move(path)), file_(file) { buffer_.reserve(kBufferBytes); }
+Result<FileSink> FileSink::create_beside_others(const std::string& path) {
+  constexpr int kTries = 100;
+  std::string partial;
+  for (int i = 0; i < kTries; ++i) {
+    partial = format("{}.{}-{}.partial", path, static_cast<int64_t>(::getpid()), i);
+    const int file = ::open(partial.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (file >= 0) return FileSink(path, partial, file);
+    if (errno != EEXIST) break;
+  }
+  return creation_error(partial);
+}
+
+FileSink::FileSink(std::string path, std::string partial, int file)
+    : path_(std::move(path)), partial_(std::move(partial)), file_(file) {
+  buffer_.reserve(kBufferBytes);
+}
 
 FileSink::FileSink(FileSink&& other) noexcept
     : path_(std::move(other.path_)),
+      partial_(std::move(other.partial_)),
       file_(std::exchange(other.file_, -1)),
       failed_(other.failed_),
       bytes_written_(other.bytes_written_),
@@ -72,6 +88,7 @@ FileSink::FileSink(FileSink&& other) noexcept
 
 FileSink& FileSink::operator=(FileSink&& other) noexcept {
   std::swap(path_, other.path_);
+  std::swap(partial_, other.partial_);
   std::swap(file_, other.file_);
   std::swap(failed_, other.failed_);
   std::swap(bytes_written_, other.bytes_written_);
@@ -84,7 +101,7 @@ FileSink::~FileSink() { discard(); }
 void FileSink::discard() {
   if (file_ < 0) return;
   ::close(std::exchange(file_, -1));
-  ::unlink(partial_path(path_).c_str());
+  ::unlink(partial_.c_str());
 }
 
 // Reads errno, then gives the file up.
@@ -128,18 +145,23 @@ Status FileSink::commit() {
   INFER_TRY(write({}));
   INFER_TRY(flush());
   if (::fsync(file_) != 0) return failure("making it durable");
-  if (::close(std::exchange(file_, -1)) != 0) {
-    const Error error = failure("closing");
-    ::unlink(partial_path(path_).c_str());
-    return error;
-  }
-  if (::rename(partial_path(path_).c_str(), path_.c_str()) != 0) {
-    const Error error = failure("giving it its name");
-    ::unlink(partial_path(path_).c_str());
-    return error;
-  }
+  INFER_TRY(give_name());
   sync_folder_of(path_);
   return {};
+}
+
+Status FileSink::publish() {
+  INFER_TRY(write({}));
+  INFER_TRY(flush());
+  return give_name();
+}
+
+Status FileSink::give_name() {
+  const bool closed = ::close(std::exchange(file_, -1)) == 0;
+  if (closed && ::rename(partial_.c_str(), path_.c_str()) == 0) return {};
+  const Error error = failure(closed ? "giving it its name" : "closing");
+  ::unlink(partial_.c_str());
+  return error;
 }
 
 }  // namespace infer::os

@@ -39,6 +39,24 @@ class FileSinkTest : public ::testing::Test {
   std::string path_;
 };
 
+TEST_F(FileSinkTest, SeveralWriteOneFileAndTheLastToFinishStays) {
+  auto first = FileSink::create_beside_others(path_);
+  auto second = FileSink::create_beside_others(path_);
+  auto third = FileSink::create_beside_others(path_);
+  ASSERT_TRUE(first && second && third);
+  ASSERT_TRUE(first->write(bytes_of("first")).has_value());
+  ASSERT_TRUE(second->write(bytes_of("second, longer")).has_value());
+  ASSERT_TRUE(third->write(bytes_of("given up")).has_value());
+  EXPECT_FALSE(fs::exists(path_));
+  ASSERT_TRUE(second->publish().has_value());
+  EXPECT_EQ(content(path_), "second, longer");
+  ASSERT_TRUE(first->publish().has_value());
+  EXPECT_EQ(content(path_), "first");
+  EXPECT_FALSE(first->write(bytes_of("more")).has_value());
+  third = Error{ErrorCode::kCancelled, ""};
+  EXPECT_EQ(files(), 1u);
+}
+
 TEST_F(FileSinkTest, NothingIsSeenUntilCommitAndAllOfItAfter) {
   std::ofstream(path_) << "old";
   auto sink = FileSink::create(path_);

@@ -45,6 +45,27 @@ class CommandsTest(program.ProgramTest):
         self.assertEqual((document["generated_tokens"], document["finish_reason"]), (5, "length"))
         self.assertEqual(document["text"] + "\n", self.output("run", "-p", "Once upon a time", "-n", 5, "--temp", 0))
 
+    def test_repacked_weights_are_kept_where_and_when_the_user_says(self):
+        cache = self.folder / "weights"
+        words = ["run", "-m", self.tales, "-p", "Once upon a time", "-n", 5, "--temp", 0, "--repack-cache-limit", "1GB"]
+        first = self.document(*words, "--repack-cache", cache)
+        self.assertEqual(first["weights"], "repacked")
+        self.assertEqual([path.suffix for path in cache.iterdir()], [".panels"])
+        second = self.document(*words, "--repack-cache", cache)
+        self.assertEqual((second["weights"], second["tokens"]), ("cache", first["tokens"]))
+        named = {"INFEROS_REPACK_CACHE": str(cache)}
+        self.assertEqual(self.document(*words, environment=named)["weights"], "cache")
+        self.assertEqual(self.document(*words, "--no-repack-cache", environment=named)["weights"], "repacked")
+        self.assertEqual(self.document(*words, environment={"INFEROS_REPACK_CACHE": "off"})["weights"], "repacked")
+
+    def test_a_cache_that_cannot_be_written_is_one_warning(self):
+        blocked = self.folder / "file"
+        blocked.write_text("in the way")
+        result = self.run_program("run", "-m", self.tales, "-p", "Once", "-n", 2, "--repack-cache", blocked / "below",
+                                  "--repack-cache-limit", "1GB")
+        self.assertEqual(result.returncode, 0)
+        self.assertRegex(result.stderr.decode(), r"^inferos: warning: [^\n]*not kept[^\n]*\n$")
+
     def test_the_answer_ends_before_a_stop_text(self):
         whole = self.document("run", "-p", "Once upon a time", "-n", 40, "--temp", 0)["text"]
         word = whole.split()[5]

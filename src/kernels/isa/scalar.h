@@ -295,11 +295,20 @@ WordRows transpose_words(const std::byte* rows, size_t stride) {
 }
 // The first halves of 16 words, then the second ones.
 U8 transpose_halves(U8 words) {
-  return each_u8([&](int i) { return words.byte[i % 32 / 2 * 4 + i / 32 * 2 + i % 2]; });
+  U8 r;
+  for (int i = 0; i < 16; ++i) {
+    __builtin_memcpy(r.byte + 2 * i, words.byte + 4 * i, 2);
+    __builtin_memcpy(r.byte + 32 + 2 * i, words.byte + 4 * i + 2, 2);
+  }
+  return r;
 }
 // The first bytes of 16 words, then the second, third and fourth ones.
 U8 transpose_bytes(U8 words) {
-  return each_u8([&](int i) { return words.byte[i % 16 * 4 + i / 16]; });
+  U8 r;
+  for (int k = 0; k < 4; ++k) {
+    for (int i = 0; i < 16; ++i) r.byte[16 * k + i] = words.byte[4 * i + k];
+  }
+  return r;
 }
 // Each byte + 128.
 U8 flip_top_bits(U8 v) {
@@ -309,7 +318,12 @@ U8 flip_top_bits(U8 v) {
 template <int kBit>
 uint64_t bit_mask(U8 v) {
   uint64_t mask = 0;
-  for (int i = 0; i < 64; ++i) mask |= static_cast<uint64_t>(v.byte[i] >> kBit & 1) << i;
+  for (int i = 0; i < 8; ++i) {
+    uint64_t eight;
+    __builtin_memcpy(&eight, v.byte + 8 * i, 8);
+    // The multiplication gathers bits 0, 8, .. 56 at bits 56..63.
+    mask |= ((eight >> kBit & 0x0101010101010101u) * 0x0102040810204080u >> 56) << (8 * i);
+  }
   return mask;
 }
 // A running integer dot product of codes of kBits bits: step<k>() adds, for row r, the sum over i < 4 of
