@@ -3,9 +3,11 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <mutex>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/check.h"
@@ -77,15 +79,53 @@ class Parking {
 };
 #endif
 
+// Pieces [begin, end) that nobody took yet, both in one word. Their owner takes from the front, so that its pieces lie
+// side by side in memory; a thread that has none left takes from the back of another's.
+class alignas(kCacheLine) PieceRange {
+ public:
+  static constexpr int kNone = -1;
+
+  void set(uint32_t begin, uint32_t end) { bounds_.store(uint64_t{begin} << 32 | end, std::memory_order_seq_cst); }
+  bool empty(std::memory_order order) const {
+    const uint64_t bounds = bounds_.load(order);
+    return begin_of(bounds) >= end_of(bounds);
+  }
+  int take_first() {
+    return take([](uint64_t bounds) { return std::pair(begin_of(bounds), bounds + (uint64_t{1} << 32)); });
+  }
+  int take_last() {
+    return take([](uint64_t bounds) { return std::pair(end_of(bounds) - 1, bounds - 1); });
+  }
+
+ private:
+  static uint32_t begin_of(uint64_t bounds) { return static_cast<uint32_t>(bounds >> 32); }
+  static uint32_t end_of(uint64_t bounds) { return static_cast<uint32_t>(bounds); }
+
+  // Acquires what was written before set(): exchanges in between keep its release sequence.
+  template <class Choose>
+  int take(Choose choose) {
+    uint64_t bounds = bounds_.load(std::memory_order_relaxed);
+    while (begin_of(bounds) < end_of(bounds)) {
+      const auto [piece, rest] = choose(bounds);
+      if (bounds_.compare_exchange_weak(bounds, rest, std::memory_order_acquire, std::memory_order_relaxed)) {
+        return static_cast<int>(piece);
+      }
+    }
+    return kNone;
+  }
+
+  std::atomic<uint64_t> bounds_{0};
+};
+
 }  // namespace
 
-// One job at a time. Its life: the caller writes the job's fields, then `unclaimed` = pieces. Every thread claims a
-// piece by lowering `unclaimed`; a claim that found it above 0 is valid, and only such a claim may read the job's
-// fields: the job cannot end before that piece is counted in `finished`. A worker that wakes up late finds nothing to
-// claim, or claims from the job of the moment; nobody ever waits for it.
+// One job at a time. Its life: the caller writes the job's fields, then each thread's range of pieces. Only who took a
+// piece may read the job's fields: the job cannot end before that piece is counted in `finished`. A worker that wakes
+// up late finds nothing to take, or takes from the job of the moment; nobody ever waits for it.
 struct ThreadPool::State {
-  // Pieces not handed out yet; at or below 0 when there are none (each thread's last try lowers it once more).
-  alignas(kCacheLine) std::atomic<int> unclaimed{0};
+  explicit State(size_t threads) : ranges(threads) {}
+
+  std::vector<PieceRange> ranges;  // One for each thread, workers that the system refused too.
   // Pieces of the job that are done.
   alignas(kCacheLine) std::atomic<int> finished{0};
   std::atomic<bool> caller_parked{false};
@@ -107,18 +147,28 @@ struct ThreadPool::State {
   std::atomic<bool> running{false};
   std::vector<std::thread> workers;
 
-  bool has_work() const {
-    return unclaimed.load(std::memory_order_relaxed) > 0 || stopping.load(std::memory_order_relaxed);
+  bool has_work(std::memory_order order) const {
+    for (const PieceRange& range : ranges) {
+      if (!range.empty(order)) return true;
+    }
+    return stopping.load(order);
   }
 
-  // Runs pieces until none is left to claim, and counts them as finished.
-  void run_claims(int thread) {
+  // A piece for this thread: its own next one, or the last one of the nearest thread that has any.
+  int take_piece(int thread) {
+    const int count = static_cast<int>(ranges.size());
+    int piece = ranges[static_cast<size_t>(thread)].take_first();
+    for (int step = 1; piece == PieceRange::kNone && step < count; ++step) {
+      piece = ranges[static_cast<size_t>((thread + step) % count)].take_last();
+    }
+    return piece;
+  }
+
+  // Runs pieces until none is left to take, and counts them as finished.
+  void run_pieces(int thread) {
     int count = 0;
-    while (true) {
-      // Acquires the job's fields; the other claims in between are read-modify-writes and keep the release sequence.
-      const int left = unclaimed.fetch_sub(1, std::memory_order_acquire);
-      if (left <= 0) break;
-      function(object, static_cast<size_t>(pieces - left), thread);
+    for (int piece = take_piece(thread); piece != PieceRange::kNone; piece = take_piece(thread)) {
+      function(object, static_cast<size_t>(piece), thread);
       ++count;
     }
     if (count == 0) return;
@@ -129,17 +179,17 @@ struct ThreadPool::State {
   }
 
   void work(int thread) {
-    while (wait_for_work()) run_claims(thread);
+    while (wait_for_work()) run_pieces(thread);
   }
 
   // False: the pool is going away.
   bool wait_for_work() {
-    while (!spin_until([this] { return has_work(); })) {
+    while (!spin_until([this] { return has_work(std::memory_order_relaxed); })) {
       const int seen = wakeups.load(std::memory_order_seq_cst);
-      // Store here, then look at `unclaimed`; the caller stores `unclaimed`, then looks here. In the one order of
+      // Store here, then look at the ranges; the caller stores the ranges, then looks here. In the one order of
       // sequentially consistent operations at least one of the two sees the other.
       worker_parked.store(true, std::memory_order_seq_cst);
-      if (unclaimed.load(std::memory_order_seq_cst) > 0 || stopping.load(std::memory_order_seq_cst)) break;
+      if (has_work(std::memory_order_seq_cst)) break;
       worker_parking.wait_while(wakeups, seen);
     }
     return !stopping.load(std::memory_order_acquire);
@@ -153,7 +203,12 @@ struct ThreadPool::State {
   void publish(int count) {
     finished.store(0, std::memory_order_relaxed);
     pieces = count;
-    unclaimed.store(count, std::memory_order_seq_cst);
+    // Over the threads that there are; a range that only others take from would be read backwards.
+    const uint64_t threads = workers.size() + 1;
+    for (uint64_t t = 0; t < threads; ++t) {
+      const auto total = static_cast<uint64_t>(count);
+      ranges[t].set(static_cast<uint32_t>(t * total / threads), static_cast<uint32_t>((t + 1) * total / threads));
+    }
     if (worker_parked.load(std::memory_order_seq_cst) && worker_parked.exchange(false, std::memory_order_seq_cst)) {
       wake_workers();
     }
@@ -170,8 +225,9 @@ struct ThreadPool::State {
   }
 };
 
-ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
+ThreadPool::ThreadPool(int threads) {
   INFER_CHECK(threads >= 1 && threads <= kThreadsMax);
+  state_ = std::make_unique<State>(static_cast<size_t>(threads));
   State* state = state_.get();
   state->workers.reserve(static_cast<size_t>(threads));
   for (int thread = 1; thread < threads; ++thread) {
@@ -202,7 +258,7 @@ void ThreadPool::run_pieces(size_t pieces, PieceFunction function, void* object)
     state.function = function;
     state.object = object;
     state.publish(static_cast<int>(pieces));
-    state.run_claims(0);
+    state.run_pieces(0);
     state.wait_for_stragglers();
   }
   state.running.store(false, std::memory_order_relaxed);

@@ -1,12 +1,12 @@
 // Fork-join: run one function over many pieces on a fixed set of threads, and wait for all.
 //
-// Pieces are handed out one at a time from a counter, so that a thread whose core is taken away holds up one piece and
-// not its whole share; which thread runs which piece is therefore not fixed, and work must not depend on it.
-// Threads spin briefly for the next job, then park. The calling thread works too: a pool of n has n-1 workers.
-// The caller waits for the pieces that were started, not for the threads: one that the system has not scheduled holds
-// up nothing.
-// Thread safety: one caller at a time (the engine thread); run() from inside a body is a programmer error. Bodies must
-// not throw. Ownership: joins its workers on destruction.
+// Each thread has a run of neighbouring pieces and takes them in order, so that it walks through memory without jumps;
+// a thread that has done its own takes from the end of another's, one at a time, so that a thread whose core is taken
+// away holds up one piece and not its whole share. Which thread runs which piece is therefore not fixed, and work must
+// not depend on it. Threads spin briefly for the next job, then park. The calling thread works too: a pool of n has n-1
+// workers. The caller waits for the pieces that were started, not for the threads: one that the system has not
+// scheduled holds up nothing. Thread safety: one caller at a time (the engine thread); run() from inside a body is a
+// programmer error. Bodies must not throw. Ownership: joins its workers on destruction.
 #pragma once
 
 #include <cstddef>

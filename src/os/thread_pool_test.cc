@@ -82,6 +82,39 @@ TEST(ThreadPool, WorkersReallyTakePart) {
   EXPECT_EQ(arrived.load(), 2);
 }
 
+TEST(ThreadPool, AThreadThatIsHeldUpHoldsUpOnePieceOnly) {
+  ThreadPool pool(2);
+  constexpr size_t kPieces = 40;
+  for (const size_t held : {size_t{0}, kPieces / 2 - 1, kPieces / 2, kPieces - 1}) {
+    std::atomic<size_t> others{0};
+    // Ends only when the other thread does all pieces but this one, those of the held thread's own share too.
+    pool.run(kPieces, [&](size_t piece, int) {
+      if (piece != held) {
+        others.fetch_add(1);
+        return;
+      }
+      while (others.load() < kPieces - 1) std::this_thread::yield();
+    });
+    EXPECT_EQ(others.load(), kPieces - 1);
+  }
+}
+
+TEST(ThreadPool, AThreadTakesItsOwnPiecesInOrder) {
+  ThreadPool pool(2);
+  std::vector<int> thread_of(100, -1);
+  std::vector<size_t> order_of(100, 0);
+  std::vector<size_t> done(2, 0);
+  pool.run(thread_of.size(), [&](size_t piece, int thread) {
+    thread_of[piece] = thread;
+    order_of[piece] = done[static_cast<size_t>(thread)]++;
+  });
+  // The caller's share is the first half: what it kept of it, it did from the front.
+  size_t kept = 0;
+  while (kept < thread_of.size() / 2 && thread_of[kept] == 0) ++kept;
+  for (size_t piece = 1; piece < kept; ++piece) EXPECT_GT(order_of[piece], order_of[piece - 1]);
+  for (size_t piece = kept; piece < thread_of.size() / 2; ++piece) EXPECT_EQ(thread_of[piece], 1);
+}
+
 TEST(ThreadPool, OneThreadOrOnePieceRunsOnTheCaller) {
   const std::thread::id caller = std::this_thread::get_id();
   ThreadPool alone(1);
