@@ -133,7 +133,8 @@ api::Json as_json(const Report& report) {
 Result<measure::MachineLimits> measure_limits(const LoadedModel& loaded, const CallContext& call) {
   const os::Topology topology = os::read_topology();
   const uint64_t cache = std::max(topology.l3_bytes, topology.l2_bytes);
-  return measure::measure_machine_limits(loaded.model->kernels(), *loaded.pool, cache, call);
+  return measure::measure_machine_limits(loaded.model->kernels(), *loaded.pool, loaded.model->weight_panels(), cache,
+                                         call);
 }
 
 }  // namespace

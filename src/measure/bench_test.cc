@@ -189,7 +189,7 @@ TEST_F(BenchTest, CancellingEndsIt) {
 
 TEST_F(BenchTest, TheMachinesLimitsAreMeasured) {
   os::ThreadPool pool(2);
-  const auto limits = measure_machine_limits(*kernels_, pool, 0, call_);
+  const auto limits = measure_machine_limits(*kernels_, pool, {}, 0, call_);
   ASSERT_TRUE(limits.has_value()) << limits.error().message;
   EXPECT_GT(limits->read_bytes_per_second, 1e7);
   EXPECT_GT(limits->int8_ops_per_second, 1e6);

@@ -15,7 +15,7 @@ namespace {
 constexpr size_t kReadBytesMin = 256u << 20;
 constexpr size_t kReadBytesMax = size_t{2} << 30;
 constexpr size_t kPieceBytes = 1 << 20;
-constexpr int kPasses = 7;
+constexpr int kPasses = 5;
 constexpr double kPieceSeconds = 0.004;
 constexpr int kPiecesPerThread = 8;  // So that a thread that is disturbed does not decide the result alone.
 
@@ -26,13 +26,10 @@ struct ReadingWay {
 };
 constexpr std::array<ReadingWay, 6> kReadingWays{{{1, 0}, {1, 4096}, {2, 0}, {2, 4096}, {4, 0}, {4, 2048}}};
 
-Result<double> measure_reading(const kernels::KernelTable& kernels, os::ThreadPool& pool, uint64_t cache_bytes,
-                               const CallContext& call) {
-  const size_t wanted = std::clamp<uint64_t>(8 * cache_bytes, kReadBytesMin, kReadBytesMax);
-  const size_t pieces = wanted / kPieceBytes;
-  INFER_ASSIGN(const os::PageMemory memory, os::PageMemory::allocate(pieces * kPieceBytes));
+Result<double> measure_reading(const kernels::KernelTable& kernels, os::ThreadPool& pool,
+                               std::span<const std::byte> memory, const CallContext& call) {
+  const size_t pieces = memory.size() / kPieceBytes;
   std::vector<uint64_t> sums(static_cast<size_t>(pool.threads()) * 8);  // A cache line apart.
-  pool.run(pieces, [&](size_t piece, int) { std::memset(memory.data() + piece * kPieceBytes, 1, kPieceBytes); });
   std::array<std::vector<double>, kReadingWays.size()> rates;
   for (int pass = 0; pass <= kPasses; ++pass) {  // The ways take turns: a disturbance meets all of them.
     for (size_t way = 0; way < kReadingWays.size(); ++way) {
@@ -79,9 +76,19 @@ Result<double> measure_operations(os::ThreadPool& pool, const CallContext& call,
 }  // namespace
 
 Result<MachineLimits> measure_machine_limits(const kernels::KernelTable& kernels, os::ThreadPool& pool,
-                                             uint64_t last_level_cache_bytes, const CallContext& call) {
+                                             std::span<const std::byte> memory, uint64_t last_level_cache_bytes,
+                                             const CallContext& call) {
   MachineLimits limits;
-  INFER_ASSIGN(limits.read_bytes_per_second, measure_reading(kernels, pool, last_level_cache_bytes, call));
+  const uint64_t least = std::clamp<uint64_t>(8 * last_level_cache_bytes, kReadBytesMin, kReadBytesMax);
+  os::PageMemory buffer;
+  if (memory.size() < least) {
+    INFER_ASSIGN(buffer, os::PageMemory::allocate(least));
+    pool.run(least / kPieceBytes,
+             [&](size_t piece, int) { std::memset(buffer.data() + piece * kPieceBytes, 1, kPieceBytes); });
+    memory = {buffer.data(), least};
+  }
+  memory = memory.first(std::min(memory.size(), kReadBytesMax));
+  INFER_ASSIGN(limits.read_bytes_per_second, measure_reading(kernels, pool, memory, call));
   // Where the sums go, a cache line apart, so that the products are not optimized away.
   std::vector<int32_t> integers(static_cast<size_t>(pool.threads()) * 16);
   std::vector<float> floats(static_cast<size_t>(pool.threads()) * 16);

@@ -21,11 +21,15 @@ struct MachineLimits {
   std::optional<double> bf16_ops_per_second;  // Of dot products of BF16 pairs; nothing where there are none.
 };
 
-// Takes about a second and a buffer of eight times the last-level cache (256 MB at least). Each figure is the median of
-// several passes; that of reading is the best median over several ways to read (one stream or several in each thread,
-// with and without prefetching), so that it bounds whatever order a kernel reads in.
+// Takes about a second. Each figure is the median of several passes; that of reading is the best median over several
+// ways to read (one stream or several in each thread, with and without prefetching), so that it bounds whatever order a
+// kernel reads in.
+// `memory` is what is read: the very memory whose reading is to be judged, because pages of one machine differ (nearer
+// and farther memory, large and small pages of the host: 42 and 75 GB/s were seen side by side). Where it is smaller
+// than eight times the last-level cache (256 MB at least), a buffer of that size takes its place.
 Result<MachineLimits> measure_machine_limits(const kernels::KernelTable& kernels, os::ThreadPool& pool,
-                                             uint64_t last_level_cache_bytes, const CallContext& call);
+                                             std::span<const std::byte> memory, uint64_t last_level_cache_bytes,
+                                             const CallContext& call);
 
 // Of each figure the median of several measurements (at least one). A shared machine drifts by more than what is worth
 // knowing: limits are to be measured in turns with what they are compared with.

@@ -166,6 +166,7 @@ const ModelConfig& Model::config() const { return state_->config; }
 const ModelOptions& Model::options() const { return state_->options; }
 const MemoryEstimate& Model::memory() const { return state_->memory; }
 const kernels::KernelTable& Model::kernels() const { return state_->kernels; }
+std::span<const std::byte> Model::weight_panels() const { return state_->weights.panels; }
 int Model::threads() const { return state_->pool.threads(); }
 kv::PagePool& Model::page_pool() { return *state_->pages; }
 

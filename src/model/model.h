@@ -75,6 +75,8 @@ class Model {
   const ModelOptions& options() const;  // With defaults filled in: context is the real one.
   const MemoryEstimate& memory() const;
   const kernels::KernelTable& kernels() const;
+  // The repacked matrices as they lie in memory, in the order of their use.
+  std::span<const std::byte> weight_panels() const;
   int threads() const;
   kv::PagePool& page_pool();
 

@@ -39,7 +39,7 @@ class WeightLoader {
     INFER_ASSIGN(std::optional<RepackCache::Found> found, cache->open(key, pool_, call_, progress_));
     if (found) {
       weights.panel_file = std::move(found->file);
-      set_panels(matrices, found->panels.data());
+      set_panels(matrices, found->panels, weights);
       return {};
     }
     const Duration before = os::cpu_time_used();
@@ -66,11 +66,13 @@ class WeightLoader {
       INFER_TRY(pack(*matrix.source, weights.panel_memory.data() + offset, offset, total));
       offset += packed_bytes(*matrix.source);
     }
-    set_panels(matrices, weights.panel_memory.data());
+    set_panels(matrices, {weights.panel_memory.data(), total}, weights);
     return {};
   }
 
-  static void set_panels(const std::vector<Packing>& matrices, const std::byte* data) {
+  static void set_panels(const std::vector<Packing>& matrices, std::span<const std::byte> panels, Weights& weights) {
+    weights.panels = panels;
+    const std::byte* data = panels.data();
     for (const Packing& matrix : matrices) {
       matrix.target->panels = {
           .type = matrix.source->weight->type, .rows = matrix.source->rows, .cols = matrix.source->cols, .data = data};

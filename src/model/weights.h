@@ -45,7 +45,8 @@ struct Weights {
   // The output matrix is the embeddings. Its panels are in memory anyway; a row read from the file would make the
   // system map the 64 kB around it, a second copy of most of the matrix after a few thousand different tokens.
   bool tied = false;
-  os::PageMemory panel_memory;            // Empty where the panels are those of a cache file,
+  std::span<const std::byte> panels;      // Of all matrices, in the order of their use.
+  os::PageMemory panel_memory;            // Where they are; empty where the panels are those of a cache file,
   std::optional<os::FileMap> panel_file;  // which is this.
   std::vector<float> floats;
 
