@@ -64,6 +64,7 @@ void run_bytes(ByteOp op, const uint8_t* a, const uint8_t* b, uint64_t mask, uin
     case ByteOp::kRepeat: return store_u8(out, repeat_16(a));
     case ByteOp::kLookup: return store_u8(out, lookup(bytes_of(load_i32(a)), bit_field<0, 15>(y)));
     case ByteOp::kField: return store_u8(out, bit_field<2, 3>(x));
+    case ByteOp::kRaisedField: return store_u8(out, bit_field<-2, 3 << 4>(x));
   }
 }
 

@@ -56,7 +56,7 @@ enum class IntegerOp {
   kWidenHalfWords,
   kSumLanes
 };
-enum class ByteOp { kOr, kAdd, kSub, kAddWhere, kSet, kRepeat, kLookup, kField };
+enum class ByteOp { kOr, kAdd, kSub, kAddWhere, kSet, kRepeat, kLookup, kField, kRaisedField };
 
 struct Probe {
   const char* name;
@@ -337,6 +337,7 @@ int byte_result(ByteOp op, const std::array<uint8_t, 64>& a, const std::array<ui
     case ByteOp::kRepeat: return a[i % 16];
     case ByteOp::kLookup: return a[i / 16 * 16 + b[i] % 16];
     case ByteOp::kField: return (a[i] >> 2) & 3;
+    case ByteOp::kRaisedField: return (a[i] << 2) & (3 << 4);
   }
   return 0;
 }
@@ -349,7 +350,7 @@ TEST(Isa, BytesWrapAndTablesAreLookedUpInRunsOfSixteen) {
     const uint64_t mask = rng.next();
     for (const Probe* probe : machine_probes()) {
       for (const ByteOp op : {ByteOp::kOr, ByteOp::kAdd, ByteOp::kSub, ByteOp::kAddWhere, ByteOp::kSet, ByteOp::kRepeat,
-                              ByteOp::kLookup, ByteOp::kField}) {
+                              ByteOp::kLookup, ByteOp::kField, ByteOp::kRaisedField}) {
         probe->run_bytes(op, a.data(), b.data(), mask, out.data());
         for (size_t i = 0; i < 64; ++i) {
           ASSERT_EQ(out[i], static_cast<uint8_t>(byte_result(op, a, b, mask, i)))

@@ -109,9 +109,10 @@ template <int kUnitBytes>
 inline constexpr int kPrefetchBytes = (4096 - kUnitBytes / 3) / 64 * 64;
 
 // Asks for [p, p + bytes), which will be used once: the line goes past the second-level cache, whose place is for
-// inputs.
+// inputs. Not unrolled: 36 and more requests at once hold up the loads behind them (0.8 of the bandwidth instead of 1).
 template <int kBytes>
 inline __attribute__((always_inline)) void prefetch_once(const std::byte* p) {
+#pragma GCC unroll 1
   for (int line = 0; line < kBytes; line += 64) __builtin_prefetch(p + line, 0, 0);
 }
 

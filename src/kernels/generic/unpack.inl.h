@@ -132,7 +132,7 @@ struct PackedQ6_K {
     constexpr int kHalf = kBlock / 4, kQuarter = kBlock % 4;
     const U8 low = load_u8(unit + 288 + (kHalf * 16 + kQuarter % 2 * 8 + kStep) * 64);
     const U8 high = load_u8(unit + 2336 + (kHalf * 8 + kStep) * 64);
-    return or_u8(bit_field<kQuarter / 2 * 4, 15>(low), shift_left_u8<4>(bit_field<kQuarter * 2, 3>(high)));
+    return or_u8(bit_field<kQuarter / 2 * 4, 15>(low), bit_field<kQuarter * 2 - 4, 3 << 4>(high));
   }
 };
 

@@ -156,14 +156,14 @@ template <int kShift, int kMask>
 U8 bit_field(U8 v) {
   const __m256i mask = _mm256_set1_epi8(kMask);
   if constexpr (kShift == 0) return {_mm256_and_si256(v.lo, mask), _mm256_and_si256(v.hi, mask)};
+  if constexpr (kShift < 0) {
+    return {_mm256_and_si256(_mm256_slli_epi16(v.lo, -kShift), mask),
+            _mm256_and_si256(_mm256_slli_epi16(v.hi, -kShift), mask)};
+  }
   return {_mm256_and_si256(_mm256_srli_epi16(v.lo, kShift), mask),
           _mm256_and_si256(_mm256_srli_epi16(v.hi, kShift), mask)};
 }
 U8 or_u8(U8 a, U8 b) { return {_mm256_or_si256(a.lo, b.lo), _mm256_or_si256(a.hi, b.hi)}; }
-template <int kShift>
-U8 shift_left_u8(U8 v) {  // The bits shifted out of a byte must be zero.
-  return {_mm256_slli_epi16(v.lo, kShift), _mm256_slli_epi16(v.hi, kShift)};
-}
 // Byte i of the result is `value` where bit i of the 32 is set: each bit's byte is spread over 8 lanes and tested.
 __m256i value_where(uint32_t mask, __m256i value) {
   const __m256i spread = _mm256_shuffle_epi8(

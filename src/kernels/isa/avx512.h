@@ -92,13 +92,10 @@ U8 load_u8(const void* p) { return _mm512_loadu_si512(p); }
 void store_u8(void* p, U8 v) { _mm512_storeu_si512(p, v); }
 template <int kShift, int kMask>
 U8 bit_field(U8 v) {
-  return _mm512_and_si512(kShift == 0 ? v : _mm512_srli_epi16(v, kShift), _mm512_set1_epi8(kMask));
+  const U8 shifted = kShift == 0 ? v : kShift < 0 ? _mm512_slli_epi16(v, -kShift) : _mm512_srli_epi16(v, kShift);
+  return _mm512_and_si512(shifted, _mm512_set1_epi8(kMask));
 }
 U8 or_u8(U8 a, U8 b) { return _mm512_or_si512(a, b); }
-template <int kShift>
-U8 shift_left_u8(U8 v) {  // The bits shifted out of a byte must be zero.
-  return _mm512_slli_epi16(v, kShift);
-}
 U8 set_u8(int x) { return _mm512_set1_epi8(static_cast<char>(x)); }
 U8 add_u8(U8 a, U8 b) { return _mm512_add_epi8(a, b); }
 U8 sub_u8(U8 a, U8 b) { return _mm512_sub_epi8(a, b); }

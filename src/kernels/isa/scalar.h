@@ -237,17 +237,13 @@ U8 load_u8(const void* p) {
   return r;
 }
 void store_u8(void* p, U8 v) { __builtin_memcpy(p, &v, 64); }
-// (each byte >> shift) & mask; the mask has at most 8 - shift low bits.
+// (each byte >> shift) & mask; a shift below 0 goes to the left. The mask has only bits that come from the same byte.
 template <int kShift, int kMask>
 U8 bit_field(U8 v) {
-  return each_u8([&](int i) { return (v.byte[i] >> kShift) & kMask; });
+  return each_u8([&](int i) { return (kShift < 0 ? v.byte[i] << -kShift : v.byte[i] >> kShift) & kMask; });
 }
 U8 or_u8(U8 a, U8 b) {
   return each_u8([&](int i) { return a.byte[i] | b.byte[i]; });
-}
-template <int kShift>
-U8 shift_left_u8(U8 v) {
-  return each_u8([&](int i) { return v.byte[i] << kShift; });
 }
 U8 set_u8(int x) {
   return each_u8([=](int) { return x; });
