@@ -74,10 +74,11 @@ inline __attribute__((always_inline)) void stream_block(const std::byte* unit, c
   F32 part[kTokens];
   unrolled<0, Format::kGroups>([&](auto group) __attribute__((always_inline)) {
     constexpr int kGroup = decltype(group)::value;
-    Dot<Format::kBits> dot[kTokens];
-    for (int t = 0; t < kTokens; ++t) {
-      dot[t].begin(dot_start<Format>(tile.neg_sums + 2 * (at + static_cast<size_t>(t)), kGroup));
-    }
+    const auto start = [&](int t) __attribute__((always_inline)) {
+      return dot_start<Format>(tile.neg_sums + 2 * (at + static_cast<size_t>(t)), kGroup);
+    };
+    Dot<Format::kBits, kSteps> dot[kTokens];
+    for (int t = 0; t < kTokens; ++t) dot[t].begin(start(t));
     unrolled<kGroup * kSteps, (kGroup + 1) * kSteps>([&](auto step) __attribute__((always_inline)) {
       constexpr int kStep = decltype(step)::value;
       const U8 codes = Format::template codes<kBlock, kStep>(unit);
@@ -87,7 +88,8 @@ inline __attribute__((always_inline)) void stream_block(const std::byte* unit, c
     });
     const F32 scale = scales.scale(kBlock, kGroup);
     for (int t = 0; t < kTokens; ++t) {
-      part[t] = kGroup == 0 ? mul(to_f32(dot[t].result()), scale) : fma(to_f32(dot[t].result()), scale, part[t]);
+      const F32 sum = to_f32(dot[t].result(start(t)));
+      part[t] = kGroup == 0 ? mul(sum, scale) : fma(sum, scale, part[t]);
     }
   });
   if constexpr (HasHalfMinima<Format>) {
@@ -116,6 +118,19 @@ inline __attribute__((always_inline)) void prefetch_once(const std::byte* p) {
   for (int line = 0; line < kBytes; line += 64) __builtin_prefetch(p + line, 0, 0);
 }
 
+// A unit times tokens [first, first + kTokens) of a tile; block: the unit's first one.
+template <class Format, int kTokens>
+inline __attribute__((always_inline)) void stream_unit(const std::byte* unit, size_t block, const Tile& tile,
+                                                       size_t first, F32 (&acc)[kTokens]) {
+  const typename Format::Scales scales(unit);
+  unrolled<0, Format::kBlocks>([&](auto block_constant) __attribute__((always_inline)) {
+    constexpr int kBlock = decltype(block_constant)::value;
+    const size_t at = (block + kBlock) * static_cast<size_t>(tile.tokens) + first;
+    stream_block<Format, kTokens, kBlock>(unit, scales, tile, at, acc);
+    keep_in_memory(acc);
+  });
+}
+
 // The kTokens tokens of a tile.
 template <class Format, int kTokens>
 void stream_panel(const std::byte* panel, const Tile& tile, int cols, bool accumulate, float* out, size_t out_stride) {
@@ -125,14 +140,38 @@ void stream_panel(const std::byte* panel, const Tile& tile, int cols, bool accum
   for (size_t u = 0; u < units; ++u) {
     const std::byte* unit = panel + u * Format::kUnitBytes;
     prefetch_once<Format::kUnitBytes>(unit + kPrefetchBytes<Format::kUnitBytes>);
-    const typename Format::Scales scales(unit);
-    unrolled<0, Format::kBlocks>([&](auto block_constant) __attribute__((always_inline)) {
-      constexpr int kBlock = decltype(block_constant)::value;
-      const size_t block = u * Format::kBlocks + kBlock;
-      stream_block<Format, kTokens, kBlock>(unit, scales, tile, block * static_cast<size_t>(tile.tokens), acc);
-    });
+    stream_unit<Format, kTokens>(unit, u * Format::kBlocks, tile, 0, acc);
   }
   for (int t = 0; t < kTokens; ++t) store_f32(out + static_cast<size_t>(t) * out_stride, acc[t]);
+}
+
+// The tokens of a tile, more than registers hold at once: they take turns over each unit, which stays in the
+// first-level cache. All turns have kStreamTokensAtOnce tokens; the last one repeats some of the one before where they
+// do not divide evenly, which costs nothing that a turn of its own length would not, and needs no code of its own.
+template <class Format>
+void stream_panel_in_turns(const std::byte* panel, const Tile& tile, int tokens, const MatmulArgs& args, float* out) {
+  constexpr int kTurns = (kStreamTokens + kStreamTokensAtOnce - 1) / kStreamTokensAtOnce;
+  const int turns = (tokens + kStreamTokensAtOnce - 1) / kStreamTokensAtOnce;
+  const auto first = [&](int turn) {
+    const int begin = turn * kStreamTokensAtOnce, last = tokens - kStreamTokensAtOnce;
+    return static_cast<size_t>(begin < last ? begin : last);
+  };
+  F32 acc[kTurns][kStreamTokensAtOnce];
+  const auto for_each = [&](auto body) {
+    for (int i = 0; i < turns; ++i) {
+      for (size_t t = 0; t < kStreamTokensAtOnce; ++t) body(acc[i][t], out + (first(i) + t) * args.out_stride);
+    }
+  };
+  for_each([&](F32& sum, const float* at) { sum = start_from(at, args.accumulate); });
+  const size_t units = static_cast<size_t>(args.weights.cols) / (32 * Format::kBlocks);
+  for (size_t u = 0; u < units; ++u) {
+    const std::byte* unit = panel + u * Format::kUnitBytes;
+    prefetch_once<Format::kUnitBytes>(unit + kPrefetchBytes<Format::kUnitBytes>);
+    for (int i = 0; i < turns; ++i) {
+      stream_unit<Format, kStreamTokensAtOnce>(unit, u * Format::kBlocks, tile, first(i), acc[i]);
+    }
+  }
+  for_each([&](const F32& sum, float* at) { store_f32(at, sum); });
 }
 
 // ---- Many tokens: unpack once, then run tiles.
@@ -158,6 +197,7 @@ void unpack_panel(const std::byte* panel, int cols, const Unpacked& to) {
   const size_t units = static_cast<size_t>(cols) / (32 * Format::kBlocks);
   for (size_t u = 0; u < units; ++u) {
     const std::byte* unit = panel + u * Format::kUnitBytes;
+    prefetch_once<Format::kUnitBytes>(unit + kPrefetchBytes<Format::kUnitBytes>);
     const typename Format::Scales scales(unit);
     unrolled<0, Format::kBlocks>([&](auto block_constant) __attribute__((always_inline)) {
       constexpr int kBlock = decltype(block_constant)::value;
@@ -199,10 +239,12 @@ void tile_product(const Unpacked* w, const Tile& tile, int first, int cols, bool
     F32 part[kPanels][kTokens];
     unrolled<0, kGroups>([&](auto group_constant) __attribute__((always_inline)) {
       constexpr int kGroup = decltype(group_constant)::value;
-      Dot<Format::kBits> dot[kPanels][kTokens];
+      const auto start = [&](int t) __attribute__((always_inline)) {
+        return dot_start<Format>(tile.neg_sums + 2 * (at + static_cast<size_t>(t)), kGroup);
+      };
+      Dot<Format::kBits, kSteps> dot[kPanels][kTokens];
       for (int t = 0; t < kTokens; ++t) {
-        const I32 start = dot_start<Format>(tile.neg_sums + 2 * (at + static_cast<size_t>(t)), kGroup);
-        for (int p = 0; p < kPanels; ++p) dot[p][t].begin(start);
+        for (int p = 0; p < kPanels; ++p) dot[p][t].begin(start(t));
       }
       unrolled<kGroup * kSteps, (kGroup + 1) * kSteps>([&](auto step_constant) __attribute__((always_inline)) {
         constexpr int kStep = decltype(step_constant)::value;
@@ -217,8 +259,8 @@ void tile_product(const Unpacked* w, const Tile& tile, int first, int cols, bool
       for (int p = 0; p < kPanels; ++p) {
         const F32 scale = load_f32(w[p].scales + (b * kGroups + kGroup) * 16);
         for (int t = 0; t < kTokens; ++t) {
-          part[p][t] =
-              kGroup == 0 ? mul(to_f32(dot[p][t].result()), scale) : fma(to_f32(dot[p][t].result()), scale, part[p][t]);
+          const F32 sum = to_f32(dot[p][t].result(start(t)));
+          part[p][t] = kGroup == 0 ? mul(sum, scale) : fma(sum, scale, part[p][t]);
         }
       }
     });
@@ -241,6 +283,7 @@ void tile_product(const Unpacked* w, const Tile& tile, int first, int cols, bool
         for (int p = 0; p < kPanels; ++p) acc[p][t] = fma(load_f32(w[p].minima + b * 16), sum, acc[p][t]);
       }
     }
+    keep_in_memory(acc);
   }
   for (int t = 0; t < kTokens; ++t) {
     for (int p = 0; p < kPanels; ++p) {
@@ -261,21 +304,24 @@ void tile_tail(const Unpacked* w, const Tile& tile, int first, int count, const 
   }
 }
 
-// body(tile, its first token, first token inside it, count <= kRegisterTokens) for all tokens of the call.
-template <class Body>
+// body(tile, its first token, first token inside it, count <= kTokens) for all tokens of the call, in even counts: with
+// a short rest the sums would be too few to hide what an addition takes.
+template <int kTokens, class Body>
 void for_each_register_tile(const MatmulArgs& args, Body body) {
   for (int t0 = args.token_begin; t0 < args.token_end; t0 += kTokenTile) {
     const Tile tile = tile_at(args.inputs, t0);
     const int end = args.token_end - t0 < tile.tokens ? args.token_end - t0 : tile.tokens;
-    for (int first = 0; first < end; first += kRegisterTokens) {
-      body(tile, t0, first, end - first < kRegisterTokens ? end - first : kRegisterTokens);
+    const int turns = (end + kTokens - 1) / kTokens;
+    const int even = (end + turns - 1) / turns;
+    for (int first = 0; first < end; first += even) {
+      body(tile, t0, first, end - first < even ? end - first : even);
     }
   }
 }
 
 template <class Format, int kPanels>
 void run_tiles(const Unpacked* w, int panel, const MatmulArgs& args) {
-  for_each_register_tile(args, [&](const Tile& tile, int t0, int first, int count) {
+  for_each_register_tile<kRegisterTokens>(args, [&](const Tile& tile, int t0, int first, int count) {
     float* out = args.out + static_cast<size_t>(t0 + first) * args.out_stride + static_cast<size_t>(panel) * kPanelRows;
     tile_tail<Format, kPanels, kRegisterTokens>(w, tile, first, count, args, out);
   });
@@ -287,10 +333,18 @@ size_t packed_panel_bytes(int cols) {
   return (bytes + 63) / 64 * 64;
 }
 
+// Up to this many tokens a format is streamed: decoding again in each turn must cost less than scratch does, and the
+// code of eight unrolled blocks is large.
+template <class Format>
+inline constexpr int kStreamTokensOf = Format::kBlocks == 1 || Format::kBits == 4 ? kStreamTokens : kStreamTokensAtOnce;
+
 // All tokens in one run over the panel: weights are read from memory once.
-template <class Format, int kTokens = kStreamTokens>
+template <class Format, int kTokens = kStreamTokensAtOnce>
 void stream_tokens(const std::byte* panel, const Tile& tile, int tokens, const MatmulArgs& args, float* out) {
   if constexpr (kTokens > 0) {
+    if constexpr (kTokens == kStreamTokensAtOnce && kTokens < kStreamTokensOf<Format>) {
+      if (tokens > kTokens) return stream_panel_in_turns<Format>(panel, tile, tokens, args, out);
+    }
     if (tokens < kTokens) return stream_tokens<Format, kTokens - 1>(panel, tile, tokens, args, out);
     stream_panel<Format, kTokens>(panel, tile, args.weights.cols, args.accumulate, out, args.out_stride);
   }
@@ -310,7 +364,7 @@ void stream_panels(const MatmulArgs& args) {
 
 template <class Format>
 void matmul_int8(const MatmulArgs& args) {
-  if (args.token_end - args.token_begin <= kStreamTokens) return stream_panels<Format>(args);
+  if (args.token_end - args.token_begin <= kStreamTokensOf<Format>) return stream_panels<Format>(args);
   const size_t bytes = packed_panel_bytes<Format>(args.weights.cols);
   Unpacked w[kPanelsAtOnce];
   for (int i = 0; i < kPanelsAtOnce; ++i) w[i] = unpacked_at<Format>(args.scratch, args.weights.cols, i);
@@ -329,10 +383,8 @@ void matmul_int8(const MatmulArgs& args) {
 
 // ---- Float weights: panel [col][16 rows].
 
-// Columns that are worked on together: weights and inputs of a run stay in the second-level cache while all tokens
+// Columns that are worked on together: weights and inputs of a run of kFloatColumns stay in the caches while all tokens
 // pass.
-inline constexpr int kFloatColumns = 1024;
-
 struct Columns {
   int begin, end;
 };
@@ -381,7 +433,7 @@ void float_tail(const typename Format::Element* const* w, const Tile& tile, int 
     if (count == kTokens) {
       // After the first run of columns `out` holds the sum so far.
       const bool accumulate = args.accumulate || columns.begin > 0;
-      const bool once = args.token_end - args.token_begin <= kRegisterTokens;
+      const bool once = args.token_end - args.token_begin <= kFloatRegisterTokens;
       float_product<Format, kPanels, kTokens>(w, tile, first, columns, once, accumulate, out, args.out_stride);
     } else {
       float_tail<Format, kPanels, kTokens - 1>(w, tile, first, count, columns, args, out);
@@ -391,9 +443,9 @@ void float_tail(const typename Format::Element* const* w, const Tile& tile, int 
 
 template <class Format, int kPanels>
 void float_tiles(const typename Format::Element* const* w, int panel, Columns columns, const MatmulArgs& args) {
-  for_each_register_tile(args, [&](const Tile& tile, int t0, int first, int count) {
+  for_each_register_tile<kFloatRegisterTokens>(args, [&](const Tile& tile, int t0, int first, int count) {
     float* out = args.out + static_cast<size_t>(t0 + first) * args.out_stride + static_cast<size_t>(panel) * kPanelRows;
-    float_tail<Format, kPanels, kRegisterTokens>(w, tile, first, count, columns, args, out);
+    float_tail<Format, kPanels, kFloatRegisterTokens>(w, tile, first, count, columns, args, out);
   });
 }
 
@@ -402,7 +454,10 @@ void matmul_float(const MatmulArgs& args) {
   using Element = typename Format::Element;
   const int cols = args.weights.cols;
   const size_t bytes = (static_cast<size_t>(cols) * kPanelRows * sizeof(Element) + 63) / 64 * 64;
-  const int step = args.token_end - args.token_begin <= kRegisterTokens ? cols : kFloatColumns;
+  const int tokens = args.token_end - args.token_begin;
+  // Few tokens wait for the weights, which come best in long runs.
+  constexpr int kLongRun = 1024;
+  const int step = tokens <= kFloatRegisterTokens ? cols : tokens <= kTokenTile ? kLongRun : kFloatColumns;
   for (int begin = 0; begin < cols; begin += step) {
     const Columns columns{begin, begin + step < cols ? begin + step : cols};
     for (int p = args.panel_begin; p < args.panel_end; p += kPanelsAtOnce) {

@@ -2,10 +2,13 @@
 // Included by kernels_avx2.cc only, inside namespace infer::kernels::avx2::(unnamed).
 
 inline constexpr const char* kIsaName = "avx2";
-inline constexpr int kTokenTile = 4;
+inline constexpr int kTokenTile = 12;
 inline constexpr int kPanelsAtOnce = 1;
 inline constexpr int kRegisterTokens = 4;
-inline constexpr int kStreamTokens = 4;
+inline constexpr int kStreamTokens = 8;
+inline constexpr int kStreamTokensAtOnce = 4;
+inline constexpr int kFloatRegisterTokens = 6;
+inline constexpr int kFloatColumns = 256;
 
 struct F32 {
   __m256 lo, hi;
@@ -13,6 +16,13 @@ struct F32 {
 struct I32 {
   __m256i lo, hi;
 };
+
+// 16 registers are too few for the sums of a register tile beside what a block needs: kept in memory they cost a load
+// and a store per block, while the compiler would rather move what changes with every step.
+template <class T>
+inline __attribute__((always_inline)) void keep_in_memory(T& sums) {
+  if constexpr (sizeof(T) > 2 * 64) asm volatile("" : "+m"(sums));
+}
 
 F32 zero_f32() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
 F32 set_f32(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
@@ -251,13 +261,13 @@ uint64_t bit_mask(U8 v) {  // Bits shifted in from the neighbour byte lie below 
 // are small: 8 of 2 * 15 * 127, 4 of 2 * 31 * 127, 2 of 2 * 63 * 127. Widening to 32 bits waits until then.
 // 8-bit codes would overflow at once: they are taken signed, as |w| * (x with w's sign); 2 * 128 * 127 fits, once.
 inline constexpr bool kWideCodesAreSigned = true;
-template <int kBits>
+template <int kBits, int kSteps>
 struct Dot {
   static constexpr int kStepsPerWidening = kBits <= 4 ? 8 : kBits == 5 ? 4 : kBits == 6 ? 2 : 1;
   I32 sum;
   __m256i lo, hi;  // The 16-bit sums, begun by the first step of each run.
 
-  void begin(I32 start) { sum = start; }
+  void begin(I32) {}
   template <int kStep>
   inline __attribute__((always_inline)) void step(U8 codes, const int8_t* x) {
     int32_t word;
@@ -269,14 +279,19 @@ struct Dot {
     } else {
       lo = _mm256_add_epi16(lo, products(codes.lo, four));
       hi = _mm256_add_epi16(hi, products(codes.hi, four));
+      // In this order, and not as the compiler likes it: all products of a block first, in memory, then their sums.
+      // Six bits leave runs of two, whose sums are too many for the registers in any order.
+      if constexpr (kBits != 6) asm("" : "+x"(lo), "+x"(hi));
     }
     if constexpr (kStep % kStepsPerWidening == kStepsPerWidening - 1) {
       const __m256i ones = _mm256_set1_epi16(1);
-      sum.lo = _mm256_add_epi32(sum.lo, _mm256_madd_epi16(lo, ones));
-      sum.hi = _mm256_add_epi32(sum.hi, _mm256_madd_epi16(hi, ones));
+      const I32 words{_mm256_madd_epi16(lo, ones), _mm256_madd_epi16(hi, ones)};
+      sum = kStep % kSteps < kStepsPerWidening ? words : add_i32(sum, words);
+      if constexpr (kBits != 6) asm("" : "+xm"(sum.lo), "+xm"(sum.hi));
     }
   }
-  I32 result() const { return sum; }
+  // The start comes last: a register that would wait for it all along has better work.
+  I32 result(I32 start) const { return add_i32(sum, start); }
 
   static inline __attribute__((always_inline)) __m256i products(__m256i codes, __m256i four) {
     if constexpr (kBits < 8) return _mm256_maddubs_epi16(codes, four);

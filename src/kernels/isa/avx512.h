@@ -6,6 +6,9 @@ inline constexpr int kTokenTile = 12;
 inline constexpr int kPanelsAtOnce = 2;
 inline constexpr int kRegisterTokens = 6;
 inline constexpr int kStreamTokens = 8;
+inline constexpr int kStreamTokensAtOnce = 8;
+inline constexpr int kFloatRegisterTokens = 6;
+inline constexpr int kFloatColumns = 1024;
 
 using F32 = __m512;
 using I32 = __m512i;
@@ -88,6 +91,8 @@ I32 field_i32(I32 v, int shift, uint32_t mask) {
 int32_t sum_lanes_i32(I32 v) { return _mm512_reduce_add_epi32(v); }
 
 using U8 = __m512i;
+template <class T>
+void keep_in_memory(T&) {}
 U8 load_u8(const void* p) { return _mm512_loadu_si512(p); }
 void store_u8(void* p, U8 v) { _mm512_storeu_si512(p, v); }
 template <int kShift, int kMask>
@@ -139,7 +144,7 @@ uint64_t bit_mask(U8 v) {
   return _mm512_test_epi8_mask(v, _mm512_set1_epi8(static_cast<char>(1 << kBit)));
 }
 inline constexpr bool kWideCodesAreSigned = false;
-template <int kBits>
+template <int kBits, int kSteps>
 struct Dot {
   I32 sum;
   void begin(I32 start) { sum = start; }
@@ -149,7 +154,7 @@ struct Dot {
     __builtin_memcpy(&word, x, 4);
     sum = _mm512_dpbusd_epi32(sum, codes, _mm512_set1_epi32(word));
   }
-  I32 result() const { return sum; }
+  I32 result(I32) const { return sum; }
 };
 F32 word_field(const void* words, int shift, uint32_t mask) {
   const __m512i word = _mm512_srl_epi32(_mm512_loadu_si512(words), _mm_cvtsi32_si128(shift));

@@ -6,6 +6,13 @@ inline constexpr int kTokenTile = 4;       // Tokens per activation tile.
 inline constexpr int kPanelsAtOnce = 1;    // Panels per register tile.
 inline constexpr int kRegisterTokens = 1;  // Tokens per register tile, at most kTokenTile.
 inline constexpr int kStreamTokens = 1;  // Up to this many tokens weights are decoded in registers, at most kTokenTile.
+inline constexpr int kStreamTokensAtOnce = 1;   // This many of them in one turn over a unit.
+inline constexpr int kFloatRegisterTokens = 1;  // As kRegisterTokens, for float weights.
+inline constexpr int kFloatColumns = 1024;      // Columns of float weights that all tokens pass before the next ones.
+
+// Keeps the sums of a register tile out of the registers between blocks, where a set has too few.
+template <class T>
+void keep_in_memory(T&) {}
 
 struct F32 {
   float lane[16];
@@ -322,10 +329,11 @@ uint64_t bit_mask(U8 v) {
   }
   return mask;
 }
-// A running integer dot product of codes of kBits bits: step<k>() adds, for row r, the sum over i < 4 of
-// code[4r + i] * x[i]; result() is the whole, at most 8 steps. A set may take 8-bit codes as code - 128.
+// A running integer dot product of codes of kBits bits over kSteps steps: step<k>() adds, for row r, the sum over i < 4
+// of code[4r + i] * x[i]; k counts through the block of 8 steps. begin() and result() are given the same start, and a
+// set adds it where that is cheaper. A set may take 8-bit codes as code - 128.
 inline constexpr bool kWideCodesAreSigned = false;
-template <int kBits>
+template <int kBits, int kSteps>
 struct Dot {
   I32 sum;
   void begin(I32 start) { sum = start; }
@@ -335,7 +343,7 @@ struct Dot {
       for (int i = 0; i < 4; ++i) sum.lane[r] += codes.byte[4 * r + i] * x[i];
     }
   }
-  I32 result() const { return sum; }
+  I32 result(I32) const { return sum; }
 };
 // Each lane's (word >> shift) & mask.
 I32 field_i32(I32 v, int shift, uint32_t mask) {
