@@ -110,8 +110,8 @@ void dequantize(const BlockIQ4_XS& b, float* out) {
   for (int i = 0; i < 256; ++i) {
     const int group = i / 32;
     const int low = b.scales_l[group / 2] >> (group % 2 * 4) & 15, high = b.scales_h >> (2 * group) & 3;
-    const int value = kIq4Values[nibble(b.qs + 16 * group, i % 32)];
-    out[i] = half_to_float(b.d) * static_cast<float>((low | high << 4) - 32) * static_cast<float>(value);
+    const auto value = static_cast<float>(kIq4Values[nibble(b.qs + 16 * group, i % 32)]);
+    out[i] = half_to_float(b.d) * static_cast<float>((low | high << 4) - 32) * value;
   }
 }
 void dequantize(const BlockMXFP4& b, float* out) {

@@ -31,8 +31,9 @@ std::optional<FolderEntry> describe(const fs::directory_entry& file, fs::file_ti
   if (error) return std::nullopt;  // It went away meanwhile.
   const fs::file_time_type written = file.last_write_time(error);
   if (error) return std::nullopt;
-  const auto age = std::chrono::duration_cast<std::chrono::nanoseconds>(std::max(now - written, now - now));
-  return FolderEntry{as_text(file.path().filename()), static_cast<uint64_t>(bytes), Duration::from_ns(age.count())};
+  const auto age = std::chrono::duration_cast<std::chrono::nanoseconds>(now - written);
+  return FolderEntry{as_text(file.path().filename()), static_cast<uint64_t>(bytes),
+                     Duration::from_ns(std::max<int64_t>(age.count(), 0))};  // The clock may have been set back.
 }
 
 }  // namespace
@@ -83,7 +84,7 @@ std::string user_cache_folder() {
   const std::string home = variable("HOME");
   return home.empty() ? "" : path_in(home, "Library/Caches");
 #else
-  const std::string named = variable("XDG_CACHE_HOME");
+  std::string named = variable("XDG_CACHE_HOME");
   if (as_path(named).is_absolute()) return named;  // Others are to be ignored, says its specification.
   const std::string home = variable("HOME");
   return home.empty() ? "" : path_in(home, ".cache");
