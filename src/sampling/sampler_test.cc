@@ -259,7 +259,8 @@ TEST(Sampler, GreedyAgreesWithASortForAnyLogits) {
     for (size_t i = 0; i < logits.size(); ++i) {
       if (std::isfinite(logits[i])) finite.push_back(i);
     }
-    std::stable_sort(finite.begin(), finite.end(), [&](size_t a, size_t b) { return logits[a] > logits[b]; });
+    std::sort(finite.begin(), finite.end(),
+              [&](size_t a, size_t b) { return logits[a] != logits[b] ? logits[a] > logits[b] : a < b; });
     const TokenId expected = finite.empty() ? 0 : static_cast<TokenId>(finite.front());
     ASSERT_EQ(make(greedy(), logits.size())->sample(logits), expected);
   });
