@@ -2,9 +2,8 @@
 //
 // Contract of every entry:
 //  1. Within one instruction set the result is the same bit for bit whatever the number of threads, the split into
-//  panels
-//     and tokens, and whoever shares the batch: each output depends only on its own row and token, and its additions
-//     happen in an order given by shapes alone. Prefix reuse, speculation and the golden tests rest on this.
+//     panels and tokens, and whoever shares the batch: each output depends only on its own row and token, and its
+//     additions happen in an order given by shapes alone. Prefix reuse, speculation and the golden tests rest on this.
 //  2. Vectors are 16 lanes wide in every instruction set (two registers in AVX2, an array in scalar), and only
 //     correctly rounded operations are used, so that sets agree with each other bit for bit unless an entry says less.
 //  3. No allocation, no clock, no threads, no errors: arguments are checked by the caller.

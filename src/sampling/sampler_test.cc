@@ -104,6 +104,18 @@ std::vector<long double> exact_probabilities(const SamplingParams& p, const std:
   return out;
 }
 
+// The token whose share of [0, 1) holds the point, tokens in the order of their ids.
+TokenId token_at(long double point, const std::vector<long double>& probabilities) {
+  long double sum = 0;
+  size_t token = 0;
+  for (size_t i = 0; i < probabilities.size() && sum <= point; ++i) {
+    if (probabilities[i] == 0) continue;
+    sum += probabilities[i];
+    token = i;
+  }
+  return static_cast<TokenId>(token);
+}
+
 // Chi-square of `draws` draws against the exact probabilities; seeds are fixed, so this either always holds or never.
 void expect_distribution(const SamplingParams& params, const std::vector<float>& logits,
                          const std::vector<TokenId>& history = {}) {
@@ -213,15 +225,7 @@ TEST(Sampler, AgreesWithTheDefinitionForRandomLogitsAndSettings) {
     Rng same(p.seed);
     for (int draw = 0; draw < 5; ++draw) {
       const TokenId got = sampler->sample(logits);
-      const long double point = same.uniform();
-      long double sum = 0;
-      size_t expected = 0;
-      for (size_t i = 0; i < logits.size() && sum <= point; ++i) {
-        if (probabilities[i] == 0) continue;
-        sum += probabilities[i];
-        expected = i;
-      }
-      ASSERT_EQ(got, static_cast<TokenId>(expected)) << logits.size() << " logits, draw " << draw;
+      ASSERT_EQ(got, token_at(same.uniform(), probabilities)) << logits.size() << " logits, draw " << draw;
     }
   });
 }
@@ -280,15 +284,8 @@ TEST(Sampler, TopKOfALargeVocabularyIsThatOfASort) {
       ASSERT_EQ(std::count_if(probabilities.begin(), probabilities.end(), [](long double x) { return x > 0; }), top_k);
       Rng same(p.seed);
       for (int draw = 0; draw < 20; ++draw) {
-        const long double point = same.uniform();
-        long double sum = 0;
-        size_t expected = 0;
-        for (size_t i = 0; i < logits.size() && sum <= point; ++i) {
-          if (probabilities[i] == 0) continue;
-          sum += probabilities[i];
-          expected = i;
-        }
-        ASSERT_EQ(sampler->sample(logits), static_cast<TokenId>(expected)) << "top_k " << top_k << " draw " << draw;
+        const TokenId got = sampler->sample(logits);
+        ASSERT_EQ(got, token_at(same.uniform(), probabilities)) << "top_k " << top_k << " draw " << draw;
       }
     }
   });

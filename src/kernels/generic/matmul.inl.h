@@ -1,8 +1,7 @@
 // Matrix products. Two paths with the same arithmetic, so that they give the same bits:
-//  - few tokens (one tile): weights are decoded in registers and used at once; the memory stream is the limit;
-//  - many tokens: the codes and scales of kPanelsAtOnce panels are unpacked to scratch once (they stay in the
-//  second-level
-//    cache), then every tile of tokens runs over them; the integer dot product is the limit.
+// Few tokens (one tile): weights are decoded in registers and used at once; the memory stream is the limit.
+// Many tokens: codes and scales of kPanelsAtOnce panels are unpacked to scratch once, where they stay in the
+// second-level cache, then every tile of tokens runs over them; the integer dot product is the limit.
 
 // Where the tile that starts at token t0 lies in the packed inputs, and its sizes.
 struct Tile {
