@@ -190,6 +190,17 @@ void add_tokenize(Command& command, TokenizeOptions& options) {
   command.flag("--no-special", options.add_special, false, "no token for the beginning and the end of the text");
   command.flag("--parse-special", options.parse_special, true, "read tokens like <|eos|> in the text as such");
   command.flag("--ids", options.ids_only, true, "ids only, on one line");
+  command.value("--each", "line|nul|json",
+                "many texts, each on a line, ended by a NUL byte, or a JSON string on a line; a line of ids for each",
+                [&options](const std::string& given) -> Status {
+                  if (given == "line") options.each = TextCut::kLines;
+                  if (given == "nul") options.each = TextCut::kNul;
+                  if (given == "json") options.each = TextCut::kJson;
+                  if (options.each != TextCut::kNone) return {};
+                  return Error{ErrorCode::kInvalidArgument, format("'{}' is unknown; one of line, nul, json", given)};
+                });
+  command.flag("--any-bytes", options.any_bytes, true, "take bytes that are not UTF-8 too");
+  command.flag("--bench", options.bench, true, "measure the speed of encoding the text instead");
   command.flag("--json", options.json, true, "print one JSON document");
 }
 
@@ -254,7 +265,9 @@ constexpr const char* kInspectExamples =
 constexpr const char* kTokenizeExamples =
     "  inferos tokenize -p \"Hello world\"           ids and their text\n"
     "  inferos tokenize -m model.gguf -f a.txt --ids\n"
-    "  echo -n text | inferos tokenize --json";
+    "  echo -n text | inferos tokenize --json\n"
+    "  inferos tokenize -f lines.txt --each line    a line of ids for each line\n"
+    "  inferos tokenize -f book.txt --bench         how fast it is";
 constexpr const char* kPerplexityExamples =
     "  inferos perplexity -m model.gguf -f test.txt\n"
     "  inferos perplexity -m model.gguf -f test.txt --ctx 1024 --chunks 10 --json";
@@ -364,6 +377,14 @@ Status check_together(const RunOptions& options) {
   return {};
 }
 
+Status check_together(const TokenizeOptions& options) {
+  if (options.text.text && !options.text.file.empty())
+    return usage_error("tokenize: --prompt and --file exclude each other");
+  if (options.bench && options.each != TextCut::kNone)
+    return usage_error("tokenize: --bench measures one text; leave --each out");
+  return {};
+}
+
 }  // namespace
 
 Result<Invocation> parse_command_line(int argc, const char* const* argv) {
@@ -389,6 +410,7 @@ Result<Invocation> parse_command_line(int argc, const char* const* argv) {
   const std::string name = command->app()->get_name();
   if (command->error()) return Error(*command->error()).with_context(name);
   INFER_TRY(check_together(grammar.run));
+  INFER_TRY(check_together(grammar.tokenize));
   return grammar.invocation(name);
 }
 

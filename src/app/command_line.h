@@ -59,12 +59,23 @@ struct InspectOptions {
   bool json = false;
 };
 
+// How the input of `tokenize` is cut into texts.
+enum class TextCut {
+  kNone,   // It is one text.
+  kLines,  // One per line.
+  kNul,    // NUL-terminated.
+  kJson,   // A JSON string per line.
+};
+
 struct TokenizeOptions {
   ModelChoice model;
   TextChoice text;
+  TextCut each = TextCut::kNone;
+  bool any_bytes = false;
   bool add_special = true;
   bool parse_special = false;
   bool ids_only = false;
+  bool bench = false;
   bool json = false;
 };
 

@@ -72,18 +72,25 @@ Status check_utf8(std::string_view text, std::string_view what) {
                       what, valid, text.size(), static_cast<unsigned char>(text[valid]))};
 }
 
-Result<std::string> read_text(const TextChoice& choice, bool stdin_by_default) {
-  if (choice.text) {
-    INFER_TRY(check_utf8(*choice.text, "--prompt"));
-    return *choice.text;
-  }
+std::string text_origin(const TextChoice& choice) {
+  if (choice.text) return "--prompt";
+  return choice.file.empty() || choice.file == "-" ? "standard input" : choice.file;
+}
+
+Result<std::string> read_bytes(const TextChoice& choice, bool stdin_by_default) {
+  if (choice.text) return *choice.text;
   const bool from_stdin = choice.file == "-" || (choice.file.empty() && stdin_by_default);
   if (!from_stdin && choice.file.empty()) {
     return Error{ErrorCode::kInvalidArgument, "no text: give -p TEXT, -f FILE, or pipe it in"};
   }
   auto text = from_stdin ? read_standard_input() : os::read_text_file(choice.file, kTextBytesMax);
   if (!text) return as_input_error(std::move(text).error(), "give a text file");
-  INFER_TRY(check_utf8(*text, from_stdin ? std::string_view("standard input") : choice.file));
+  return text;
+}
+
+Result<std::string> read_text(const TextChoice& choice, bool stdin_by_default) {
+  INFER_ASSIGN(std::string text, read_bytes(choice, stdin_by_default));
+  INFER_TRY(check_utf8(text, text_origin(choice)));
   return text;
 }
 

@@ -27,6 +27,10 @@ Result<std::unique_ptr<tokenizer::Tokenizer>> load_vocabulary(const gguf::File& 
 // The text that -p, -f or a pipe gives, checked to be UTF-8. `stdin_by_default`: read standard input when nothing is
 // named. kInvalidArgument when there is none, or when it is not UTF-8 (with the byte).
 Result<std::string> read_text(const TextChoice& choice, bool stdin_by_default);
+// The same without the check.
+Result<std::string> read_bytes(const TextChoice& choice, bool stdin_by_default);
+// What messages call the text.
+std::string text_origin(const TextChoice& choice);
 Status check_utf8(std::string_view text, std::string_view what);
 
 // How many threads the choice means.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <deque>
 #include <utility>
 
 #include "base/format.h"
@@ -73,12 +74,28 @@ class SpmTokenizer final : public VocabularyTokenizer {
   bool cuts_at_spaces_ = true;
 };
 
+constexpr std::string_view kSpaceMark = "\xE2\x96\x81";
+
+// U+2581 is how the vocabulary writes a space; in a text it is one, too.
+std::string with_spaces(std::string_view text) {
+  std::string out;
+  for (size_t at = 0; at < text.size();) {
+    const size_t mark = std::min(text.find(kSpaceMark, at), text.size());
+    out.append(text.substr(at, mark - at));
+    if (mark < text.size()) out.push_back(' ');
+    at = mark + kSpaceMark.size();
+  }
+  return out;
+}
+
 std::vector<TokenId> SpmTokenizer::encode(std::string_view text, const EncodeOptions& options) const {
   std::vector<TokenId> out;
+  std::deque<std::string> rewritten;  // The cache points into them.
   WordEncoder encoder(*this, out);
   if (text.size() >= kCachedTextBytes) encoder.enable_cache();
   encode_around_specials(text, options, out, [&](std::string_view part, bool follows_special) {
-    encoder.encode_text(part, follows_special);
+    const bool has_marks = part.find(kSpaceMark) != std::string_view::npos;
+    encoder.encode_text(has_marks ? rewritten.emplace_back(with_spaces(part)) : part, follows_special);
   });
   return out;
 }

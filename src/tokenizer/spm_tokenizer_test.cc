@@ -76,10 +76,11 @@ TEST(SpmTokenizer, TextThatLooksLikeAByteOrControlTokenStaysText) {
   EXPECT_EQ(tokenizer->decode(tokenizer->encode("<s>", kPlain), false), "<s>");
 }
 
-TEST(SpmTokenizer, ASpaceMarkInTheTextIsNotASpace) {
+TEST(SpmTokenizer, ASpaceMarkInTheTextIsASpace) {
   SmallSpm small;
   const auto tokenizer = small.make();
-  EXPECT_EQ(tokenizer->decode(tokenizer->encode("a▁a", kPlain), false), " a▁a");
+  EXPECT_EQ(tokenizer->encode("a▁a▁", kPlain), tokenizer->encode("a a ", kPlain));
+  EXPECT_EQ(tokenizer->encode("\xE2\x96", kPlain), (Ids{small.space, 3 + 0xE2, 3 + 0x96}));  // Half of one is none.
 }
 
 TEST(SpmTokenizer, PhiThreesSpecialTokensEatWhitespace) {

@@ -48,6 +48,35 @@ constexpr std::string_view kEndNames[] = {"<|eot_id|>",
                                           "<\xEF\xBD\x9C"
                                           "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>"};
 
+// Marks of fill-in-the-middle prompts. Files often give them the type of plain text; text from outside must not be able
+// to write them.
+constexpr std::string_view kInfillNames[] = {"<|fim_prefix|>",
+                                             "<fim-prefix>",
+                                             "<fim_prefix>",
+                                             "<|code_prefix|>",
+                                             "<PRE>",
+                                             "\xE2\x96\x81<PRE>",
+                                             "<\xEF\xBD\x9C"
+                                             "fim\xE2\x96\x81"
+                                             "begin\xEF\xBD\x9C>",
+                                             "<|fim_suffix|>",
+                                             "<fim-suffix>",
+                                             "<fim_suffix>",
+                                             "<|code_suffix|>",
+                                             "<SUF>",
+                                             "\xE2\x96\x81<SUF>",
+                                             "<\xEF\xBD\x9C"
+                                             "fim\xE2\x96\x81hole\xEF\xBD\x9C>",
+                                             "<|fim_middle|>",
+                                             "<fim-middle>",
+                                             "<fim_middle>",
+                                             "<|code_middle|>",
+                                             "<MID>",
+                                             "\xE2\x96\x81<MID>",
+                                             "<\xEF\xBD\x9C"
+                                             "fim\xE2\x96\x81"
+                                             "end\xEF\xBD\x9C>"};
+
 // "<0x0A>" -> 10.
 std::optional<uint8_t> parse_byte_name(std::string_view text) {
   if (text.size() != 6 || text.substr(0, 3) != "<0x" || text[5] != '>') return std::nullopt;
@@ -176,7 +205,10 @@ void Vocabulary::find_ends_of_generation() {
   for (TokenId id = 0; id < size(); ++id) {
     const std::string_view name = text(id);
     // Every name starts with one of these, which spares most tokens the search.
-    if (name.size() < 4 || (name[0] != '<' && name[0] != '[' && name[0] != '_')) continue;
+    if (name.size() < 4 || (name[0] != '<' && name[0] != '[' && name[0] != '_' && name[0] != '\xE2')) continue;
+    if (std::find(std::begin(kInfillNames), std::end(kInfillNames), name) != std::end(kInfillNames)) {
+      kinds_[static_cast<size_t>(id)] = TokenKind::kControl;
+    }
     if (std::find(std::begin(kEndNames), std::end(kEndNames), name) == std::end(kEndNames)) continue;
     ends_generation_[static_cast<size_t>(id)] = true;
     kinds_[static_cast<size_t>(id)] = TokenKind::kControl;

@@ -141,6 +141,34 @@ class CommandsTest(program.ProgramTest):
         self.assertEqual(self.output("tokenize", "--ids", stdin=b"Hello"), self.output("tokenize", "-p", "Hello", "--ids"))
         self.assertEqual(self.document("tokenize", "--no-special", "-p", "")["ids"], [])
 
+    def test_tokenize_takes_many_texts_at_once(self):
+        texts = ["Hello", "", "two\nlines\0", "昔々"]
+        one_by_one = [self.document("tokenize", "--no-special", stdin=text.encode())["ids"] for text in texts]
+        lines = "".join(json.dumps(text) + "\n" for text in texts).encode()
+        words = ["tokenize", "--no-special", "--each"]
+        self.assertEqual([line.split() for line in self.output(*words, "json", stdin=lines).split("\n")[:-1]],
+                         [[str(id) for id in ids] for ids in one_by_one])
+        self.assertEqual([text["ids"] for text in self.document(*words, "json", stdin=lines)["texts"]], one_by_one)
+        for cut, data in (("line", b"Hello\n\nHello"), ("nul", b"Hello\0\0Hello\0")):
+            document = self.document(*words, cut, stdin=data)
+            self.assertEqual([text["ids"] for text in document["texts"]], [one_by_one[0], [], one_by_one[0]])
+        self.assertEqual(self.output(*words, "line", stdin=b""), "")
+        self.assertIn("line 2", self.error(2, *words, "json", stdin=b'"a"\n[1]\n'))
+        self.assertIn("line 1", self.error(2, *words, "json", stdin=b'"a\n'))
+        self.assertIn("nul", self.error(2, *words, "word", stdin=b""))
+
+    def test_tokenize_takes_bytes_that_are_no_text_when_told_to(self):
+        self.assertIn("byte 1", self.error(2, "tokenize", "--ids", stdin=b"a\xff"))
+        document = self.document("tokenize", "--any-bytes", "--no-special", stdin=b"a\xff\xfe")
+        self.assertEqual(document["count"], 3)
+
+    def test_tokenize_measures_its_speed(self):
+        document = self.document("tokenize", "--bench", "-f", self.repository / "models/tales-heldout.txt")
+        self.assertGreater(document["bytes_per_second"], 0)
+        self.assertGreater(document["bytes"], document["tokens"])
+        self.assertRegex(self.output("tokenize", "--bench", "-p", "Once upon a time"), r"MB/s.* million tokens/s")
+        self.assertIn("empty", self.error(2, "tokenize", "--bench", "-p", ""))
+
     def test_perplexity_agrees_with_the_reference(self):
         text = self.repository / "models/tales-heldout.txt"
         document = self.document("perplexity", "-f", text, "--chunks", 4)
