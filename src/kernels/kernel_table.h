@@ -101,8 +101,19 @@ struct KernelTable {
 
   // out = x / sqrt(mean(x^2) + eps) * weight. The sum runs in 16 lanes, then a fixed tree. x may be out.
   void (*rms_norm)(const float* x, const float* weight, int n, float eps, float* out);
+  // out = (x - mean) / sqrt(mean((x - mean)^2) + eps) * weight + bias; a null bias is none. Sums as in rms_norm. x may
+  // be out.
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, int n, float eps, float* out);
   // out = gate / (1 + exp(-gate)) * up. out may be gate or up.
   void (*silu_multiply)(const float* gate, const float* up, int n, float* out);
+  // gelu(x) = x / (1 + exp(-2 u)), u = sqrt(2 / pi) * (x + 0.044715 x^3): what 0.5 x (1 + tanh(u)) is, without its
+  // cancellation. out may be x, gate or up.
+  void (*gelu)(const float* x, int n, float* out);
+  void (*gelu_multiply)(const float* gate, const float* up, int n, float* out);
+  // g / (1 + exp(-1.702 g)) * (u + 1), g = min(gate, limit), u = up within -limit..limit. out may be gate or up.
+  void (*clipped_swiglu)(const float* gate, const float* up, int n, float limit, float* out);
+  // x = cap * tanh(x / cap), within 3e-7 * cap.
+  void (*soft_cap)(float cap, int n, float* x);
   // y += x
   void (*add)(const float* x, int n, float* y);
   // Rotates pairs of one head in place: (2i, 2i+1) or (i, i + pairs), by the angle with cosine[i], sine[i].

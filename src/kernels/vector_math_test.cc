@@ -177,6 +177,127 @@ TEST(VectorMath, SiluMultiplyMayWriteOverEitherInput) {
   }
 }
 
+TEST(VectorMath, LayerNormRemovesTheMeanAndDividesByTheDeviation) {
+  for (const int n : lengths()) {
+    Rng rng(static_cast<uint64_t>(n) + 5000);
+    Guarded x = random_floats(rng, n, 3.0f);
+    const Guarded weight = random_floats(rng, n), bias = random_floats(rng, n);
+    for (int i = 0; i < n; ++i) x[i] += 0.5f;
+    for (const bool has_bias : {true, false}) {
+      const Guarded out = on_every_isa([&](const KernelTable& table) {
+        Guarded y(n);
+        table.layer_norm(x.data(), weight.data(), has_bias ? bias.data() : nullptr, n, 1e-5f, y.data());
+        return y;
+      });
+      double mean = 0.0, variance = 0.0;
+      for (int i = 0; i < n; ++i) mean += static_cast<double>(x[i]) / n;
+      for (int i = 0; i < n; ++i) variance += std::pow(static_cast<double>(x[i]) - mean, 2) / n;
+      const double factor = 1.0 / std::sqrt(variance + static_cast<double>(1e-5f));
+      for (int i = 0; i < n; ++i) {
+        const double scaled = (static_cast<double>(x[i]) - mean) * factor * static_cast<double>(weight[i]);
+        const double expected = scaled + (has_bias ? static_cast<double>(bias[i]) : 0.0);
+        // The mean of numbers up to 12 is exact to n / 16 roundings of the sum; divided by the deviation, 3 or, for few
+        // numbers, as little as the root of eps.
+        const double of_mean = (n / 16 + 6) * kHalfUlp * 12.0 * factor * std::abs(static_cast<double>(weight[i]));
+        const double tolerance = of_mean + (0.5 * (n / 16 + 5) + 8) * kHalfUlp * (std::abs(scaled) + 2.0);
+        ASSERT_NEAR(static_cast<double>(out[i]), expected, tolerance) << "n " << n << " at " << i;
+      }
+    }
+  }
+}
+
+TEST(VectorMath, LayerNormMayWorkInPlaceAndOfEqualNumbersIsTheBias) {
+  Rng rng(8);
+  const Guarded x = random_floats(rng, 77), weight = random_floats(rng, 77), bias = random_floats(rng, 77);
+  Guarded equal(77);
+  for (int i = 0; i < 77; ++i) equal[i] = 2.0f;
+  for (const KernelTable* table : testing::machine_kernels()) {
+    Guarded apart(77), in_place = x;
+    table->layer_norm(x.data(), weight.data(), bias.data(), 77, 1e-6f, apart.data());
+    table->layer_norm(in_place.data(), weight.data(), bias.data(), 77, 1e-6f, in_place.data());
+    EXPECT_TRUE(same_bits(apart, in_place)) << table->name;
+    table->layer_norm(equal.data(), weight.data(), bias.data(), 77, 1e-6f, apart.data());
+    EXPECT_TRUE(same_bits(apart, bias)) << table->name;
+  }
+}
+
+double gelu_of(double x) { return 0.5 * x * (1.0 + std::tanh(0.7978845608028654 * (x + 0.044715 * x * x * x))); }
+
+TEST(VectorMath, GeluAndItsGatedFormAreTheTanhFormula) {
+  for (const int n : lengths()) {
+    Rng rng(static_cast<uint64_t>(n) + 6000);
+    const Guarded gate = random_floats(rng, n, 2.0f), up = random_floats(rng, n);
+    const Guarded alone = on_every_isa([&](const KernelTable& table) {
+      Guarded y = gate;
+      table.gelu(y.data(), n, y.data());
+      return y;
+    });
+    const Guarded gated = on_every_isa([&](const KernelTable& table) {
+      Guarded y = up;
+      table.gelu_multiply(gate.data(), y.data(), n, y.data());
+      return y;
+    });
+    for (int i = 0; i < n; ++i) {
+      const double expected = gelu_of(static_cast<double>(gate[i]));
+      // The exponent (up to 20 where the result counts) is rounded three times; 1e-12: what is left of tanh's 1 - 1.
+      const double tolerance = std::abs(expected) * 80 * kHalfUlp + 1e-12;
+      ASSERT_NEAR(static_cast<double>(alone[i]), expected, tolerance) << gate[i];
+      ASSERT_NEAR(static_cast<double>(gated[i]), expected * static_cast<double>(up[i]),
+                  tolerance * (1 + std::abs(static_cast<double>(up[i]))));
+    }
+  }
+}
+
+TEST(VectorMath, ActivationsHoldAtTheEndsOfTheRange) {
+  const std::vector<float> ends = {-kInfinity, -1e30f, -500.0f, -10.0f, -0.0f, 0.0f, 10.0f, 1e4f, 1e15f};
+  const std::vector<float> rectified = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 10.0f, 1e4f, 1e15f};
+  for (const KernelTable* table : testing::machine_kernels()) {
+    Guarded x{std::span<const float>(ends)}, capped = x, clipped = x;
+    const int n = x.size();
+    const Guarded zeros(n);
+    table->gelu(x.data() + 1, n - 1, x.data() + 1);
+    table->soft_cap(30.0f, n, capped.data());
+    const Guarded up{std::span<const float>(std::vector<float>(ends.size(), -100.0f))};
+    table->clipped_swiglu(clipped.data(), up.data(), n, 7.0f, clipped.data());
+    for (int i = 0; i < n; ++i) {
+      const auto at = static_cast<size_t>(i);
+      if (std::abs(ends[at]) > 400) {
+        EXPECT_EQ(capped[i], std::copysign(30.0f, ends[at])) << ends[at];
+      }
+      if (i == 0) continue;  // Infinite inputs are NaN to the others.
+      EXPECT_NEAR(x[i], rectified[at], 1e-20f) << ends[at];
+      const double g = std::min(7.0, static_cast<double>(ends[at]));
+      EXPECT_NEAR(static_cast<double>(clipped[i]), g / (1 + std::exp(-1.702 * g)) * -6.0, 1e-5) << ends[at];
+    }
+  }
+}
+
+TEST(VectorMath, SoftCapAndClippedSwigluAreTheirFormulas) {
+  for (const int n : lengths()) {
+    Rng rng(static_cast<uint64_t>(n) + 7000);
+    const Guarded x = random_floats(rng, n, 40.0f), gate = random_floats(rng, n, 4.0f);
+    const Guarded up = random_floats(rng, n, 4.0f);
+    const Guarded capped = on_every_isa([&](const KernelTable& table) {
+      Guarded y = x;
+      table.soft_cap(30.0f, n, y.data());
+      return y;
+    });
+    const Guarded gated = on_every_isa([&](const KernelTable& table) {
+      Guarded y(n);
+      table.clipped_swiglu(gate.data(), up.data(), n, 7.0f, y.data());
+      return y;
+    });
+    for (int i = 0; i < n; ++i) {
+      ASSERT_NEAR(static_cast<double>(capped[i]), 30.0 * std::tanh(static_cast<double>(x[i]) / 30.0), 30 * 3e-7);
+      const double g = std::min(7.0, static_cast<double>(gate[i]));
+      const double u = std::clamp(static_cast<double>(up[i]), -7.0, 7.0);
+      const double expected = g / (1.0 + std::exp(-1.702 * g)) * (u + 1.0);
+      // The exponent, up to 30, is rounded twice (1.702 is no float); u + 1 may cancel.
+      ASSERT_NEAR(static_cast<double>(gated[i]), expected, std::abs(expected) * 70 * kHalfUlp + 8 * 8 * kHalfUlp);
+    }
+  }
+}
+
 TEST(VectorMath, AddAndScaleAreTheFloatOperations) {
   for (const int n : lengths()) {
     Rng rng(static_cast<uint64_t>(n) + 2000);

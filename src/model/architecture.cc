@@ -14,6 +14,14 @@ namespace {
 
 constexpr std::array kArchitectures{
     Architecture{"llama", read_llama},
+    Architecture{"qwen2", read_qwen2},
+    Architecture{"qwen3", read_qwen3},
+    Architecture{"phi3", read_phi3},
+    Architecture{"gpt2", read_gpt2},
+    Architecture{"gptneox", read_gptneox},
+    Architecture{"stablelm", read_stablelm},
+    Architecture{"olmo2", read_olmo2},
+    Architecture{"starcoder2", read_starcoder2},
 };
 
 // Above any known model, and low enough that sizes of matrices and buffers cannot wrap.
@@ -21,7 +29,6 @@ constexpr int kLayersMax = 1024;
 constexpr int kWidthMax = 1 << 17;
 constexpr int kHeadsMax = 1 << 12;
 constexpr int kFfnWidthMax = 1 << 20;
-constexpr int kContextMax = 1 << 24;
 constexpr int kVocabularyMax = 1 << 22;
 
 Error inconsistent(std::string message) { return Error{ErrorCode::kCorrupt, std::move(message)}; }
@@ -88,9 +95,13 @@ std::span<const std::string_view> known_architectures() {
   return kNames;
 }
 
-Status read_dimensions(const MetadataReader& metadata, ModelConfig& config) {
+Status read_dimensions(const MetadataReader& metadata, NormKind norm, ModelConfig& config) {
   INFER_TRY(refuse_experts(metadata));
+  config.norm = norm;
+  INFER_ASSIGN(config.norm_epsilon, metadata.positive(norm == NormKind::kRms ? "attention.layer_norm_rms_epsilon"
+                                                                             : "attention.layer_norm_epsilon"));
   INFER_ASSIGN(config.layers, metadata.dimension("block_count", kLayersMax));
+  config.layer.resize(static_cast<size_t>(config.layers));
   INFER_ASSIGN(config.width, metadata.dimension("embedding_length", kWidthMax));
   INFER_ASSIGN(config.ffn_width, metadata.dimension("feed_forward_length", kFfnWidthMax));
   INFER_ASSIGN(config.context_trained, metadata.dimension("context_length", kContextMax));
@@ -107,29 +118,6 @@ Status read_dimensions(const MetadataReader& metadata, ModelConfig& config) {
   }
   config.attention_scale = 1.0f / std::sqrt(static_cast<float>(config.head_dim));
   return read_vocabulary(metadata, config);
-}
-
-Status read_rope(const MetadataReader& metadata, RopePairing pairing, ModelConfig& config) {
-  RopeConfig& rope = config.rope;
-  rope.pairing = pairing;
-  INFER_ASSIGN(rope.dims, metadata.dimension_or("rope.dimension_count", config.head_dim, config.head_dim));
-  if (rope.dims % 2 != 0) {
-    return inconsistent(
-        format("{} is {}, but coordinates rotate in pairs", metadata.key("rope.dimension_count"), rope.dims));
-  }
-  INFER_ASSIGN(rope.freq_base, metadata.positive_or("rope.freq_base", 10000.0f));
-  INFER_ASSIGN(const std::string_view scaling,
-               metadata.file().get_string_or(metadata.key("rope.scaling.type"), "linear"));
-  if (scaling == "none") return {};
-  if (scaling != "linear") {
-    return Error{ErrorCode::kUnsupported, format("{} is {}: this build knows \"none\" and \"linear\"",
-                                                 metadata.key("rope.scaling.type"), gguf::quoted(scaling))};
-  }
-  // rope.scale_linear is what files from before rope.scaling.* have.
-  INFER_ASSIGN(const float old_factor, metadata.positive_or("rope.scale_linear", 1.0f));
-  INFER_ASSIGN(const float factor, metadata.positive_or("rope.scaling.factor", old_factor));
-  rope.position_scale = 1.0f / factor;
-  return {};
 }
 
 Result<ModelConfig> read_model_config(const gguf::File& file) {

@@ -12,6 +12,9 @@
 
 namespace infer::model {
 
+// Above any known model, and low enough that sizes of buffers cannot wrap.
+inline constexpr int kContextMax = 1 << 24;
+
 struct Architecture {
   std::string_view name;
   Status (*read)(const MetadataReader& metadata, ModelConfig& config);
@@ -19,11 +22,20 @@ struct Architecture {
 
 std::span<const Architecture> architectures();
 
-// What nearly every decoder has: layers, widths, heads, head dimension, context; scores scaled by 1/sqrt(head_dim).
-Status read_dimensions(const MetadataReader& metadata, ModelConfig& config);
-// Rotated dimensions, base and scaling; the pairing is the architecture's.
+// What nearly every decoder has: layers, widths, heads, head dimension, context, epsilon of the norms; scores scaled by
+// 1/sqrt(head_dim).
+Status read_dimensions(const MetadataReader& metadata, NormKind norm, ModelConfig& config);
+// Rotated dimensions, base and scaling, as the first rope; the pairing is the architecture's.
 Status read_rope(const MetadataReader& metadata, RopePairing pairing, ModelConfig& config);
 
+Status read_gpt2(const MetadataReader& metadata, ModelConfig& config);
+Status read_gptneox(const MetadataReader& metadata, ModelConfig& config);
 Status read_llama(const MetadataReader& metadata, ModelConfig& config);
+Status read_olmo2(const MetadataReader& metadata, ModelConfig& config);
+Status read_phi3(const MetadataReader& metadata, ModelConfig& config);
+Status read_qwen2(const MetadataReader& metadata, ModelConfig& config);
+Status read_qwen3(const MetadataReader& metadata, ModelConfig& config);
+Status read_stablelm(const MetadataReader& metadata, ModelConfig& config);
+Status read_starcoder2(const MetadataReader& metadata, ModelConfig& config);
 
 }  // namespace infer::model

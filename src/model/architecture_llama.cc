@@ -5,8 +5,7 @@
 namespace infer::model {
 
 Status read_llama(const MetadataReader& metadata, ModelConfig& config) {
-  INFER_TRY(read_dimensions(metadata, config));
-  INFER_ASSIGN(config.norm_epsilon, metadata.positive("attention.layer_norm_rms_epsilon"));
+  INFER_TRY(read_dimensions(metadata, NormKind::kRms, config));
   return read_rope(metadata, RopePairing::kAdjacent, config);
 }
 

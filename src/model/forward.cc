@@ -21,24 +21,35 @@ constexpr int kPiecesPerThread = 16;
 
 int pieces_of(int count, int grain) { return (count + grain - 1) / grain; }
 
+std::span<const float> rope_factors(const RopeConfig& rope, const Weights& weights, int context) {
+  if (!weights.rope_factors.empty() || rope.factors_context == 0) return weights.rope_factors;
+  return context > rope.factors_context ? weights.rope_factors_long : weights.rope_factors_short;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Forward>> Forward::make(const ModelConfig& config, const Weights& weights, InputKinds kinds,
                                                const kernels::KernelTable& kernels, os::ThreadPool& pool,
                                                const StepLimits& limits) {
-  INFER_ASSIGN(RopeTable rope, RopeTable::make(config.rope, weights.rope_factors));
+  // The branch holds one product at a time.
+  INFER_CHECK(!(config.post_norms && config.parallel_residual));
+  std::vector<RopeTable> ropes;
+  for (const RopeConfig& rope : config.ropes) {
+    INFER_ASSIGN(RopeTable table, RopeTable::make(rope, rope_factors(rope, weights, limits.context)));
+    ropes.push_back(std::move(table));
+  }
   INFER_ASSIGN(StepBuffers buffers, StepBuffers::make(config, kinds, limits));
   return std::unique_ptr<Forward>(
-      new Forward(config, weights, kernels, pool, limits, std::move(rope), std::move(buffers)));
+      new Forward(config, weights, kernels, pool, limits, std::move(ropes), std::move(buffers)));
 }
 
 Forward::Forward(const ModelConfig& config, const Weights& weights, const kernels::KernelTable& kernels,
-                 os::ThreadPool& pool, const StepLimits& limits, RopeTable rope, StepBuffers buffers)
+                 os::ThreadPool& pool, const StepLimits& limits, std::vector<RopeTable> ropes, StepBuffers buffers)
     : config_(config),
       weights_(weights),
       kernels_(kernels),
       pool_(pool),
-      rope_(std::move(rope)),
+      ropes_(std::move(ropes)),
       buffers_(std::move(buffers)),
       group_(config.heads / config.kv_heads) {
   rows_.reserve(static_cast<size_t>(limits.tokens));
@@ -118,26 +129,31 @@ void Forward::for_each_row(int count, int grain, Body&& body) {
 // ---- The pass.
 
 void Forward::start_rows() {
-  const auto pairs = static_cast<size_t>(rope_.pairs());
-  for_each_row(static_cast<int>(rows_.size()), kStoreGrain, [&](int row, int) {
+  due_ = {};
+  const size_t pairs = static_cast<size_t>(config_.rope_pairs()), count = rows_.size();
+  for_each_row(static_cast<int>(count), kStoreGrain, [&](int row, int thread) {
     const auto index = static_cast<size_t>(row);
-    weights_.embed(rows_[index].token, buffers_.residual + index * static_cast<size_t>(buffers_.width_stride));
-    rope_.fill(rows_[index].position, buffers_.cosine + index * pairs, buffers_.sine + index * pairs);
+    float* residual = buffers_.residual + index * static_cast<size_t>(buffers_.width_stride);
+    weights_.embed(rows_[index].token, residual);
+    if (config_.embedding_scale != 1.0f) kernels_.scale(config_.embedding_scale, config_.width, residual);
+    if (config_.learned_positions) {
+      float* const learned = buffers_.per_thread[static_cast<size_t>(thread)].row;
+      weights_.embed_position(rows_[index].position, learned);
+      kernels_.add(learned, config_.width, residual);
+    }
+    for (size_t rope = 0; rope < ropes_.size(); ++rope) {
+      const size_t at = (rope * count + index) * pairs;
+      ropes_[rope].fill(rows_[index].position, buffers_.cosine + at, buffers_.sine + at);
+    }
   });
 }
 
 void Forward::run_layer(int index) {
   const LayerWeights& layer = weights_.layers[static_cast<size_t>(index)];
   const bool last = index + 1 == config_.layers;
-  const Matrix* previous_down = index > 0 ? &weights_.layers[static_cast<size_t>(index) - 1].down : nullptr;
   int rows = static_cast<int>(rows_.size());
 
-  float* const qkv = buffers_.qkv;
-  const Inputs normalized =
-      pack_normalized(rows, layer.attention_norm, previous_down, {&layer.query, &layer.key, &layer.value});
-  multiply(normalized, {{&layer.query, qkv, buffers_.qkv_stride, false},
-                        {&layer.key, qkv + config_.query_width(), buffers_.qkv_stride, false},
-                        {&layer.value, qkv + config_.query_width() + config_.kv_width(), buffers_.qkv_stride, false}});
+  project_heads(layer, rows);
   rotate_and_store(layer, index);
   if (last && wanted_.empty()) return;
   attend(index);
@@ -149,21 +165,48 @@ void Forward::run_layer(int index) {
   const Inputs attended = pack(rows, config_.query_width(), {&layer.attention_output}, [&](int row, float* scratch) {
     return attention_row(last ? wanted_[static_cast<size_t>(row)] : row, scratch);
   });
-  multiply(attended, {{&layer.attention_output, buffers_.residual, buffers_.width_stride, true}});
+  join_residual(attended, layer.attention_output, layer.attention_post_norm,
+                config_.post_norms || config_.parallel_residual);
+  run_feed_forward(layer, rows);
+}
 
-  const int gate_up_stride = 2 * buffers_.ffn_stride;
-  const Inputs middle = pack_normalized(rows, layer.ffn_norm, &layer.attention_output, {&layer.gate, &layer.up});
-  multiply(middle, {{&layer.gate, buffers_.gate_up, gate_up_stride, false},
-                    {&layer.up, buffers_.gate_up + buffers_.ffn_stride, gate_up_stride, false}});
-  const Inputs activated = pack(rows, config_.ffn_width, {&layer.down}, [&](int row, float* scratch) {
-    float* gate = buffers_.gate_up + static_cast<size_t>(row) * static_cast<size_t>(gate_up_stride);
-    float* up = gate + buffers_.ffn_stride;
-    if (!layer.gate.bias.empty()) kernels_.add(layer.gate.bias.data(), config_.ffn_width, gate);
-    if (!layer.up.bias.empty()) kernels_.add(layer.up.bias.data(), config_.ffn_width, up);
-    kernels_.silu_multiply(gate, up, config_.ffn_width, scratch);
-    return static_cast<const float*>(scratch);
-  });
-  multiply(activated, {{&layer.down, buffers_.residual, buffers_.width_stride, true}});
+void Forward::project_heads(const LayerWeights& layer, int rows) {
+  const Inputs normalized =
+      pack_normalized(rows, layer.attention_norm, std::exchange(due_, {}), {&layer.query, &layer.key, &layer.value});
+  float* const query = buffers_.qkv;
+  float* const key = query + config_.query_width();
+  float* const value = key + config_.kv_width();
+  multiply(normalized, {{&layer.query, query, buffers_.qkv_stride, false},
+                        {&layer.key, key, buffers_.qkv_stride, false},
+                        {&layer.value, value, buffers_.qkv_stride, false}});
+}
+
+void Forward::run_feed_forward(const LayerWeights& layer, int rows) {
+  // Beside attention: its branch is not for the feed-forward to see.
+  const Due due = config_.parallel_residual ? Due{} : std::exchange(due_, {});
+  const Inputs middle = pack_normalized(rows, layer.ffn_norm, due, {&layer.gate, &layer.up});
+  const int stride = 2 * buffers_.ffn_stride;
+  multiply(middle, {{&layer.gate, buffers_.gate_up, stride, false},
+                    {&layer.up, buffers_.gate_up + buffers_.ffn_stride, stride, false}});
+  const Inputs activated = pack(rows, config_.ffn_width, {&layer.down},
+                                [&](int row, float* scratch) { return activate(layer, row, scratch); });
+  join_residual(activated, layer.down, layer.ffn_post_norm, config_.post_norms);
+}
+
+const float* Forward::activate(const LayerWeights& layer, int row, float* scratch) const {
+  constexpr float kClip = 7.0f;
+  const int n = config_.ffn_width;
+  float* const gate = buffers_.gate_up + static_cast<size_t>(row) * 2 * static_cast<size_t>(buffers_.ffn_stride);
+  float* const up = gate + buffers_.ffn_stride;
+  add_bias(layer.gate, gate);
+  add_bias(layer.up, up);
+  switch (config_.feed_forward) {
+    case FeedForward::kSiluGated: kernels_.silu_multiply(gate, up, n, scratch); break;
+    case FeedForward::kGeluGated: kernels_.gelu_multiply(gate, up, n, scratch); break;
+    case FeedForward::kGelu: kernels_.gelu(up, n, scratch); break;
+    case FeedForward::kClippedSwiglu: kernels_.clipped_swiglu(gate, up, n, kClip, scratch); break;
+  }
+  return scratch;
 }
 
 void Forward::keep_wanted_rows() {
@@ -178,12 +221,14 @@ void Forward::keep_wanted_rows() {
 void Forward::compute_logits() {
   const int rows = static_cast<int>(wanted_.size());
   const Matrix& output = weights_.output;
-  const Inputs inputs = pack_normalized(rows, weights_.output_norm, &weights_.layers.back().down, {&output});
+  const Inputs inputs = pack_normalized(rows, weights_.output_norm, std::exchange(due_, {}), {&output});
   multiply(inputs, {{&output, buffers_.logits, buffers_.logits_stride, false}});
-  if (output.bias.empty()) return;
+  if (output.bias.empty() && config_.logit_scale == 1.0f && config_.logit_cap == 0.0f) return;
   for_each_row(rows, 1, [&](int row, int) {
-    kernels_.add(output.bias.data(), config_.vocabulary,
-                 buffers_.logits + static_cast<size_t>(row) * static_cast<size_t>(buffers_.logits_stride));
+    float* logits = buffers_.logits + static_cast<size_t>(row) * static_cast<size_t>(buffers_.logits_stride);
+    add_bias(output, logits);
+    if (config_.logit_scale != 1.0f) kernels_.scale(config_.logit_scale, config_.vocabulary, logits);
+    if (config_.logit_cap != 0.0f) kernels_.soft_cap(config_.logit_cap, config_.vocabulary, logits);
   });
 }
 
@@ -193,6 +238,7 @@ template <class Fill>
 Forward::Inputs Forward::pack(int count, int cols, std::initializer_list<const Matrix*> matrices, Fill&& fill) {
   Inputs inputs;
   for (const Matrix* matrix : matrices) {
+    if (is_absent(*matrix)) continue;
     (kernels::uses_int8_inputs(matrix->panels.type) ? inputs.has_int8 : inputs.has_f32) = true;
   }
   if (inputs.has_int8) inputs.int8 = kernels::activation_view(buffers_.inputs_int8, true, count, cols);
@@ -206,16 +252,49 @@ Forward::Inputs Forward::pack(int count, int cols, std::initializer_list<const M
   return inputs;
 }
 
-// The bias of the product that was last added to the residual, if it has one, is added here.
-Forward::Inputs Forward::pack_normalized(int count, std::span<const float> norm, const Matrix* bias_due,
+Forward::Inputs Forward::pack_normalized(int count, const Norm& norm, const Due& due,
                                          std::initializer_list<const Matrix*> matrices) {
-  const float* bias = bias_due != nullptr && !bias_due->bias.empty() ? bias_due->bias.data() : nullptr;
-  return pack(count, config_.width, matrices, [&, bias](int row, float* scratch) {
-    float* residual = buffers_.residual + static_cast<size_t>(row) * static_cast<size_t>(buffers_.width_stride);
-    if (bias != nullptr) kernels_.add(bias, config_.width, residual);
-    kernels_.rms_norm(residual, norm.data(), config_.width, config_.norm_epsilon, scratch);
-    return static_cast<const float*>(scratch);
+  return pack(count, config_.width, matrices, [&](int row, float* scratch) {
+    settle(row, due);
+    const float* residual = buffers_.residual + static_cast<size_t>(row) * static_cast<size_t>(buffers_.width_stride);
+    return normalize(norm, residual, config_.width, scratch);
   });
+}
+
+void Forward::settle(int row, const Due& due) const {
+  const size_t at = static_cast<size_t>(row) * static_cast<size_t>(buffers_.width_stride);
+  float* const residual = buffers_.residual + at;
+  if (due.added != nullptr) add_bias(*due.added, residual);
+  if (due.branch == nullptr) return;
+  float* const branch = buffers_.branch + at;
+  add_bias(*due.branch, branch);
+  normalize(*due.branch_norm, branch, config_.width, branch);
+  kernels_.add(branch, config_.width, residual);
+}
+
+const float* Forward::normalize(const Norm& norm, const float* x, int n, float* out) const {
+  if (norm.weight.empty()) return x;
+  if (config_.norm == NormKind::kRms) {
+    kernels_.rms_norm(x, norm.weight.data(), n, config_.norm_epsilon, out);
+  } else {
+    const float* bias = norm.bias.empty() ? nullptr : norm.bias.data();
+    kernels_.layer_norm(x, norm.weight.data(), bias, n, config_.norm_epsilon, out);
+  }
+  return out;
+}
+
+void Forward::add_bias(const Matrix& matrix, float* vector) const {
+  if (!matrix.bias.empty()) kernels_.add(matrix.bias.data(), static_cast<int>(matrix.bias.size()), vector);
+}
+
+void Forward::join_residual(const Inputs& inputs, const Matrix& matrix, const Norm& post_norm, bool apart) {
+  multiply(inputs, {{&matrix, apart ? buffers_.branch : buffers_.residual, buffers_.width_stride, !apart}});
+  if (apart) {
+    due_.branch = &matrix;
+    due_.branch_norm = &post_norm;
+  } else {
+    due_.added = &matrix;
+  }
 }
 
 void Forward::multiply(const Inputs& inputs, std::initializer_list<Product> products) {
@@ -262,22 +341,49 @@ void Forward::rotate_and_store(const LayerWeights& layer, int index) {
   for_each_row(static_cast<int>(rows_.size()), kStoreGrain, [&](int row, int) { rotate_row(layer, index, row); });
 }
 
+void Forward::prepare_heads(const LayerWeights& layer, int index, int row) const {
+  const size_t at = static_cast<size_t>(row), pairs = static_cast<size_t>(config_.rope_pairs());
+  const int head_dim = config_.head_dim;
+  float* const query = buffers_.qkv + at * static_cast<size_t>(buffers_.qkv_stride);
+  float* const key = query + config_.query_width();
+  add_bias(layer.query, query);
+  add_bias(layer.key, key);
+  add_bias(layer.value, key + config_.kv_width());
+  normalize_heads(layer.query_norm, config_.heads, query);
+  normalize_heads(layer.key_norm, config_.kv_heads, key);
+
+  const auto rope = static_cast<size_t>(config_.layer[static_cast<size_t>(index)].rope);
+  const float* cosine = buffers_.cosine + (rope * rows_.size() + at) * pairs;
+  const float* sine = buffers_.sine + (rope * rows_.size() + at) * pairs;
+  const bool adjacent = config_.ropes[rope].pairing == RopePairing::kAdjacent;
+  const auto rotate = adjacent ? kernels_.rope_adjacent : kernels_.rope_halves;
+  // Keys follow the queries.
+  for (int head = 0; head < config_.heads + config_.kv_heads; ++head) {
+    rotate(cosine, sine, config_.rope_pairs(), query + head * head_dim);
+  }
+  kernels_.scale(config_.attention_scale, config_.query_width(), query);
+}
+
+void Forward::normalize_heads(const Norm& norm, int heads, float* vectors) const {
+  const int head_dim = config_.head_dim;
+  if (config_.head_norm == HeadNorm::kWhole) {
+    normalize(norm, vectors, heads * head_dim, vectors);
+  } else if (config_.head_norm != HeadNorm::kNone) {
+    const size_t step = config_.head_norm == HeadNorm::kSeparate ? static_cast<size_t>(head_dim) : 0;
+    for (int head = 0; head < heads; ++head) {
+      const Norm own{.weight = norm.weight.subspan(static_cast<size_t>(head) * step), .bias = {}};
+      normalize(own, vectors + head * head_dim, head_dim, vectors + head * head_dim);
+    }
+  }
+}
+
 void Forward::rotate_row(const LayerWeights& layer, int index, int row) {
+  prepare_heads(layer, index, row);
   const auto at = static_cast<size_t>(row);
-  const int head_dim = config_.head_dim, pairs = rope_.pairs();
+  const int head_dim = config_.head_dim;
   float* const query = buffers_.qkv + at * static_cast<size_t>(buffers_.qkv_stride);
   float* const key = query + config_.query_width();
   float* const value = key + config_.kv_width();
-  if (!layer.query.bias.empty()) kernels_.add(layer.query.bias.data(), config_.query_width(), query);
-  if (!layer.key.bias.empty()) kernels_.add(layer.key.bias.data(), config_.kv_width(), key);
-  if (!layer.value.bias.empty()) kernels_.add(layer.value.bias.data(), config_.kv_width(), value);
-
-  const float* cosine = buffers_.cosine + at * static_cast<size_t>(pairs);
-  const float* sine = buffers_.sine + at * static_cast<size_t>(pairs);
-  const auto rotate = config_.rope.pairing == RopePairing::kAdjacent ? kernels_.rope_adjacent : kernels_.rope_halves;
-  for (int head = 0; head < config_.heads; ++head) rotate(cosine, sine, pairs, query + head * head_dim);
-  for (int head = 0; head < config_.kv_heads; ++head) rotate(cosine, sine, pairs, key + head * head_dim);
-  kernels_.scale(config_.attention_scale, config_.query_width(), query);
 
   const auto group_width = static_cast<size_t>(group_ * head_dim);
   const int position = rows_[at].position;

@@ -2,10 +2,11 @@
 // name of the architecture.
 //
 // Per layer: norm and pack, QKV products, rotate and store keys and values, attention, output product into the
-// residual, norm and pack, gate and up products, activation and pack, down product into the residual. Each of these is
-// a parallel region (small ones run on the calling thread), divided into pieces that write to different places. In the
-// last layer only the tokens that want logits go on behind the KV cache. Ownership: borrows all but its buffers. Thread
-// safety: one thread (the engine's).
+// residual, norm and pack, gate and up products, activation and pack, down product into the residual. Where a product
+// is normalized before it joins the residual, or must not be seen by what follows, it goes to a branch beside it first.
+// Each of these is a parallel region (small ones run on the calling thread), divided into pieces that write to
+// different places. In the last layer only the tokens that want logits go on behind the KV cache. Ownership: borrows
+// all but its buffers. Thread safety: one thread (the engine's).
 #pragma once
 
 #include <memory>
@@ -66,15 +67,27 @@ class Forward {
     bool accumulate;
   };
 
+  // What the rows of the residual stream still lack of the products before: added when they are read next.
+  struct Due {
+    const Matrix* added = nullptr;      // This product is in the residual, its bias is not.
+    const Matrix* branch = nullptr;     // This one is in buffers_.branch; its bias is added there,
+    const Norm* branch_norm = nullptr;  // then comes this norm.
+  };
+
   Forward(const ModelConfig& config, const Weights& weights, const kernels::KernelTable& kernels, os::ThreadPool& pool,
-          const StepLimits& limits, RopeTable rope, StepBuffers buffers);
+          const StepLimits& limits, std::vector<RopeTable> ropes, StepBuffers buffers);
 
   void plan(const StepBatch& batch);
   void plan_attention(int row_begin, int rows);
   void start_rows();
   void run_layer(int index);
+  void project_heads(const LayerWeights& layer, int rows);
+  void run_feed_forward(const LayerWeights& layer, int rows);
+  const float* activate(const LayerWeights& layer, int row, float* scratch) const;
   void rotate_and_store(const LayerWeights& layer, int index);
   void rotate_row(const LayerWeights& layer, int index, int row);
+  void prepare_heads(const LayerWeights& layer, int index, int row) const;
+  void normalize_heads(const Norm& norm, int heads, float* vectors) const;
   void attend(int layer);
   void attend_item(const AttentionItem& item, int layer, int kv_head, int thread);
   void attend_chunk(const AttentionItem& item, int layer, int kv_head, int chunk, const ThreadScratch& scratch,
@@ -88,8 +101,13 @@ class Forward {
   // Packs rows [0, count) for the products of `matrices`; fill(row, scratch) gives a row's vector.
   template <class Fill>
   Inputs pack(int count, int cols, std::initializer_list<const Matrix*> matrices, Fill&& fill);
-  Inputs pack_normalized(int count, std::span<const float> norm, const Matrix* bias_due,
-                         std::initializer_list<const Matrix*> matrices);
+  Inputs pack_normalized(int count, const Norm& norm, const Due& due, std::initializer_list<const Matrix*> matrices);
+  void settle(int row, const Due& due) const;
+  // x itself where there is no norm, else `out`; they may be the same.
+  const float* normalize(const Norm& norm, const float* x, int n, float* out) const;
+  void add_bias(const Matrix& matrix, float* vector) const;
+  // Multiplies into the residual, or into the branch beside it; due_ tells what is left to do.
+  void join_residual(const Inputs& inputs, const Matrix& matrix, const Norm& post_norm, bool apart);
   void multiply(const Inputs& inputs, std::initializer_list<Product> products);
   void run_product(const Inputs& inputs, const Product& product, int panel_begin, int panel_end, int thread) const;
   // In pieces of `grain` rows.
@@ -100,7 +118,7 @@ class Forward {
   const Weights& weights_;
   const kernels::KernelTable& kernels_;
   os::ThreadPool& pool_;
-  RopeTable rope_;
+  std::vector<RopeTable> ropes_;
   StepBuffers buffers_;
   int group_;  // Heads that share a KV head.
 
@@ -108,6 +126,7 @@ class Forward {
   std::vector<Row> rows_;
   std::vector<int> wanted_;  // Rows that want logits, ascending.
   std::vector<AttentionItem> items_;
+  Due due_;
   bool spread_ = false;  // Chunks are items of their own, and attention_row merges them.
 };
 

@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/format.h"
 #include "kernels/panels.h"
+#include "model/architecture.h"
 #include "model/forward.h"
 #include "model/model_tensors.h"
 #include "model/repack_cache.h"
@@ -19,7 +20,6 @@ namespace infer::model {
 namespace {
 
 constexpr int kContextDefaultMax = 4096;
-constexpr int kContextMax = 1 << 24;
 constexpr int kTokensPerStepMax = 1 << 16;
 constexpr int kSequencesMax = 1 << 12;
 
@@ -41,7 +41,8 @@ Status check_range(std::string_view name, int value, int least, int most) {
 Result<ModelOptions> complete_options(const ModelOptions& given, const ModelConfig& config) {
   ModelOptions options = given;
   if (options.context == 0) options.context = std::min(config.context_trained, kContextDefaultMax);
-  INFER_TRY(check_range("the context", options.context, 1, kContextMax));
+  const int context_max = config.learned_positions ? config.context_trained : kContextMax;
+  INFER_TRY(check_range("the context", options.context, 1, context_max));
   INFER_TRY(check_range("the number of sequences", options.sequences, 1, kSequencesMax));
   INFER_TRY(check_range("tokens per step", options.tokens_per_step, 1, kTokensPerStepMax));
   INFER_TRY(check_range("logits per step", options.logits_per_step, 1, kTokensPerStepMax));

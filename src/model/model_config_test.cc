@@ -39,9 +39,9 @@ TEST(ModelConfig, ReadsALlama) {
   EXPECT_EQ(config->context_trained, 2048);
   EXPECT_FLOAT_EQ(config->norm_epsilon, 1e-5f);
   EXPECT_FLOAT_EQ(config->attention_scale, 0.25f);
-  EXPECT_EQ(config->rope.pairing, RopePairing::kAdjacent);
-  EXPECT_EQ(config->rope.dims, 8);
-  EXPECT_FLOAT_EQ(config->rope.position_scale, 0.25f);
+  EXPECT_EQ(config->ropes[0].pairing, RopePairing::kAdjacent);
+  EXPECT_EQ(config->ropes[0].dims, 8);
+  EXPECT_FLOAT_EQ(config->ropes[0].position_scale, 0.25f);
 }
 
 TEST(ModelConfig, FillsInWhatOldFilesLeaveOut) {
@@ -52,9 +52,9 @@ TEST(ModelConfig, FillsInWhatOldFilesLeaveOut) {
   ASSERT_TRUE(config.has_value()) << config.error().message;
   EXPECT_EQ(config->kv_heads, 4);
   EXPECT_EQ(config->head_dim, 16);
-  EXPECT_EQ(config->rope.dims, 16);
-  EXPECT_FLOAT_EQ(config->rope.freq_base, 10000.0f);
-  EXPECT_FLOAT_EQ(config->rope.position_scale, 0.5f);
+  EXPECT_EQ(config->ropes[0].dims, 16);
+  EXPECT_FLOAT_EQ(config->ropes[0].freq_base, 10000.0f);
+  EXPECT_FLOAT_EQ(config->ropes[0].position_scale, 0.5f);
 }
 
 TEST(ModelConfig, NamesAnUnknownArchitectureAndTheKnownOnes) {
@@ -102,7 +102,7 @@ TEST(ModelConfig, RefusesWhatDoesNotFitTogether) {
 TEST(ModelConfig, RefusesRotationsThatMakeNoSense) {
   expect_refused({.integers = {{"llama.rope.dimension_count", 7}}}, ErrorCode::kCorrupt, "coordinates rotate in pairs");
   expect_refused({.integers = {{"llama.rope.dimension_count", 18}}}, ErrorCode::kCorrupt, "must be from 1 to 16");
-  expect_refused({.strings = {{"llama.rope.scaling.type", "yarn"}}}, ErrorCode::kUnsupported, "'yarn'");
+  expect_refused({.strings = {{"llama.rope.scaling.type", "ntk"}}}, ErrorCode::kUnsupported, "'ntk'");
   EXPECT_TRUE(read({.strings = {{"llama.rope.scaling.type", "none"}}}).has_value());
 }
 

@@ -1,6 +1,8 @@
 // Which tensor of a GGUF file is which weight: found by name, with every shape checked against the config, before a
 // byte of them is read.
 //
+// Files that fuse matrices (queries, keys and values; gate and up) or stack them (experts) are taken apart: a matrix or
+// a vector is a run of rows of a tensor.
 // Invariants after find_tensors: matrices are [cols, rows] as the config says and vectors as long; every tensor of the
 // file is used (an unknown one would mean an answer that is silently wrong).
 // Ownership: borrows the file. Thread safety: a plain value.
@@ -15,24 +17,39 @@
 
 namespace infer::model {
 
+struct VectorTensor {
+  const gguf::Tensor* source = nullptr;  // Null: there is none.
+  int begin = 0;                         // Which of its elements.
+  int count = 0;
+};
+
 struct MatrixTensor {
-  const gguf::Tensor* weight = nullptr;
-  const gguf::Tensor* bias = nullptr;  // Null: none.
+  const gguf::Tensor* weight = nullptr;  // Null: there is none.
+  VectorTensor bias;
   int rows = 0;
   int cols = 0;
+  int first_row = 0;  // Of the tensor.
+};
+
+inline bool is_absent(const MatrixTensor& matrix) { return matrix.weight == nullptr; }
+
+struct NormTensor {
+  VectorTensor weight, bias;
 };
 
 struct LayerTensors {
-  const gguf::Tensor* attention_norm = nullptr;
-  const gguf::Tensor* ffn_norm = nullptr;
+  NormTensor attention_norm, attention_post_norm;
+  NormTensor query_norm, key_norm;
+  NormTensor ffn_norm, ffn_post_norm;
   MatrixTensor query, key, value, attention_output;
   MatrixTensor gate, up, down;
 };
 
 struct ModelTensors {
   const gguf::Tensor* embeddings = nullptr;
-  const gguf::Tensor* rope_factors = nullptr;  // Null: none.
-  const gguf::Tensor* output_norm = nullptr;
+  const gguf::Tensor* positions = nullptr;  // Null: not learned.
+  VectorTensor rope_factors, rope_factors_long, rope_factors_short;
+  NormTensor output_norm;
   MatrixTensor output;  // The embeddings where the file has no own output matrix.
   std::vector<LayerTensors> layers;
 
@@ -42,9 +59,9 @@ struct ModelTensors {
 // kCorrupt: a tensor is missing or has another shape; kUnsupported: one that this architecture does not know.
 Result<ModelTensors> find_tensors(const gguf::File& file, const ModelConfig& config);
 
-// Calls body for every matrix of the model, in the order of the file's layers, the output matrix last.
+// Calls body for every matrix that a model can have, in the order of their use, the output matrix last.
 template <class Tensors, class Body>
-void for_each_matrix(Tensors& tensors, Body&& body) {
+void for_each_matrix_slot(Tensors& tensors, Body&& body) {
   for (auto& layer : tensors.layers) {
     for (auto* matrix :
          {&layer.query, &layer.key, &layer.value, &layer.attention_output, &layer.gate, &layer.up, &layer.down}) {
@@ -54,16 +71,30 @@ void for_each_matrix(Tensors& tensors, Body&& body) {
   body(tensors.output);
 }
 
-// Calls body for every vector of floats: norms, biases, rotary factors. Null where there is none.
+// The same for those that this model has.
+template <class Tensors, class Body>
+void for_each_matrix(Tensors& tensors, Body&& body) {
+  for_each_matrix_slot(tensors, [&](auto& matrix) {
+    if (!is_absent(matrix)) body(matrix);
+  });
+}
+
+// Calls body for every vector of floats: norms, biases, rotary factors; also for those that are not there.
 template <class Tensors, class Body>
 void for_each_vector(Tensors& tensors, Body&& body) {
   for (auto& layer : tensors.layers) {
-    body(layer.attention_norm);
-    body(layer.ffn_norm);
+    for (auto* norm : {&layer.attention_norm, &layer.attention_post_norm, &layer.query_norm, &layer.key_norm,
+                       &layer.ffn_norm, &layer.ffn_post_norm}) {
+      body(norm->weight);
+      body(norm->bias);
+    }
   }
-  body(tensors.output_norm);
+  body(tensors.output_norm.weight);
+  body(tensors.output_norm.bias);
   body(tensors.rope_factors);
-  for_each_matrix(tensors, [&](auto& matrix) { body(matrix.bias); });
+  body(tensors.rope_factors_long);
+  body(tensors.rope_factors_short);
+  for_each_matrix_slot(tensors, [&](auto& matrix) { body(matrix.bias); });
 }
 
 }  // namespace infer::model

@@ -112,7 +112,7 @@ TEST(Model, RefusesRotaryFactorsThatCannotDivide) {
   std::fill_n(data.begin() + static_cast<std::ptrdiff_t>(offset), 4, std::byte{0});
   const auto model = attempt.load({});
   ASSERT_FALSE(model.has_value());
-  EXPECT_EQ(model.error().message, "rope_freqs.weight[0] must be a number above 0, but is 0");
+  EXPECT_EQ(model.error().message, "rotary factor 0 must be a number above 0, but is 0");
 }
 
 TEST(Model, RefusesOptionsOutOfRange) {

@@ -67,13 +67,16 @@ void lay_out(const ModelConfig& config, InputKinds kinds, const StepLimits& limi
   to.chunks_max = (limits.context + kChunkTokens - 1) / kChunkTokens;
 
   to.residual = arena.take_floats(tokens, static_cast<size_t>(to.width_stride));
+  if (config.post_norms || config.parallel_residual) {
+    to.branch = arena.take_floats(tokens, static_cast<size_t>(to.width_stride));
+  }
   to.qkv = arena.take_floats(tokens, static_cast<size_t>(to.qkv_stride));
   to.queries = arena.take_floats(tokens, static_cast<size_t>(config.query_width()));
   to.attention = arena.take_floats(tokens, static_cast<size_t>(config.query_width()));
   to.gate_up = arena.take_floats(tokens, 2, static_cast<size_t>(to.ffn_stride));
   to.logits = arena.take_floats(static_cast<size_t>(limits.logits_rows), static_cast<size_t>(to.logits_stride));
-  to.cosine = arena.take_floats(tokens, static_cast<size_t>(config.rope.dims / 2));
-  to.sine = arena.take_floats(tokens, static_cast<size_t>(config.rope.dims / 2));
+  to.cosine = arena.take_floats(config.ropes.size(), tokens, static_cast<size_t>(config.rope_pairs()));
+  to.sine = arena.take_floats(config.ropes.size(), tokens, static_cast<size_t>(config.rope_pairs()));
 
   const int widest = std::max({config.width, config.query_width(), config.ffn_width});
   const int whole_blocks = (widest + kernels::kActivationBlock - 1) / kernels::kActivationBlock;

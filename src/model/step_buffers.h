@@ -58,12 +58,13 @@ struct StepBuffers {
   int chunks_max = 0;    // Of a sequence.
 
   float* residual = nullptr;   // [tokens][width_stride]
+  float* branch = nullptr;     // The same, of what will be added to it; null where it is added at once.
   float* qkv = nullptr;        // [tokens][qkv_stride]: queries, keys, values
   float* queries = nullptr;    // [kv_heads][tokens][heads / kv_heads][head_dim], rotated and scaled.
   float* attention = nullptr;  // [tokens][heads][head_dim]
   float* gate_up = nullptr;
   float* logits = nullptr;
-  float* cosine = nullptr;  // [tokens][pairs]
+  float* cosine = nullptr;  // [ropes][tokens][pairs]
   float* sine = nullptr;
   std::byte* inputs_int8 = nullptr;
   std::byte* inputs_f32 = nullptr;

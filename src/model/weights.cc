@@ -89,7 +89,12 @@ class WeightLoader {
     const gguf::Tensor& tensor = *matrix.weight;
     const size_t panel_bytes = kernels::panel_bytes(tensor.type, matrix.cols);
     const size_t row_bytes = kernels::row_bytes(tensor.type, matrix.cols);
+    const size_t skipped = static_cast<size_t>(matrix.first_row) * row_bytes;
     const int panels = kernels::panel_count(matrix.rows);
+    const auto part_of_file = [&](int first_panel, int last_panel) {
+      return rows_of(tensor, row_bytes, matrix.first_row + first_panel * kernels::kPanelRows,
+                     matrix.first_row + std::min(matrix.rows, last_panel * kernels::kPanelRows));
+    };
     const int batch = static_cast<int>(std::clamp<size_t>(kBatchBytes / panel_bytes, 1, static_cast<size_t>(panels)));
     for (int begin = 0; begin < panels; begin += batch) {
       INFER_TRY(call_.check("loading the weights"));
@@ -98,12 +103,10 @@ class WeightLoader {
       pool_.run(pieces, [&](size_t piece, int) {
         const int first = begin + static_cast<int>(piece) * kPanelsPerPiece;
         const int last = std::min(end, first + kPanelsPerPiece);
-        file_.make_resident(
-            rows_of(tensor, row_bytes, first * kernels::kPanelRows, std::min(matrix.rows, last * kernels::kPanelRows)));
-        kernels_.pack_panels(tensor.type, tensor.data.data(), matrix.rows, matrix.cols, first, last, target);
+        file_.make_resident(part_of_file(first, last));
+        kernels_.pack_panels(tensor.type, tensor.data.data() + skipped, matrix.rows, matrix.cols, first, last, target);
       });
-      file_.drop_resident(
-          rows_of(tensor, row_bytes, begin * kernels::kPanelRows, std::min(matrix.rows, end * kernels::kPanelRows)));
+      file_.drop_resident(part_of_file(begin, end));
       if (progress_) {
         progress_(static_cast<double>(done + static_cast<size_t>(end) * panel_bytes) / static_cast<double>(total));
       }
@@ -127,33 +130,38 @@ class WeightLoader {
 
 // Norms, biases and factors, one behind the other.
 void load_vectors(const ModelTensors& tensors, Weights& weights) {
-  std::vector<const gguf::Tensor*> sources;
-  for_each_vector(tensors, [&](const gguf::Tensor* source) { sources.push_back(source); });
+  std::vector<VectorTensor> sources;
+  for_each_vector(tensors, [&](const VectorTensor& source) { sources.push_back(source); });
   size_t count = 0;
-  for (const gguf::Tensor* source : sources) count += source != nullptr ? static_cast<size_t>(source->elements()) : 0;
+  for (const VectorTensor& source : sources) count += static_cast<size_t>(source.count);
   weights.floats.resize(count);
 
   size_t index = 0, offset = 0;
   for_each_vector(weights, [&](std::span<const float>& target) {
-    const gguf::Tensor* source = sources[index++];
+    const auto& [source, begin, elements] = sources[index++];
     if (source == nullptr) return;
-    const auto elements = static_cast<size_t>(source->elements());
-    const std::span<float> copy = std::span(weights.floats).subspan(offset, elements);
-    kernels::dequantize_row(source->type, source->data.data(), static_cast<int>(elements), copy.data());
+    const std::span<float> copy = std::span(weights.floats).subspan(offset, static_cast<size_t>(elements));
+    const std::byte* from = source->data.data() + kernels::row_bytes(source->type, begin);
+    kernels::dequantize_row(source->type, from, elements, copy.data());
     target = copy;
-    offset += elements;
+    offset += copy.size();
   });
+}
+
+void read_row(const gguf::Tensor& tensor, int row, float* out) {
+  const int cols = static_cast<int>(tensor.dims[0]);
+  const size_t row_bytes = kernels::row_bytes(tensor.type, cols);
+  kernels::dequantize_row(tensor.type, tensor.data.data() + static_cast<size_t>(row) * row_bytes, cols, out);
 }
 
 }  // namespace
 
 void Weights::embed(TokenId token, float* out) const {
   if (tied) return kernels::dequantize_packed_row(output.panels, token, out);
-  const int cols = static_cast<int>(embeddings->dims[0]);
-  const size_t row_bytes = kernels::row_bytes(embeddings->type, cols);
-  kernels::dequantize_row(embeddings->type, embeddings->data.data() + static_cast<size_t>(token) * row_bytes, cols,
-                          out);
+  read_row(*embeddings, token, out);
 }
+
+void Weights::embed_position(int position, float* out) const { read_row(*positions, position, out); }
 
 Result<Weights> load_weights(const gguf::File& file, const ModelTensors& tensors, const kernels::KernelTable& kernels,
                              os::ThreadPool& pool, const CallContext& call, const RepackCache* cache,
@@ -161,13 +169,15 @@ Result<Weights> load_weights(const gguf::File& file, const ModelTensors& tensors
   Weights weights;
   weights.embeddings = tensors.embeddings;
   weights.tied = tensors.embeddings == tensors.output.weight;
+  weights.positions = tensors.positions;
   weights.layers.resize(tensors.layers.size());
   load_vectors(tensors, weights);
 
   std::vector<Packing> matrices;
-  for_each_matrix(tensors, [&](const MatrixTensor& source) { matrices.push_back({&source, nullptr}); });
+  for_each_matrix_slot(tensors, [&](const MatrixTensor& source) { matrices.push_back({&source, nullptr}); });
   size_t index = 0;
-  for_each_matrix(weights, [&](Matrix& target) { matrices[index++].target = &target; });
+  for_each_matrix_slot(weights, [&](Matrix& target) { matrices[index++].target = &target; });
+  std::erase_if(matrices, [](const Packing& matrix) { return is_absent(*matrix.source); });
   INFER_TRY(WeightLoader(file, kernels, pool, call, progress).load_all(matrices, cache, weights));
   return weights;
 }

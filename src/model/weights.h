@@ -24,24 +24,34 @@
 namespace infer::model {
 
 struct Matrix {
-  kernels::Panels panels{};
+  kernels::Panels panels{};     // No rows: there is no such matrix.
   std::span<const float> bias;  // Empty: none.
 };
 
+inline bool is_absent(const Matrix& matrix) { return matrix.panels.rows == 0; }
+
+struct Norm {
+  std::span<const float> weight;  // Empty: the vector stays as it is.
+  std::span<const float> bias;    // Empty: none.
+};
+
 struct LayerWeights {
-  std::span<const float> attention_norm;
-  std::span<const float> ffn_norm;
+  Norm attention_norm, attention_post_norm;
+  Norm query_norm, key_norm;
+  Norm ffn_norm, ffn_post_norm;
   Matrix query, key, value, attention_output;
   Matrix gate, up, down;
 };
 
 struct Weights {
   std::vector<LayerWeights> layers;
-  std::span<const float> output_norm;
-  std::span<const float> rope_factors;  // Rotary frequencies are divided by these; empty: none.
+  Norm output_norm;
+  // Rotary frequencies are divided by these; empty: none.
+  std::span<const float> rope_factors, rope_factors_long, rope_factors_short;
   Matrix output;
 
   const gguf::Tensor* embeddings = nullptr;
+  const gguf::Tensor* positions = nullptr;  // Learned ones, by row. Null: none.
   // The output matrix is the embeddings. Its panels are in memory anyway; a row read from the file would make the
   // system map the 64 kB around it, a second copy of most of the matrix after a few thousand different tokens.
   bool tied = false;
@@ -53,8 +63,9 @@ struct Weights {
   // Set when the panels were repacked and should be kept: what to store them as.
   std::optional<RepackCache::Key> to_store;
 
-  // Decodes the embedding of a token to out[cols].
+  // Decodes the embedding of a token, or of a position where those are learned, to out[cols].
   void embed(TokenId token, float* out) const;
+  void embed_position(int position, float* out) const;
 };
 
 // Repacks everything once, or takes what `cache` (may be null) has of an earlier time. Parts of the file that were read

@@ -6,6 +6,7 @@ import tempfile
 import unittest
 
 import renew
+import tiny_archs
 import tiny_models
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -13,8 +14,16 @@ MODELS = HERE.parent.parent / "models"
 KINDS = ["text", "tokens", "stats", "top", "sample", "greedy", "gaps", "end"]
 
 
+GAP_MIN = 0.001
+SMALL_VOCABULARY = tiny_models.VOCABULARY, 318
+
+
 def references():
     return [path for path in sorted(HERE.glob("t*.txt")) if path.name != "tokens-tales.txt"]
+
+
+def arch_references():
+    return sorted(HERE.glob("arch-*.txt"))
 
 
 def records(path):
@@ -50,6 +59,33 @@ class GoldenTest(unittest.TestCase):
                     checked += 1
         self.assertEqual(checked, 5)
 
+    def test_each_architecture_has_a_reference_made_from_the_model_that_is_written_today(self):
+        with tempfile.TemporaryDirectory() as folder:
+            names = tiny_archs.write_all(MODELS / "tales-q8_0.gguf", folder)
+            self.assertEqual({path.stem for path in arch_references()}, {"arch-" + name for name in names})
+            for path in arch_references():
+                (_, name, size, digest), = [record for record in records(path) if record[0] == "model"]
+                data = (pathlib.Path(folder) / name).read_bytes()
+                self.assertEqual((len(data), hashlib.sha256(data).hexdigest()), (int(size), digest), path.name)
+
+    def test_each_architecture_has_its_prompts_and_one_of_300_tokens(self):
+        wanted = {name: renew.as_hex(text) for name, text in renew.arch_prompts().items()}
+        for path in arch_references():
+            prompts = by_prompt(path)
+            self.assertEqual({name: kinds["text"][0] for name, kinds in prompts.items()}, wanted, path.name)
+            self.assertGreaterEqual(len(prompts["tale"]["tokens"]), 300)
+            self.assertGreater(len(prompts["sea"]["tokens"]), 2 * tiny_archs.WINDOW)
+            for name, kinds in prompts.items():
+                with self.subTest(file=path.name, prompt=name):
+                    self.check_prompt(kinds, *SMALL_VOCABULARY)
+
+    def test_greedy_text_of_the_architectures_leaves_room_for_rounding(self):
+        for path in arch_references():
+            for name, kinds in by_prompt(path).items():
+                if "gaps" in kinds:
+                    gap = min(map(float, kinds["gaps"]))
+                    self.assertGreater(gap, GAP_MIN, f"{path.name}, {name}: choose another seed")
+
     def test_each_reference_holds_the_prompts_of_prompts_txt(self):
         texts = {name: renew.as_hex(text) for name, text in renew.prompts().items()}
         self.assertEqual(len(texts), 20)
@@ -59,7 +95,7 @@ class GoldenTest(unittest.TestCase):
 
     def test_each_prompt_has_every_kind_with_consistent_values(self):
         for path in references():
-            vocabulary, bos = (4096, 4094) if path.name.startswith("tales") else (tiny_models.VOCABULARY, 318)
+            vocabulary, bos = (4096, 4094) if path.name.startswith("tales") else SMALL_VOCABULARY
             for name, kinds in by_prompt(path).items():
                 with self.subTest(file=path.name, prompt=name):
                     self.check_prompt(kinds, vocabulary, bos)

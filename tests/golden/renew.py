@@ -17,6 +17,7 @@ import sys
 import time
 import urllib.request
 
+import tiny_archs
 import tiny_models
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -27,6 +28,8 @@ GREEDY_TOKENS = 32
 TOP = 16
 TALES = ("tales-f16", "tales-q8_0", "tales-q4_k_m")
 TINY_PROMPTS = ("once", "code", "japanese")
+ARCH_PROMPTS = ("once", "sea", "japanese", "code")  # And the beginning of the passage, as "tale".
+TALE_CHARACTERS = 560
 PERPLEXITY_TYPES = ("F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q5_1", "Q5_0", "Q4_K_M", "Q4_K_S",
                     "Q4_1", "Q4_0", "IQ4_NL", "IQ4_XS", "MXFP4", "Q3_K_M", "Q3_K_S", "Q2_K")
 # What llama-quantize is asked for; MXFP4 is meant for experts alone, so the other matrices have to be asked for.
@@ -235,6 +238,21 @@ def renew_tiny(peer):
         write_reference(peer, name, path, cpu("f32", "off"), texts, 1, "F32 throughout, KV cache too.")
 
 
+def arch_prompts():
+    """A short one, one past the window, 300 tokens, Japanese and code."""
+    every = prompts()
+    return {**{name: every[name] for name in ARCH_PROMPTS}, "tale": every["passage"][:TALE_CHARACTERS]}
+
+
+def renew_archs(peer):
+    folder = os.path.join(peer.scratch, "archs")
+    os.makedirs(folder)
+    vocabulary = os.path.join(REPOSITORY, "models", "tales-q8_0.gguf")
+    for name in tiny_archs.write_all(vocabulary, folder):
+        path = os.path.join(folder, f"arch-{name}.gguf")
+        write_reference(peer, "arch-" + name, path, cpu("f32", "off"), arch_prompts(), 1, "F32 throughout, KV cache too.")
+
+
 def renew_tales(peer):
     for name in TALES:
         write_reference(peer, name, os.path.join(peer.models, name + ".gguf"), cpu("f16", "on"), prompts(), 16,
@@ -319,7 +337,7 @@ def renew_blocks(peer):
     write("blocks.txt", lines)
 
 
-STEPS = {"tiny": renew_tiny, "tokens": renew_tokens, "tales": renew_tales, "perplexity": renew_perplexity,
+STEPS = {"tiny": renew_tiny, "archs": renew_archs, "tokens": renew_tokens, "tales": renew_tales, "perplexity": renew_perplexity,
          "blocks": renew_blocks}
 
 

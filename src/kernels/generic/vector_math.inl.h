@@ -87,6 +87,64 @@ void silu_multiply(const float* gate, const float* up, int n, float* out) {
   });
 }
 
+void layer_norm(const float* x, const float* weight, const float* bias, int n, float eps, float* out) {
+  F32 sum = zero_f32();
+  for_each_vector(n, [&](int i, int lanes) { sum = add(sum, load_lanes(x + i, lanes)); });
+  const F32 mean = set_f32(sum_lanes(sum) / static_cast<float>(n));
+  F32 squares = zero_f32();
+  for_each_vector(n, [&](int i, int lanes) {
+    // Lanes past the end are 0, not minus the mean.
+    const F32 v = keep_first(sub(load_lanes(x + i, lanes), mean), lanes, zero_f32());
+    squares = fma(v, v, squares);
+  });
+  const float variance = sum_lanes(squares) / static_cast<float>(n);
+  const F32 factor = set_f32(1.0f / __builtin_sqrtf(variance + eps));
+  for_each_vector(n, [&](int i, int lanes) {
+    const F32 offset = bias == nullptr ? zero_f32() : load_lanes(bias + i, lanes);
+    const F32 v = mul(sub(load_lanes(x + i, lanes), mean), factor);
+    store_lanes(out + i, fma(v, load_lanes(weight + i, lanes), offset), lanes);
+  });
+}
+
+F32 gelu_of(F32 x) {
+  // -2 u = x * (a + b x^2)
+  const F32 inner = fma(mul(x, x), set_f32(-0x1.2444f2p-4f), set_f32(-0x1.988454p0f));
+  return div(x, add(set_f32(1.0f), exp_f32(mul(x, inner))));
+}
+
+void gelu(const float* x, int n, float* out) {
+  for_each_vector(n, [&](int i, int lanes) { store_lanes(out + i, gelu_of(load_lanes(x + i, lanes)), lanes); });
+}
+
+void gelu_multiply(const float* gate, const float* up, int n, float* out) {
+  for_each_vector(n, [&](int i, int lanes) {
+    store_lanes(out + i, mul(gelu_of(load_lanes(gate + i, lanes)), load_lanes(up + i, lanes)), lanes);
+  });
+}
+
+void clipped_swiglu(const float* gate, const float* up, int n, float limit, float* out) {
+  const F32 most = set_f32(limit), least = set_f32(-limit), one = set_f32(1.0f);
+  for_each_vector(n, [&](int i, int lanes) {
+    const F32 g = min(most, load_lanes(gate + i, lanes));
+    const F32 u = min(most, max(least, load_lanes(up + i, lanes)));
+    const F32 gated = div(g, add(one, exp_f32(mul(g, set_f32(-1.702f)))));
+    store_lanes(out + i, mul(gated, add(u, one)), lanes);
+  });
+}
+
+// tanh(y) = (1 - e^(-2|y|)) / (1 + e^(-2|y|)) with the sign of y.
+F32 tanh_of(F32 y) {
+  const F32 e = exp_not_positive(mul(abs(y), set_f32(-2.0f)));
+  const F32 size = div(sub(set_f32(1.0f), e), add(set_f32(1.0f), e));
+  return select_less(y, zero_f32(), sub(zero_f32(), size), size);
+}
+
+void soft_cap(float cap, int n, float* x) {
+  const F32 by = set_f32(cap);
+  for_each_vector(
+      n, [&](int i, int lanes) { store_lanes(x + i, mul(by, tanh_of(div(load_lanes(x + i, lanes), by))), lanes); });
+}
+
 void add_to(const float* x, int n, float* y) {
   for_each_vector(
       n, [&](int i, int lanes) { store_lanes(y + i, add(load_lanes(y + i, lanes), load_lanes(x + i, lanes)), lanes); });

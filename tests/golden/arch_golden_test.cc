@@ -1,0 +1,104 @@
+// Tiny models of every architecture, written when the tests are built, against what llama.cpp answered for the same
+// bytes (README.md).
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "testing/golden_model.h"
+#include "testing/machine_kernels.h"
+
+namespace infer::testing {
+namespace {
+
+struct ArchCase {
+  const char* name;
+  // Of the logits, as the length of the difference over the length of the reference.
+  double error_max;
+};
+
+// llama.cpp looks GELU up in a table of halves, so that its own answers are no better than 1e-3.
+constexpr double kExact = 1.5e-3, kGeluTable = 2e-3;
+
+const ArchCase kCases[] = {
+    {"llama", kExact},
+    {"llama-yarn", kExact},
+    {"qwen2", kExact},
+    {"qwen3", kExact},
+    {"phi3", kExact},
+    {"phi3-long", kExact},
+    {"gpt2", kGeluTable},
+    {"gptneox", kGeluTable},
+    {"gptneox-sequential", kGeluTable},
+    {"stablelm", kExact},
+    {"stablelm-parallel", kExact},
+    {"olmo2", kExact},
+    {"starcoder2", kGeluTable},
+};
+
+class ArchGolden : public ::testing::TestWithParam<ArchCase> {
+ protected:
+  std::string stem() const { return std::string("arch-") + GetParam().name; }
+  std::unique_ptr<Loaded> load_model(const kernels::KernelTable& kernels) const {
+    return load(std::string(INFER_ARCHS_DIR) + "/" + stem() + ".gguf", kernels);
+  }
+  std::vector<Reference> references() const { return read_references(kGoldenFolder + stem() + ".txt"); }
+};
+
+double relative_error(const std::vector<float>& logits, const std::vector<float>& expected) {
+  EXPECT_EQ(logits.size(), expected.size());
+  double error = 0, size = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    error += std::pow(static_cast<double>(logits[i]) - static_cast<double>(expected[i]), 2);
+    size += std::pow(static_cast<double>(expected[i]), 2);
+  }
+  return std::sqrt(error / size);
+}
+
+TEST_P(ArchGolden, GivesTheReferenceLogitsAndGreedyText) {
+  const std::vector<Reference> all = references();
+  ASSERT_EQ(all.size(), 5u);
+  for (const kernels::KernelTable* kernels : machine_kernels()) {
+    const auto loaded = load_model(*kernels);
+    ASSERT_TRUE(loaded->model);
+    for (const Reference& r : all) {
+      SCOPED_TRACE(std::string(kernels->name) + " " + r.name);
+      EXPECT_EQ(loaded->tokenizer->encode(r.text, {.add_special = true, .parse_special = false}), r.tokens);
+      kv::SequenceCache cache = loaded->model->make_sequence();
+      const std::vector<float> logits = append(*loaded, cache, r.tokens);
+      const double error = relative_error(logits, r.sample);
+      RecordProperty(std::string(kernels->name) + "_" + r.name, std::to_string(error));
+      EXPECT_LE(error, GetParam().error_max);
+      EXPECT_EQ(greedy(*loaded, cache, logits, r.greedy.size()), r.greedy);
+    }
+  }
+}
+
+TEST_P(ArchGolden, AnySplitIntoStepsGivesTheSameBits) {
+  for (const kernels::KernelTable* kernels : machine_kernels()) {
+    const auto loaded = load_model(*kernels);
+    for (const Reference& r : references()) {
+      SCOPED_TRACE(std::string(kernels->name) + " " + r.name);
+      std::vector<float> expected;
+      for (const size_t longest : {size_t{512}, size_t{64}, size_t{7}, size_t{1}}) {
+        kv::SequenceCache cache = loaded->model->make_sequence();
+        const std::vector<float> logits = append(*loaded, cache, r.tokens, longest);
+        if (expected.empty()) expected = logits;
+        EXPECT_EQ(std::memcmp(logits.data(), expected.data(), logits.size() * sizeof(float)), 0) << longest;
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(, ArchGolden, ::testing::ValuesIn(kCases), [](const auto& arch) {
+  std::string name = arch.param.name;
+  for (char& c : name) c = c == '-' ? '_' : c;
+  return name;
+});
+
+}  // namespace
+}  // namespace infer::testing
