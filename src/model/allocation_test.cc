@@ -31,8 +31,8 @@ void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 namespace infer::model {
 namespace {
 
-TEST(Allocation, AStepMakesNone) {
-  const auto loaded = testing::load_random({.type = kernels::WeightType::kQ8_0}, *testing::machine_kernels().front(), 2,
+void expect_no_allocation(const testing::RandomModel& random) {
+  const auto loaded = testing::load_random(random, *testing::machine_kernels().front(), 2,
                                            {.context = 1200, .sequences = 2, .logits_per_step = 2});
   std::vector<TokenId> tokens(512, 3);
   kv::SequenceCache first = loaded->model->make_sequence(), second = loaded->model->make_sequence();
@@ -48,6 +48,11 @@ TEST(Allocation, AStepMakesNone) {
   all_well = loaded->model->run({both}, call).has_value() && all_well;
   EXPECT_EQ(allocations.load() - before, 0);
   EXPECT_TRUE(all_well);
+}
+
+TEST(Allocation, AStepMakesNone) { expect_no_allocation({.type = kernels::WeightType::kQ8_0}); }
+TEST(Allocation, AStepOfExpertsMakesNone) {
+  expect_no_allocation({.experts = 6, .experts_used = 3, .type = kernels::WeightType::kQ8_0});
 }
 
 }  // namespace

@@ -13,15 +13,11 @@ namespace infer::model {
 namespace {
 
 constexpr std::array kArchitectures{
-    Architecture{"llama", read_llama},
-    Architecture{"qwen2", read_qwen2},
-    Architecture{"qwen3", read_qwen3},
-    Architecture{"phi3", read_phi3},
-    Architecture{"gpt2", read_gpt2},
-    Architecture{"gptneox", read_gptneox},
-    Architecture{"stablelm", read_stablelm},
-    Architecture{"olmo2", read_olmo2},
-    Architecture{"starcoder2", read_starcoder2},
+    Architecture{"llama", read_llama},     Architecture{"qwen2", read_qwen2},
+    Architecture{"qwen3", read_qwen3},     Architecture{"qwen3moe", read_qwen3moe},
+    Architecture{"phi3", read_phi3},       Architecture{"gpt2", read_gpt2},
+    Architecture{"gptneox", read_gptneox}, Architecture{"stablelm", read_stablelm},
+    Architecture{"olmo2", read_olmo2},     Architecture{"starcoder2", read_starcoder2},
 };
 
 // Above any known model, and low enough that sizes of matrices and buffers cannot wrap.
@@ -29,16 +25,20 @@ constexpr int kLayersMax = 1024;
 constexpr int kWidthMax = 1 << 17;
 constexpr int kHeadsMax = 1 << 12;
 constexpr int kFfnWidthMax = 1 << 20;
+constexpr int kExpertsMax = 1 << 12;
+constexpr int kExpertsOfModelMax = 1 << 17;
 constexpr int kVocabularyMax = 1 << 22;
 
 Error inconsistent(std::string message) { return Error{ErrorCode::kCorrupt, std::move(message)}; }
 
-Status refuse_experts(const MetadataReader& metadata) {
+// An architecture that never read them must not run as if there were none.
+Status refuse_unread_experts(const MetadataReader& metadata, const ModelConfig& config) {
   INFER_ASSIGN(const uint32_t experts, metadata.file().get_u32_or(metadata.key("expert_count"), 0));
-  if (experts == 0) return {};
+  if (experts == static_cast<uint32_t>(config.experts.count)) return {};
   return Error{ErrorCode::kUnsupported,
-               format("a mixture of {} experts ({}), which this build cannot run: use a dense model", experts,
-                      metadata.key("expert_count"))};
+               format("a mixture of {} experts ({}), which this build cannot run for this architecture: use a dense "
+                      "model",
+                      experts, metadata.key("expert_count"))};
 }
 
 Status read_head_dim(const MetadataReader& metadata, ModelConfig& config) {
@@ -96,7 +96,6 @@ std::span<const std::string_view> known_architectures() {
 }
 
 Status read_dimensions(const MetadataReader& metadata, NormKind norm, ModelConfig& config) {
-  INFER_TRY(refuse_experts(metadata));
   config.norm = norm;
   INFER_ASSIGN(config.norm_epsilon, metadata.positive(norm == NormKind::kRms ? "attention.layer_norm_rms_epsilon"
                                                                              : "attention.layer_norm_epsilon"));
@@ -120,6 +119,19 @@ Status read_dimensions(const MetadataReader& metadata, NormKind norm, ModelConfi
   return read_vocabulary(metadata, config);
 }
 
+Status read_experts(const MetadataReader& metadata, ModelConfig& config) {
+  INFER_ASSIGN(const uint32_t count, metadata.file().get_u32_or(metadata.key("expert_count"), 0));
+  if (count == 0) return {};
+  INFER_ASSIGN(config.experts.count, metadata.dimension("expert_count", kExpertsMax));
+  INFER_ASSIGN(config.experts.used, metadata.dimension("expert_used_count", config.experts.count));
+  INFER_ASSIGN(config.experts.scale, metadata.positive_or("expert_weights_scale", 1.0f));
+  INFER_ASSIGN(config.ffn_width, metadata.dimension_or("expert_feed_forward_length", config.ffn_width, kFfnWidthMax));
+  const int64_t most = int64_t{config.layers} * config.experts.count;
+  if (most <= kExpertsOfModelMax) return {};
+  return inconsistent(format("{} layers of {} experts: the limit is {} in all", config.layers, config.experts.count,
+                             kExpertsOfModelMax));
+}
+
 Result<ModelConfig> read_model_config(const gguf::File& file) {
   INFER_ASSIGN(const std::string_view name, file.get_string("general.architecture"));
   for (const Architecture& architecture : kArchitectures) {
@@ -127,7 +139,9 @@ Result<ModelConfig> read_model_config(const gguf::File& file) {
     ModelConfig config;
     config.architecture = name;
     INFER_ASSIGN(config.name, file.get_string_or("general.name", ""));
-    INFER_TRY(architecture.read(MetadataReader(file, name), config));
+    const MetadataReader metadata(file, name);
+    INFER_TRY(architecture.read(metadata, config));
+    INFER_TRY(refuse_unread_experts(metadata, config));
     return config;
   }
   std::string known;

@@ -28,6 +28,9 @@ Status read_dimensions(const MetadataReader& metadata, NormKind norm, ModelConfi
 // Rotated dimensions, base and scaling, as the first rope; the pairing is the architecture's.
 Status read_rope(const MetadataReader& metadata, RopePairing pairing, ModelConfig& config);
 
+// A mixture of experts where the file has one; files of architectures that do not ask for it are refused.
+Status read_experts(const MetadataReader& metadata, ModelConfig& config);
+
 Status read_gpt2(const MetadataReader& metadata, ModelConfig& config);
 Status read_gptneox(const MetadataReader& metadata, ModelConfig& config);
 Status read_llama(const MetadataReader& metadata, ModelConfig& config);
@@ -35,6 +38,7 @@ Status read_olmo2(const MetadataReader& metadata, ModelConfig& config);
 Status read_phi3(const MetadataReader& metadata, ModelConfig& config);
 Status read_qwen2(const MetadataReader& metadata, ModelConfig& config);
 Status read_qwen3(const MetadataReader& metadata, ModelConfig& config);
+Status read_qwen3moe(const MetadataReader& metadata, ModelConfig& config);
 Status read_stablelm(const MetadataReader& metadata, ModelConfig& config);
 Status read_starcoder2(const MetadataReader& metadata, ModelConfig& config);
 

@@ -14,8 +14,6 @@ namespace infer::model {
 namespace {
 
 constexpr int kChunkTokens = kChunkPages * kernels::kPageTokens;
-// Rows that one thread rotates and stores at a time: neighbours share the cache lines of a page's keys.
-constexpr int kStoreGrain = 32;
 // Pieces of a product per thread: with many, a thread whose core was taken away holds up little.
 constexpr int kPiecesPerThread = 16;
 
@@ -51,9 +49,13 @@ Forward::Forward(const ModelConfig& config, const Weights& weights, const kernel
       pool_(pool),
       ropes_(std::move(ropes)),
       buffers_(std::move(buffers)),
-      group_(config.heads / config.kv_heads) {
+      group_(config.heads / config.kv_heads),
+      expert_plan_(limits.tokens, config.experts.count, config.experts.used) {
   rows_.reserve(static_cast<size_t>(limits.tokens));
   wanted_.reserve(static_cast<size_t>(limits.logits_rows));
+  expert_shares_.reserve(static_cast<size_t>(limits.tokens) * static_cast<size_t>(config.experts.used));
+  expert_inputs_.resize(static_cast<size_t>(config.experts.count));
+  expert_products_.reserve(2 * static_cast<size_t>(config.experts.count));
   const int spread_items = std::min(limits.tokens, kSpreadTokensMax) * buffers_.chunks_max;
   items_.reserve(static_cast<size_t>(std::max(limits.tokens, spread_items)));
 }
@@ -113,19 +115,6 @@ void Forward::plan_attention(int row_begin, int rows) {
   }
 }
 
-template <class Body>
-void Forward::for_each_row(int count, int grain, Body&& body) {
-  const auto run_piece = [&](size_t piece, int thread) {
-    const int begin = static_cast<int>(piece) * grain;
-    for (int row = begin; row < std::min(count, begin + grain); ++row) body(row, thread);
-  };
-  if (count <= grain) {  // Not worth waking anybody.
-    if (count > 0) run_piece(0, 0);
-  } else {
-    pool_.run(static_cast<size_t>(pieces_of(count, grain)), run_piece);
-  }
-}
-
 // ---- The pass.
 
 void Forward::start_rows() {
@@ -176,30 +165,32 @@ void Forward::project_heads(const LayerWeights& layer, int rows) {
   float* const query = buffers_.qkv;
   float* const key = query + config_.query_width();
   float* const value = key + config_.kv_width();
-  multiply(normalized, {{&layer.query, query, buffers_.qkv_stride, false},
-                        {&layer.key, key, buffers_.qkv_stride, false},
-                        {&layer.value, value, buffers_.qkv_stride, false}});
+  multiply({{&normalized, &layer.query, query, buffers_.qkv_stride, false},
+            {&normalized, &layer.key, key, buffers_.qkv_stride, false},
+            {&normalized, &layer.value, value, buffers_.qkv_stride, false}});
 }
 
 void Forward::run_feed_forward(const LayerWeights& layer, int rows) {
   // Beside attention: its branch is not for the feed-forward to see.
   const Due due = config_.parallel_residual ? Due{} : std::exchange(due_, {});
-  const Inputs middle = pack_normalized(rows, layer.ffn_norm, due, {&layer.gate, &layer.up});
+  if (!layer.experts.empty()) return run_experts(layer, rows, due);
+  const auto& [gate, up, down] = layer.dense;
+  const Inputs middle = pack_normalized(rows, layer.ffn_norm, due, {&gate, &up});
   const int stride = 2 * buffers_.ffn_stride;
-  multiply(middle, {{&layer.gate, buffers_.gate_up, stride, false},
-                    {&layer.up, buffers_.gate_up + buffers_.ffn_stride, stride, false}});
-  const Inputs activated = pack(rows, config_.ffn_width, {&layer.down},
-                                [&](int row, float* scratch) { return activate(layer, row, scratch); });
-  join_residual(activated, layer.down, layer.ffn_post_norm, config_.post_norms);
+  multiply({{&middle, &gate, buffers_.gate_up, stride, false},
+            {&middle, &up, buffers_.gate_up + buffers_.ffn_stride, stride, false}});
+  const Inputs activated = pack(rows, config_.ffn_width, {&down},
+                                [&](int row, float* scratch) { return activate(layer.dense, row, scratch); });
+  join_residual(activated, down, layer.ffn_post_norm, config_.post_norms);
 }
 
-const float* Forward::activate(const LayerWeights& layer, int row, float* scratch) const {
+const float* Forward::activate(const ExpertWeights& weights, int row, float* scratch) const {
   constexpr float kClip = 7.0f;
   const int n = config_.ffn_width;
   float* const gate = buffers_.gate_up + static_cast<size_t>(row) * 2 * static_cast<size_t>(buffers_.ffn_stride);
   float* const up = gate + buffers_.ffn_stride;
-  add_bias(layer.gate, gate);
-  add_bias(layer.up, up);
+  add_bias(weights.gate, gate);
+  add_bias(weights.up, up);
   switch (config_.feed_forward) {
     case FeedForward::kSiluGated: kernels_.silu_multiply(gate, up, n, scratch); break;
     case FeedForward::kGeluGated: kernels_.gelu_multiply(gate, up, n, scratch); break;
@@ -222,7 +213,7 @@ void Forward::compute_logits() {
   const int rows = static_cast<int>(wanted_.size());
   const Matrix& output = weights_.output;
   const Inputs inputs = pack_normalized(rows, weights_.output_norm, std::exchange(due_, {}), {&output});
-  multiply(inputs, {{&output, buffers_.logits, buffers_.logits_stride, false}});
+  multiply({{&inputs, &output, buffers_.logits, buffers_.logits_stride, false}});
   if (output.bias.empty() && config_.logit_scale == 1.0f && config_.logit_cap == 0.0f) return;
   for_each_row(rows, 1, [&](int row, int) {
     float* logits = buffers_.logits + static_cast<size_t>(row) * static_cast<size_t>(buffers_.logits_stride);
@@ -234,22 +225,18 @@ void Forward::compute_logits() {
 
 // ---- Products.
 
-template <class Fill>
-Forward::Inputs Forward::pack(int count, int cols, std::initializer_list<const Matrix*> matrices, Fill&& fill) {
+Forward::Inputs Forward::inputs_for(std::initializer_list<const Matrix*> matrices) {
   Inputs inputs;
   for (const Matrix* matrix : matrices) {
     if (is_absent(*matrix)) continue;
     (kernels::uses_int8_inputs(matrix->panels.type) ? inputs.has_int8 : inputs.has_f32) = true;
   }
-  if (inputs.has_int8) inputs.int8 = kernels::activation_view(buffers_.inputs_int8, true, count, cols);
-  if (inputs.has_f32) inputs.f32 = kernels::activation_view(buffers_.inputs_f32, false, count, cols);
-  // A tile's scales share cache lines, so that one thread packs whole tiles.
-  for_each_row(count, kernels_.token_tile, [&](int row, int thread) {
-    const float* vector = fill(row, buffers_.per_thread[static_cast<size_t>(thread)].row);
-    if (inputs.has_int8) kernels_.pack_int8(vector, row, inputs.int8);
-    if (inputs.has_f32) kernels_.pack_f32(vector, row, inputs.f32);
-  });
   return inputs;
+}
+
+void Forward::pack_row(const float* vector, int row, const Inputs& inputs) const {
+  if (inputs.has_int8) kernels_.pack_int8(vector, row, inputs.int8);
+  if (inputs.has_f32) kernels_.pack_f32(vector, row, inputs.f32);
 }
 
 Forward::Inputs Forward::pack_normalized(int count, const Norm& norm, const Due& due,
@@ -288,7 +275,7 @@ void Forward::add_bias(const Matrix& matrix, float* vector) const {
 }
 
 void Forward::join_residual(const Inputs& inputs, const Matrix& matrix, const Norm& post_norm, bool apart) {
-  multiply(inputs, {{&matrix, apart ? buffers_.branch : buffers_.residual, buffers_.width_stride, !apart}});
+  multiply({{&inputs, &matrix, apart ? buffers_.branch : buffers_.residual, buffers_.width_stride, !apart}});
   if (apart) {
     due_.branch = &matrix;
     due_.branch_norm = &post_norm;
@@ -297,7 +284,7 @@ void Forward::join_residual(const Inputs& inputs, const Matrix& matrix, const No
   }
 }
 
-void Forward::multiply(const Inputs& inputs, std::initializer_list<Product> products) {
+void Forward::multiply(std::span<const Product> products) {
   int panels = 0;
   for (const Product& product : products) panels += kernels::panel_count(product.matrix->panels.rows);
   // An even number: kernels work on two panels at once where there are many tokens.
@@ -312,17 +299,17 @@ void Forward::multiply(const Inputs& inputs, std::initializer_list<Product> prod
       const int product_panels = kernels::panel_count(product.matrix->panels.rows);
       const int begin = left * grain;
       if (begin < product_panels) {
-        return run_product(inputs, product, begin, std::min(product_panels, begin + grain), thread);
+        return run_product(product, begin, std::min(product_panels, begin + grain), thread);
       }
       left -= pieces_of(product_panels, grain);
     }
   });
 }
 
-void Forward::run_product(const Inputs& inputs, const Product& product, int panel_begin, int panel_end,
-                          int thread) const {
+void Forward::run_product(const Product& product, int panel_begin, int panel_end, int thread) const {
   const kernels::Panels& panels = product.matrix->panels;
-  const kernels::Activations& activations = kernels::uses_int8_inputs(panels.type) ? inputs.int8 : inputs.f32;
+  const kernels::Activations& activations =
+      kernels::uses_int8_inputs(panels.type) ? product.inputs->int8 : product.inputs->f32;
   kernels_.matmul({.weights = panels,
                    .inputs = activations,
                    .panel_begin = panel_begin,

@@ -9,6 +9,8 @@
 // all but its buffers. Thread safety: one thread (the engine's).
 #pragma once
 
+#include <algorithm>
+#include <initializer_list>
 #include <memory>
 #include <span>
 #include <vector>
@@ -16,6 +18,8 @@
 #include "base/call_context.h"
 #include "base/result.h"
 #include "kernels/kernel_table.h"
+#include "kernels/panels.h"
+#include "model/expert_plan.h"
 #include "model/model_config.h"
 #include "model/rope_table.h"
 #include "model/step_batch.h"
@@ -61,6 +65,7 @@ class Forward {
     bool has_f32 = false;
   };
   struct Product {
+    const Inputs* inputs;
     const Matrix* matrix;
     float* out;
     int stride;
@@ -83,7 +88,16 @@ class Forward {
   void run_layer(int index);
   void project_heads(const LayerWeights& layer, int rows);
   void run_feed_forward(const LayerWeights& layer, int rows);
-  const float* activate(const LayerWeights& layer, int row, float* scratch) const;
+  const float* activate(const ExpertWeights& weights, int row, float* scratch) const;
+  // forward_experts.cc
+  void run_experts(const LayerWeights& layer, int rows, const Due& due);
+  void choose_experts_of_rows(const LayerWeights& layer, int rows, const Due& due);
+  template <class Fill>
+  void pack_for_experts(int cols, std::initializer_list<const Matrix*> matrices, Fill&& fill);
+  void multiply_gate_up(const LayerWeights& layer);
+  void multiply_down(const LayerWeights& layer);
+  void join_experts(const LayerWeights& layer, int rows);
+
   void rotate_and_store(const LayerWeights& layer, int index);
   void rotate_row(const LayerWeights& layer, int index, int row);
   void prepare_heads(const LayerWeights& layer, int index, int row) const;
@@ -98,6 +112,8 @@ class Forward {
   void keep_wanted_rows();
   void compute_logits();
 
+  // Which packings the products of `matrices` need; no rows yet.
+  static Inputs inputs_for(std::initializer_list<const Matrix*> matrices);
   // Packs rows [0, count) for the products of `matrices`; fill(row, scratch) gives a row's vector.
   template <class Fill>
   Inputs pack(int count, int cols, std::initializer_list<const Matrix*> matrices, Fill&& fill);
@@ -108,11 +124,16 @@ class Forward {
   void add_bias(const Matrix& matrix, float* vector) const;
   // Multiplies into the residual, or into the branch beside it; due_ tells what is left to do.
   void join_residual(const Inputs& inputs, const Matrix& matrix, const Norm& post_norm, bool apart);
-  void multiply(const Inputs& inputs, std::initializer_list<Product> products);
-  void run_product(const Inputs& inputs, const Product& product, int panel_begin, int panel_end, int thread) const;
+  void multiply(std::initializer_list<Product> products) { multiply(std::span(products.begin(), products.end())); }
+  void multiply(std::span<const Product> products);
+  void run_product(const Product& product, int panel_begin, int panel_end, int thread) const;
+  void pack_row(const float* vector, int row, const Inputs& inputs) const;
   // In pieces of `grain` rows.
   template <class Body>
   void for_each_row(int count, int grain, Body&& body);
+
+  // Rows that one thread stores or adds up at a time: neighbours share the cache lines of a page's keys.
+  static constexpr int kStoreGrain = 32;
 
   const ModelConfig& config_;
   const Weights& weights_;
@@ -127,7 +148,36 @@ class Forward {
   std::vector<int> wanted_;  // Rows that want logits, ascending.
   std::vector<AttentionItem> items_;
   Due due_;
+  ExpertPlan expert_plan_;
+  std::vector<ExpertShare> expert_shares_;  // [rows][used]
+  std::vector<Inputs> expert_inputs_;       // By expert.
+  std::vector<Product> expert_products_;
   bool spread_ = false;  // Chunks are items of their own, and attention_row merges them.
 };
+
+template <class Body>
+void Forward::for_each_row(int count, int grain, Body&& body) {
+  const auto run_piece = [&](size_t piece, int thread) {
+    const int begin = static_cast<int>(piece) * grain;
+    for (int row = begin; row < std::min(count, begin + grain); ++row) body(row, thread);
+  };
+  if (count <= grain) {  // Not worth waking anybody.
+    if (count > 0) run_piece(0, 0);
+  } else {
+    pool_.run(static_cast<size_t>((count + grain - 1) / grain), run_piece);
+  }
+}
+
+template <class Fill>
+Forward::Inputs Forward::pack(int count, int cols, std::initializer_list<const Matrix*> matrices, Fill&& fill) {
+  Inputs inputs = inputs_for(matrices);
+  if (inputs.has_int8) inputs.int8 = kernels::activation_view(buffers_.inputs_int8, true, count, cols);
+  if (inputs.has_f32) inputs.f32 = kernels::activation_view(buffers_.inputs_f32, false, count, cols);
+  // A tile's scales share cache lines, so that one thread packs whole tiles.
+  for_each_row(count, kernels_.token_tile, [&](int row, int thread) {
+    pack_row(fill(row, buffers_.per_thread[static_cast<size_t>(thread)].row), row, inputs);
+  });
+  return inputs;
+}
 
 }  // namespace infer::model

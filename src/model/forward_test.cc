@@ -9,6 +9,7 @@
 #include <iterator>
 #include <string>
 
+#include "kernels/panels.h"
 #include "testing/loaded_model.h"
 #include "testing/machine_kernels.h"
 #include "testing/plain_llama.h"
@@ -167,10 +168,57 @@ TEST(Forward, BitsOfTheEmbeddedModelDoNotDependOnThreadsOrSplit) {
   expect_split_changes_nothing({bytes.begin(), bytes.end()}, 70, 4096);
 }
 
+TEST(Forward, BitsOfExpertsDoNotDependOnThreadsOrOnHowAPromptIsSplit) {
+  for (const WeightType type : {WeightType::kF16, WeightType::kMXFP4}) {
+    SCOPED_TRACE(static_cast<int>(type));
+    const RandomModel shape{.layers = 2, .biases = true, .experts = 7, .experts_used = 3, .type = type};
+    expect_split_changes_nothing(testing::write_model(shape), 150, shape.vocabulary);
+  }
+}
+
+// Of matrix products: bytes of the panels, and how often one was asked for.
+uint64_t g_bytes;
+const kernels::KernelTable* g_counted;
+kernels::KernelTable counting_bytes(const kernels::KernelTable& table) {
+  g_counted = &table;
+  kernels::KernelTable wrapper = table;
+  wrapper.matmul = [](const kernels::MatmulArgs& args) {
+    const auto panels = static_cast<uint64_t>(args.panel_end - args.panel_begin);
+    g_bytes += panels * kernels::panel_bytes(args.weights.type, args.weights.cols);
+    g_counted->matmul(args);
+  };
+  return wrapper;
+}
+
+TEST(Forward, ATokenReadsTheChosenExpertsAndSharedWeightsOnly) {
+  const RandomModel shape{.width = 128, .ffn_width = 256, .tied = false, .experts = 16, .type = WeightType::kMXFP4};
+  const kernels::KernelTable wrapper = counting_bytes(*testing::machine_kernels().front());
+  const auto loaded = testing::load_random(shape, wrapper, 1, {.context = 64, .logits_per_step = 64});
+  const uint64_t expert = 3 * kernels::packed_bytes(WeightType::kMXFP4, 128, 256);
+  const uint64_t shared = kernels::packed_bytes(WeightType::kMXFP4, 80, 128) +               // Output,
+                          2 * (2 * kernels::packed_bytes(WeightType::kMXFP4, 64, 128) / 2 +  // then in each layer k, v,
+                               kernels::packed_bytes(WeightType::kMXFP4, 64, 128) +          // q,
+                               kernels::packed_bytes(WeightType::kMXFP4, 128, 64) +          // attention output,
+                               kernels::packed_bytes(WeightType::kF32, 16, 128));            // router.
+  Rng rng(1);
+  kv::SequenceCache cache = loaded->model->make_sequence();
+  for (const TokenId token : random_tokens(rng, 20, shape.vocabulary)) {
+    g_bytes = 0;
+    loaded->compute(cache, {&token, 1}, 1);
+    EXPECT_EQ(g_bytes, shared + 2 * 2 * expert);
+    EXPECT_LE(g_bytes, loaded->model->bytes_per_token(0));
+    EXPECT_GE(g_bytes * 11 / 10, loaded->model->bytes_per_token(0));
+  }
+  g_bytes = 0;  // A prompt: every expert that is chosen at all, once.
+  loaded->compute(cache, random_tokens(rng, 40, shape.vocabulary), 40);
+  EXPECT_LE(g_bytes, shared + 2 * 16 * expert);
+}
+
 TEST(Forward, BitsDoNotDependOnWhoSharesTheBatch) {
-  const RandomModel shape{.type = WeightType::kQ8_0};
   for (const kernels::KernelTable* kernels : testing::machine_kernels()) {
     SCOPED_TRACE(kernels->name);
+    const RandomModel shape{.experts = kernels == testing::machine_kernels().front() ? 5 : 0,
+                            .type = WeightType::kQ8_0};
     testing::for_each_case(6, [&](Rng& rng) {
       const auto loaded =
           testing::load_random(shape, *kernels, 2, {.context = 600, .sequences = 4, .logits_per_step = 512});

@@ -237,12 +237,31 @@ Status Model::run(const StepBatch& batch, const CallContext& call) {
 
 std::span<const float> Model::logits(int row) const { return state_->forward->logits(row); }
 
+namespace {
+
+// Calls body for the matrices that one token goes through: of experts, which are all of one size, for as many as it
+// chooses.
+template <class Body>
+void for_each_matrix_of_token(const Weights& weights, const ModelConfig& config, Body&& body) {
+  const auto used = static_cast<size_t>(config.experts.used);
+  for (const LayerWeights& layer : weights.layers) for_each_matrix_of_layer(layer, used, body);
+  body(weights.output);
+}
+
+}  // namespace
+
 uint64_t Model::bytes_per_token(int depth) const {
+  // All floats, less the biases of all matrices, and then those of the matrices that a token goes through.
+  size_t floats = state_->weights.floats.size();
+  for_each_matrix(state_->weights, [&](const Matrix& matrix) { floats -= matrix.bias.size(); });
   uint64_t bytes = 0;
-  for_each_matrix(state_->weights, [&](const Matrix& matrix) {
-    bytes += kernels::packed_bytes(matrix.panels.type, matrix.panels.rows, matrix.panels.cols);
+  for_each_matrix_of_token(state_->weights, state_->config, [&](const Matrix& matrix) {
+    floats += matrix.bias.size();
+    if (!is_absent(matrix)) {
+      bytes += kernels::packed_bytes(matrix.panels.type, matrix.panels.rows, matrix.panels.cols);
+    }
   });
-  bytes += state_->weights.floats.size() * sizeof(float);
+  bytes += floats * sizeof(float);
   const uint64_t kv_token_bytes = 2 * sizeof(uint16_t) * static_cast<uint64_t>(state_->config.kv_width());
   return bytes + kv_token_bytes * static_cast<uint64_t>(state_->config.layers) * static_cast<uint64_t>(depth);
 }
@@ -259,21 +278,23 @@ Status Model::finish_storing_weights(const CallContext& call) {
 
 namespace {
 
-uint64_t count_operations(const Weights& weights, bool logits, bool floats_only) {
+uint64_t count_operations(const Weights& weights, const ModelConfig& config, bool logits, bool floats_only) {
   const auto of_token = [floats_only](const Matrix& matrix) -> uint64_t {
     if (floats_only && kernels::uses_int8_inputs(matrix.panels.type)) return 0;
     return 2 * static_cast<uint64_t>(matrix.panels.rows) * static_cast<uint64_t>(matrix.panels.cols);
   };
   uint64_t operations = 0;
-  for_each_matrix(weights, [&](const Matrix& matrix) { operations += of_token(matrix); });
+  for_each_matrix_of_token(weights, config, [&](const Matrix& matrix) { operations += of_token(matrix); });
   return logits ? operations : operations - of_token(weights.output);
 }
 
 }  // namespace
 
-uint64_t Model::operations_per_token(bool logits) const { return count_operations(state_->weights, logits, false); }
+uint64_t Model::operations_per_token(bool logits) const {
+  return count_operations(state_->weights, state_->config, logits, false);
+}
 uint64_t Model::float_operations_per_token(bool logits) const {
-  return count_operations(state_->weights, logits, true);
+  return count_operations(state_->weights, state_->config, logits, true);
 }
 
 }  // namespace infer::model

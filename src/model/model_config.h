@@ -66,6 +66,20 @@ enum class FeedForward {
 
 inline bool is_gated(FeedForward kind) { return kind != FeedForward::kGelu; }
 
+// What the outputs of the chosen experts are multiplied by: a softmax of the router's logits.
+enum class ExpertWeighting {
+  kOfChosen,  // Over the chosen experts: they add up to 1.
+  kOfAll,
+};
+
+// A feed-forward of many experts, of which a router chooses a few for each token.
+struct ExpertConfig {
+  int count = 0;  // 0: one dense feed-forward.
+  int used = 0;   // From 1 to count.
+  ExpertWeighting weighting = ExpertWeighting::kOfChosen;
+  float scale = 1.0f;  // Of the weights.
+};
+
 // Where layers differ.
 struct LayerDescription {
   int window = 0;  // A token sees this many, itself the last; 0: all before it.
@@ -80,7 +94,7 @@ struct ModelConfig {
   int heads = 0;
   int kv_heads = 0;
   int head_dim = 0;
-  int ffn_width = 0;
+  int ffn_width = 0;  // Of one expert where there are some.
   int vocabulary = 0;
   int context_trained = 0;
 
@@ -94,6 +108,7 @@ struct ModelConfig {
   bool shared_norm = false;  // The feed-forward reads what attention reads; there is no ffn_norm.
   HeadNorm head_norm = HeadNorm::kNone;
   FeedForward feed_forward = FeedForward::kSiluGated;
+  ExpertConfig experts;
 
   float embedding_scale = 1.0f;
   bool learned_positions = false;  // Added to the embeddings, for context_trained tokens and no more.

@@ -96,7 +96,33 @@ TEST(ModelConfig, RefusesWhatDoesNotFitTogether) {
   expect_refused({.integers = {{"llama.vocab_size", 79}}}, ErrorCode::kCorrupt,
                  "llama.vocab_size is 79, but tensor token_embd.weight has 80 rows");
   expect_refused({.without = {"token_embd.weight"}}, ErrorCode::kCorrupt, "token_embd.weight is missing");
-  expect_refused({.integers = {{"llama.expert_count", 8}}}, ErrorCode::kUnsupported, "a mixture of 8 experts");
+}
+
+TEST(ModelConfig, ReadsAMixtureOfExperts) {
+  const auto config = read({.experts = 8, .experts_used = 3, .integers = {{"llama.expert_feed_forward_length", 32}}});
+  ASSERT_TRUE(config.has_value()) << config.error().message;
+  EXPECT_EQ(config->experts.count, 8);
+  EXPECT_EQ(config->experts.used, 3);
+  EXPECT_EQ(config->ffn_width, 32);
+}
+
+TEST(ModelConfig, RefusesExpertsThatAreTooManyOrNotAskedFor) {
+  expect_refused({.integers = {{"llama.expert_count", 8}}}, ErrorCode::kNotFound, "llama.expert_used_count");
+  expect_refused({.experts = 4, .experts_used = 5}, ErrorCode::kCorrupt, "llama.expert_used_count must be from 1 to 4");
+  expect_refused({.experts = 4, .integers = {{"llama.expert_count", 5000}}}, ErrorCode::kCorrupt,
+                 "llama.expert_count must be from 1 to 4096");
+  expect_refused({.layers = 1000, .experts = 2, .integers = {{"llama.expert_count", 4000}}}, ErrorCode::kCorrupt,
+                 "1000 layers of 4000 experts");
+  RandomModel dense;
+  dense.strings["general.architecture"] = "qwen2";
+  for (const char* key : {"block_count", "embedding_length", "feed_forward_length", "context_length"}) {
+    dense.integers[std::string("qwen2.") + key] = 64;
+  }
+  dense.integers["qwen2.attention.head_count"] = 4;
+  dense.floats["qwen2.attention.layer_norm_rms_epsilon"] = 1e-5f;
+  ASSERT_TRUE(read(dense).has_value());
+  dense.integers["qwen2.expert_count"] = 8;
+  expect_refused(dense, ErrorCode::kUnsupported, "a mixture of 8 experts (qwen2.expert_count)");
 }
 
 TEST(ModelConfig, RefusesRotationsThatMakeNoSense) {

@@ -1,5 +1,6 @@
 #include "model/model_tensors.h"
 
+#include <array>
 #include <string>
 #include <string_view>
 
@@ -18,14 +19,18 @@ class TensorFinder {
   const gguf::Tensor* find_any(const std::string& name) const { return file_.find_tensor(name); }
   bool has(const std::string& name) const { return find_any(name) != nullptr; }
 
-  Result<const gguf::Tensor*> find(const std::string& name, int cols, int rows) {
+  // [cols, rows], `stacked` times.
+  Result<const gguf::Tensor*> find(const std::string& name, int cols, int rows, int stacked = 1) {
     const gguf::Tensor* tensor = file_.find_tensor(name);
     if (tensor == nullptr) {
       return Error{ErrorCode::kCorrupt, format("tensor {} is missing: the model file is incomplete", name)};
     }
-    if (tensor->dims[0] != static_cast<uint64_t>(cols) || tensor->rows() != static_cast<uint64_t>(rows) ||
-        tensor->dims[2] != 1 || tensor->dims[3] != 1) {
-      const std::string expected = rows == 1 ? format("[{}]", cols) : format("[{}, {}]", cols, rows);
+    const std::array<uint64_t, 4> dims{static_cast<uint64_t>(cols), static_cast<uint64_t>(rows),
+                                       static_cast<uint64_t>(stacked), 1};
+    if (tensor->dims != dims) {
+      std::string expected = format("[{}", cols);
+      if (rows > 1 || stacked > 1) expected += format(", {}", rows);
+      expected += stacked > 1 ? format(", {}]", stacked) : "]";
       return Error{ErrorCode::kCorrupt, format("tensor {} has the shape {}, but the model's metadata asks for {}", name,
                                                tensor->shape_text(), expected)};
     }
@@ -51,7 +56,17 @@ class TensorFinder {
     return matrix;
   }
 
-  // `name`.weight and, for layer norms, where there is one, `name`.bias.
+  // Experts' matrices: all of them under one name, their biases under another.
+  Result<MatrixTensor> find_stacked(const std::string& stem, int cols, int rows, int stacked) {
+    MatrixTensor matrix{.weight = nullptr, .bias = {}, .rows = rows, .cols = cols};
+    INFER_ASSIGN(matrix.weight, find(stem + ".weight", cols, rows, stacked));
+    if (has(stem + ".bias")) {
+      INFER_ASSIGN(matrix.bias, find_vector(stem + ".bias", rows, stacked));
+    }
+    return matrix;
+  }
+
+  // `stem`.weight and, for layer norms, where there is one, `name`.bias.
   Result<NormTensor> find_norm(const std::string& stem, NormKind kind, int cols, int rows = 1) {
     NormTensor norm;
     INFER_ASSIGN(norm.weight, find_vector(stem + ".weight", cols, rows));
@@ -158,18 +173,36 @@ class LayerFinder {
 
   Status find_feed_forward() {
     const int width = config_.width, ffn = config_.ffn_width;
-    INFER_ASSIGN(layer_.down, finder_.find_matrix(prefix_ + "ffn_down", ffn, width));
+    if (config_.experts.count > 0) return find_experts();
+    INFER_ASSIGN(layer_.dense.down, finder_.find_matrix(prefix_ + "ffn_down", ffn, width));
     const bool gated = is_gated(config_.feed_forward);
     if (gated && !finder_.has(prefix_ + "ffn_gate.weight") && is_fused_up()) {
       INFER_ASSIGN(const MatrixTensor fused, finder_.find_matrix(prefix_ + "ffn_up", width, 2 * ffn));
-      INFER_ASSIGN(layer_.gate, rows_of(fused, 0, ffn));
-      INFER_ASSIGN(layer_.up, rows_of(fused, ffn, ffn));
+      INFER_ASSIGN(layer_.dense.gate, rows_of(fused, 0, ffn));
+      INFER_ASSIGN(layer_.dense.up, rows_of(fused, ffn, ffn));
       return {};
     }
     if (gated) {
-      INFER_ASSIGN(layer_.gate, finder_.find_matrix(prefix_ + "ffn_gate", width, ffn));
+      INFER_ASSIGN(layer_.dense.gate, finder_.find_matrix(prefix_ + "ffn_gate", width, ffn));
     }
-    INFER_ASSIGN(layer_.up, finder_.find_matrix(prefix_ + "ffn_up", width, ffn));
+    INFER_ASSIGN(layer_.dense.up, finder_.find_matrix(prefix_ + "ffn_up", width, ffn));
+    return {};
+  }
+  Status find_experts() {
+    const int width = config_.width, ffn = config_.ffn_width, count = config_.experts.count;
+    INFER_ASSIGN(layer_.router, finder_.find_matrix(prefix_ + "ffn_gate_inp", width, count));
+    ExpertTensors all;
+    INFER_ASSIGN(all.up, finder_.find_stacked(prefix_ + "ffn_up_exps", width, ffn, count));
+    INFER_ASSIGN(all.down, finder_.find_stacked(prefix_ + "ffn_down_exps", ffn, width, count));
+    if (is_gated(config_.feed_forward)) {
+      INFER_ASSIGN(all.gate, finder_.find_stacked(prefix_ + "ffn_gate_exps", width, ffn, count));
+    }
+    for (int i = 0; i < count; ++i) {
+      ExpertTensors& expert = layer_.experts.emplace_back();
+      INFER_ASSIGN(expert.gate, rows_of(all.gate, i * all.gate.rows, all.gate.rows));
+      INFER_ASSIGN(expert.up, rows_of(all.up, i * ffn, ffn));
+      INFER_ASSIGN(expert.down, rows_of(all.down, i * width, width));
+    }
     return {};
   }
   bool is_fused_up() const {

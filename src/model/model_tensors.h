@@ -37,12 +37,19 @@ struct NormTensor {
   VectorTensor weight, bias;
 };
 
+// One feed-forward.
+struct ExpertTensors {
+  MatrixTensor gate, up, down;
+};
+
 struct LayerTensors {
   NormTensor attention_norm, attention_post_norm;
   NormTensor query_norm, key_norm;
   NormTensor ffn_norm, ffn_post_norm;
   MatrixTensor query, key, value, attention_output;
-  MatrixTensor gate, up, down;
+  ExpertTensors dense;
+  MatrixTensor router;  // Of the experts; without any, all of the feed-forward is dense.
+  std::vector<ExpertTensors> experts;
 };
 
 struct ModelTensors {
@@ -59,15 +66,24 @@ struct ModelTensors {
 // kCorrupt: a tensor is missing or has another shape; kUnsupported: one that this architecture does not know.
 Result<ModelTensors> find_tensors(const gguf::File& file, const ModelConfig& config);
 
-// Calls body for every matrix that a model can have, in the order of their use, the output matrix last.
+// Calls body for every matrix that a layer can have, in the order of their use; of its experts, for the first
+// `experts`.
+template <class Layer, class Body>
+void for_each_matrix_of_layer(Layer& layer, size_t experts, Body&& body) {
+  for (auto* matrix : {&layer.query, &layer.key, &layer.value, &layer.attention_output, &layer.router,
+                       &layer.dense.gate, &layer.dense.up, &layer.dense.down}) {
+    body(*matrix);
+  }
+  for (size_t i = 0; i < experts; ++i) {
+    auto& expert = layer.experts[i];
+    for (auto* matrix : {&expert.gate, &expert.up, &expert.down}) body(*matrix);
+  }
+}
+
+// Calls body for every matrix that a model can have, the output matrix last.
 template <class Tensors, class Body>
 void for_each_matrix_slot(Tensors& tensors, Body&& body) {
-  for (auto& layer : tensors.layers) {
-    for (auto* matrix :
-         {&layer.query, &layer.key, &layer.value, &layer.attention_output, &layer.gate, &layer.up, &layer.down}) {
-      body(*matrix);
-    }
-  }
+  for (auto& layer : tensors.layers) for_each_matrix_of_layer(layer, layer.experts.size(), body);
   body(tensors.output);
 }
 

@@ -54,6 +54,20 @@ ThreadScratch thread_scratch(const ModelConfig& config, int rows, Arena& arena) 
           .visible = reinterpret_cast<int*>(arena.take_bytes(row_count * sizeof(int)))};
 }
 
+// Inputs of the largest product, or those of all experts' products behind each other, each on a boundary of its own.
+size_t input_bytes(const ModelConfig& config, int tokens, bool int8) {
+  const auto of_rows = [int8](int rows, int cols) {
+    const int blocks = (cols + kernels::kActivationBlock - 1) / kernels::kActivationBlock;
+    return kernels::activation_bytes(int8, rows, blocks * kernels::kActivationBlock);
+  };
+  const size_t dense = of_rows(tokens, std::max({config.width, config.query_width(), config.ffn_width}));
+  if (config.experts.count == 0) return dense;
+  const int entries = tokens * config.experts.used;
+  constexpr size_t kArrays = 4;  // Of an Activations, each aligned.
+  const size_t boundaries = kArrays * 64 * static_cast<size_t>(std::min(entries, config.experts.count));
+  return std::max(dense, of_rows(entries, std::max(config.width, config.ffn_width)) + boundaries);
+}
+
 void lay_out(const ModelConfig& config, InputKinds kinds, const StepLimits& limits, Arena& arena, StepBuffers& to) {
   const auto tokens = static_cast<size_t>(limits.tokens);
   const auto spread = static_cast<size_t>(std::min(limits.tokens, kSpreadTokensMax));
@@ -73,16 +87,20 @@ void lay_out(const ModelConfig& config, InputKinds kinds, const StepLimits& limi
   to.qkv = arena.take_floats(tokens, static_cast<size_t>(to.qkv_stride));
   to.queries = arena.take_floats(tokens, static_cast<size_t>(config.query_width()));
   to.attention = arena.take_floats(tokens, static_cast<size_t>(config.query_width()));
-  to.gate_up = arena.take_floats(tokens, 2, static_cast<size_t>(to.ffn_stride));
+  const size_t entries = tokens * static_cast<size_t>(std::max(1, config.experts.used));
+  to.gate_up = arena.take_floats(entries, 2, static_cast<size_t>(to.ffn_stride));
+  if (config.experts.count > 0) {
+    to.router_stride = padded(config.experts.count);
+    to.normalized = arena.take_floats(tokens, static_cast<size_t>(to.width_stride));
+    to.router_logits = arena.take_floats(tokens, static_cast<size_t>(to.router_stride));
+    to.expert_out = arena.take_floats(entries, static_cast<size_t>(to.width_stride));
+  }
   to.logits = arena.take_floats(static_cast<size_t>(limits.logits_rows), static_cast<size_t>(to.logits_stride));
   to.cosine = arena.take_floats(config.ropes.size(), tokens, static_cast<size_t>(config.rope_pairs()));
   to.sine = arena.take_floats(config.ropes.size(), tokens, static_cast<size_t>(config.rope_pairs()));
 
-  const int widest = std::max({config.width, config.query_width(), config.ffn_width});
-  const int whole_blocks = (widest + kernels::kActivationBlock - 1) / kernels::kActivationBlock;
-  const int input_cols = whole_blocks * kernels::kActivationBlock;
-  if (kinds.int8) to.inputs_int8 = arena.take_bytes(kernels::activation_bytes(true, limits.tokens, input_cols));
-  if (kinds.f32) to.inputs_f32 = arena.take_bytes(kernels::activation_bytes(false, limits.tokens, input_cols));
+  if (kinds.int8) to.inputs_int8 = arena.take_bytes(input_bytes(config, limits.tokens, true));
+  if (kinds.f32) to.inputs_f32 = arena.take_bytes(input_bytes(config, limits.tokens, false));
 
   const size_t partials = spread * heads * static_cast<size_t>(to.chunks_max);
   to.partial_out = arena.take_floats(partials, static_cast<size_t>(config.head_dim));

@@ -62,8 +62,13 @@ struct StepBuffers {
   float* qkv = nullptr;        // [tokens][qkv_stride]: queries, keys, values
   float* queries = nullptr;    // [kv_heads][tokens][heads / kv_heads][head_dim], rotated and scaled.
   float* attention = nullptr;  // [tokens][heads][head_dim]
-  float* gate_up = nullptr;
+  float* gate_up = nullptr;    // [tokens, times experts of each][2 * ffn_stride]
   float* logits = nullptr;
+  // With experts only; an entry is a row that an expert computes.
+  float* normalized = nullptr;     // [tokens][width_stride], what the experts read.
+  float* router_logits = nullptr;  // [tokens][router_stride]
+  float* expert_out = nullptr;     // [entries][width_stride]
+  int router_stride = 0;
   float* cosine = nullptr;  // [ropes][tokens][pairs]
   float* sine = nullptr;
   std::byte* inputs_int8 = nullptr;

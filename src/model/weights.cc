@@ -171,6 +171,9 @@ Result<Weights> load_weights(const gguf::File& file, const ModelTensors& tensors
   weights.tied = tensors.embeddings == tensors.output.weight;
   weights.positions = tensors.positions;
   weights.layers.resize(tensors.layers.size());
+  for (size_t i = 0; i < tensors.layers.size(); ++i) {
+    weights.layers[i].experts.resize(tensors.layers[i].experts.size());
+  }
   load_vectors(tensors, weights);
 
   std::vector<Packing> matrices;

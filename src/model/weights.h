@@ -35,12 +35,19 @@ struct Norm {
   std::span<const float> bias;    // Empty: none.
 };
 
+// One feed-forward.
+struct ExpertWeights {
+  Matrix gate, up, down;
+};
+
 struct LayerWeights {
   Norm attention_norm, attention_post_norm;
   Norm query_norm, key_norm;
   Norm ffn_norm, ffn_post_norm;
   Matrix query, key, value, attention_output;
-  Matrix gate, up, down;
+  ExpertWeights dense;
+  Matrix router;  // Of the experts; without any, all of the feed-forward is dense.
+  std::vector<ExpertWeights> experts;
 };
 
 struct Weights {

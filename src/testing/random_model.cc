@@ -52,13 +52,30 @@ class TensorList {
     matrix(prefix + "attn_v", model_.width, kv, model_.biases);
     matrix(prefix + "attn_output", query, model_.width, model_.biases);
     vector(prefix + "ffn_norm.weight", model_.width, 1.0f, 0.3f);
+    if (model_.experts > 0) return add_experts(prefix);
     matrix(prefix + "ffn_gate", model_.width, model_.ffn_width, model_.biases);
     matrix(prefix + "ffn_up", model_.width, model_.ffn_width, model_.biases);
     matrix(prefix + "ffn_down", model_.ffn_width, model_.width, model_.biases);
   }
+  void add_experts(const std::string& prefix) {
+    vector(prefix + "ffn_gate_inp.bias", model_.experts, 0.0f, 0.5f);
+    add({prefix + "ffn_gate_inp.weight", WeightType::kF32, sizes(model_.width, model_.experts), 0.0f, 0.2f});
+    stacked(prefix + "ffn_gate_exps", model_.width, model_.ffn_width);
+    stacked(prefix + "ffn_up_exps", model_.width, model_.ffn_width);
+    stacked(prefix + "ffn_down_exps", model_.ffn_width, model_.width);
+  }
+  void stacked(const std::string& stem, int cols, int rows) {
+    std::vector<uint64_t> dims = sizes(cols, rows);
+    dims.push_back(static_cast<uint64_t>(model_.experts));
+    add({stem + ".weight", model_.type, std::move(dims), 0.0f, 2.0f / std::sqrt(static_cast<float>(cols))});
+    if (model_.biases) add({stem + ".bias", WeightType::kF32, sizes(rows, model_.experts), 0.0f, 0.5f});
+  }
+  static std::vector<uint64_t> sizes(int cols, int rows) {
+    return {static_cast<uint64_t>(cols), static_cast<uint64_t>(rows)};
+  }
   void matrix(const std::string& stem, int cols, int rows, bool bias) {
     const float spread = 2.0f / std::sqrt(static_cast<float>(cols));
-    add({stem + ".weight", model_.type, {static_cast<uint64_t>(cols), static_cast<uint64_t>(rows)}, 0.0f, spread});
+    add({stem + ".weight", model_.type, sizes(cols, rows), 0.0f, spread});
     if (bias) vector(stem + ".bias", rows, 0.0f, 0.5f);
   }
   void vector(const std::string& name, int elements, float centre, float spread) {
@@ -86,6 +103,10 @@ class MetadataList {
     integer("llama.attention.head_count_kv", model.kv_heads);
     integer("llama.attention.key_length", model.head_dim);
     integer("llama.attention.value_length", model.head_dim);
+    if (model.experts > 0) {
+      integer("llama.expert_count", model.experts);
+      integer("llama.expert_used_count", model.experts_used);
+    }
     if (model.rope_dims > 0) integer("llama.rope.dimension_count", model.rope_dims);
     real("llama.attention.layer_norm_rms_epsilon", 1e-5f);
     if (model.linear_factor > 0) {

@@ -27,6 +27,8 @@ struct RandomModel {
   bool rope_factors = false;  // As in Llama 3.
   bool tied = true;
   bool biases = false;
+  int experts = 0;  // 0: a dense feed-forward.
+  int experts_used = 2;
   kernels::WeightType type = kernels::WeightType::kF32;  // Of the matrices; vectors are F32.
   uint64_t seed = 1;
 

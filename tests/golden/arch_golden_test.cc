@@ -27,8 +27,10 @@ constexpr double kExact = 1.5e-3, kGeluTable = 2e-3;
 const ArchCase kCases[] = {
     {"llama", kExact},
     {"llama-yarn", kExact},
+    {"llama-experts", kExact},
     {"qwen2", kExact},
     {"qwen3", kExact},
+    {"qwen3moe", kExact},
     {"phi3", kExact},
     {"phi3-long", kExact},
     {"gpt2", kGeluTable},

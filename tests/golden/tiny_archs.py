@@ -255,8 +255,10 @@ def gpt_oss(vocabulary, seed):
 MODELS = {
     "llama": lambda v: llama(v, 101),
     "llama-yarn": lambda v: llama(v, 102, type="yarn", factor=4.0, original_context_length=128),
+    "llama-experts": lambda v: llama(v, 114, experts=True),
     "qwen2": lambda v: qwen2(v, 103),
     "qwen3": lambda v: qwen3(v, 104),
+    "qwen3moe": lambda v: qwen3(v, 116, experts=True),
     "phi3": lambda v: phi3(v, 105),
     "phi3-long": lambda v: phi3(v, 106, long=True),
     "gpt2": lambda v: gpt2(v, 107),
