@@ -1,25 +1,43 @@
 #include "tokenizer/bpe_tokenizer.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "base/format.h"
 #include "tokenizer/byte_alphabet.h"
+#include "tokenizer/join_filter.h"
 #include "tokenizer/merge_table.h"
 #include "tokenizer/pretokenizer.h"
 #include "tokenizer/pretokenizer_table.h"
 #include "tokenizer/quoted_text.h"
 #include "tokenizer/symbol_merger.h"
 #include "tokenizer/vocabulary_tokenizer.h"
+#include "tokenizer/whole_characters.h"
 #include "tokenizer/word_cache.h"
 
 namespace infer::tokenizer {
 namespace {
 
+// Words from this size on are merged in parts where that is possible.
+constexpr size_t kPartedWordBytes = 10;
+
+struct Merges {
+  MergeTable table;
+  JoinFilter joins;  // Of all tokens that the table makes.
+  WholeCharacters characters;
+};
+
+struct MergeLookup {
+  const MergeTable& table;
+  Merge operator()(const Symbol& left, const Symbol& right) const { return table.find(left.id, right.id); }
+  void prefetch(const Symbol& left, const Symbol& right) const { table.prefetch(left.id, right.id); }
+};
+
 class BpeTokenizer final : public VocabularyTokenizer {
  public:
-  BpeTokenizer(std::unique_ptr<const Vocabulary> vocabulary, MergeTable merges,
-               std::unique_ptr<Pretokenizer> pretokenizer, std::string pre_name, bool whole_words)
+  BpeTokenizer(std::unique_ptr<const Vocabulary> vocabulary, Merges merges, std::unique_ptr<Pretokenizer> pretokenizer,
+               std::string pre_name, bool whole_words)
       : VocabularyTokenizer(std::move(vocabulary)),
         merges_(std::move(merges)),
         pretokenizer_(std::move(pretokenizer)),
@@ -35,20 +53,26 @@ class BpeTokenizer final : public VocabularyTokenizer {
   class WordEncoder final : public WordSink {
    public:
     WordEncoder(const BpeTokenizer& tokenizer, std::vector<TokenId>& out) : tokenizer_(tokenizer), out_(out) {}
-    void enable_cache() { cache_.enable(); }
+    void enable_cache(size_t text_bytes) {
+      words_.enable(text_bytes);
+      parts_.enable(text_bytes);
+    }
     void on_word(std::string_view word) override;
 
    private:
-    void merge_word(std::string_view word);
+    void encode_parts(std::string_view word);
+    void encode_part(std::string_view part);
+    void merge_part(std::string_view part);
 
     const BpeTokenizer& tokenizer_;
     std::vector<TokenId>& out_;
-    WordCache cache_;
+    WordCache words_;
+    WordCache parts_;  // Apart from words_: a whole word may be a token that merging does not make.
     SymbolMerger merger_;
     std::vector<Symbol> symbols_;
   };
 
-  MergeTable merges_;
+  Merges merges_;
   std::unique_ptr<Pretokenizer> pretokenizer_;
   std::string pre_name_;
   bool whole_words_;
@@ -57,7 +81,7 @@ class BpeTokenizer final : public VocabularyTokenizer {
 std::vector<TokenId> BpeTokenizer::encode(std::string_view text, const EncodeOptions& options) const {
   std::vector<TokenId> out;
   WordEncoder encoder(*this, out);
-  if (text.size() >= kCachedTextBytes) encoder.enable_cache();
+  if (text.size() >= kCachedTextBytes) encoder.enable_cache(text.size());
   Pretokenizer::Session session(*pretokenizer_);
   encode_around_specials(text, options, out,
                          [&](std::string_view part, bool) { pretokenizer_->split(part, session, encoder); });
@@ -65,30 +89,59 @@ std::vector<TokenId> BpeTokenizer::encode(std::string_view text, const EncodeOpt
 }
 
 void BpeTokenizer::WordEncoder::on_word(std::string_view word) {
-  if (cache_.repeat(word, out_)) return;
+  if (words_.repeat(word, out_)) return;
   const size_t out_begin = out_.size();
   const TokenId whole = tokenizer_.whole_words_ ? tokenizer_.vocabulary().find(word) : kNoToken;
   if (whole != kNoToken) {
     out_.push_back(whole);
+  } else if (word.size() < kPartedWordBytes) {
+    merge_part(word);
   } else {
-    for (size_t at = 0; at < word.size(); at += kMaxWordBytes) merge_word(word.substr(at, kMaxWordBytes));
+    encode_parts(word);
   }
-  cache_.remember(word, out_begin, out_);
+  words_.remember(word, out_begin, out_);
 }
 
-void BpeTokenizer::WordEncoder::merge_word(std::string_view word) {
+void BpeTokenizer::WordEncoder::encode_parts(std::string_view word) {
+  const JoinFilter& joins = tokenizer_.merges_.joins;
+  size_t begin = 0;
+  for (size_t at = 1; at < word.size(); ++at) {
+    const bool ends_part = JoinFilter::is_place(word, at) && !joins.may_join(word, at);
+    if (!ends_part && at - begin < kMaxWordBytes) continue;
+    encode_part(word.substr(begin, at - begin));
+    begin = at;
+  }
+  encode_part(word.substr(begin));
+}
+
+void BpeTokenizer::WordEncoder::encode_part(std::string_view part) {
+  if (parts_.repeat(part, out_)) return;
+  const size_t out_begin = out_.size();
+  merge_part(part);
+  parts_.remember(part, out_begin, out_);
+}
+
+void BpeTokenizer::WordEncoder::merge_part(std::string_view part) {
   const Vocabulary& vocabulary = tokenizer_.vocabulary();
   symbols_.clear();
-  for (uint32_t at = 0; at < word.size(); ++at) {
-    symbols_.push_back({at, 1, vocabulary.byte_token(static_cast<uint8_t>(word[at]))});
+  for (uint32_t at = 0; at < part.size();) {
+    const auto byte = static_cast<uint8_t>(part[at]);
+    uint32_t length = 1;
+    TokenId token = kNoToken;
+    if (byte >= 0xC2) token = tokenizer_.merges_.characters.find(part.substr(at), length);
+    if (token == kNoToken) {
+      length = 1;
+      token = vocabulary.byte_token(byte);
+    }
+    symbols_.push_back({at, length, token});
+    at += length;
   }
-  const MergeTable& merges = tokenizer_.merges_;
-  merger_.merge(symbols_, [&](const Symbol& left, const Symbol& right) { return merges.find(left.id, right.id); });
+  merger_.merge(symbols_, MergeLookup{tokenizer_.merges_.table});
   for (const Symbol& symbol : symbols_) {
     if (symbol.id != kNoToken) {
       out_.push_back(symbol.id);
     } else {
-      vocabulary.append_by_bytes(word.substr(symbol.begin, symbol.size), out_);
+      vocabulary.append_by_bytes(part.substr(symbol.begin, symbol.size), out_);
     }
   }
 }
@@ -116,7 +169,7 @@ size_t find_merge_cut(std::string_view merge) {
   return cut == std::string_view::npos || cut + 1 == merge.size() ? std::string_view::npos : cut;
 }
 
-Result<MergeTable> build_merges(const VocabularyData& data, const Vocabulary& vocabulary, Log& log) {
+Result<Merges> build_merges(const VocabularyData& data, const Vocabulary& vocabulary, Log& log) {
   constexpr size_t kMaxMerges = 1u << 28;
   if (!data.has_merges) {
     return Error{ErrorCode::kCorrupt, "tokenizer: a \"gpt2\" vocabulary needs tokenizer.ggml.merges, which is absent"};
@@ -125,8 +178,8 @@ Result<MergeTable> build_merges(const VocabularyData& data, const Vocabulary& vo
     return Error{ErrorCode::kCorrupt,
                  format("tokenizer: {} merges; at most {} make sense", data.merges.size(), kMaxMerges)};
   }
-  MergeTable table;
-  table.reserve(data.merges.size());
+  Merges merges;
+  merges.table.reserve(data.merges.size());
   size_t skipped = 0;
   size_t first_skipped = 0;
   std::string bytes;
@@ -149,7 +202,9 @@ Result<MergeTable> build_merges(const VocabularyData& data, const Vocabulary& vo
       if (skipped++ == 0) first_skipped = i;
       continue;
     }
-    table.insert(left, right, {static_cast<uint32_t>(i), result});
+    merges.table.insert(left, right, {static_cast<uint32_t>(i), result});
+    merges.joins.add(all);
+    merges.characters.add_merge(all, static_cast<uint32_t>(i));
   }
   if (skipped > 0) {
     log.write(LogLevel::kWarning,
@@ -157,7 +212,11 @@ Result<MergeTable> build_merges(const VocabularyData& data, const Vocabulary& vo
                      "are ignored; the first is merge {}, {}",
                      skipped, data.merges.size(), first_skipped, quoted(data.merges[first_skipped])));
   }
-  return table;
+  merges.joins.finish();
+  std::array<TokenId, 256> byte_tokens{};
+  for (unsigned byte = 0; byte < 256; ++byte) byte_tokens[byte] = vocabulary.byte_token(static_cast<uint8_t>(byte));
+  merges.characters.finish(merges.table, byte_tokens);
+  return merges;
 }
 
 }  // namespace
@@ -167,7 +226,7 @@ Result<std::unique_ptr<Tokenizer>> make_bpe_tokenizer(const VocabularyData& data
   const PretokenizerRule& rule = *find_pretokenizer(pre);
   INFER_ASSIGN(std::unique_ptr<const Vocabulary> vocabulary,
                Vocabulary::build(data, Spelling::kByteLevel, rule.adds_bos, log));
-  INFER_ASSIGN(MergeTable merges, build_merges(data, *vocabulary, log));
+  INFER_ASSIGN(Merges merges, build_merges(data, *vocabulary, log));
   INFER_ASSIGN(std::unique_ptr<Pretokenizer> pretokenizer, Pretokenizer::compile(rule.patterns));
   return std::unique_ptr<Tokenizer>(std::make_unique<BpeTokenizer>(
       std::move(vocabulary), std::move(merges), std::move(pretokenizer), std::string(pre), rule.whole_words));

@@ -51,7 +51,7 @@ class SpmTokenizer final : public VocabularyTokenizer {
   class WordEncoder {
    public:
     WordEncoder(const SpmTokenizer& tokenizer, std::vector<TokenId>& out) : tokenizer_(tokenizer), out_(out) {}
-    void enable_cache() { cache_.enable(); }
+    void enable_cache(size_t text_bytes) { cache_.enable(text_bytes); }
     void encode_text(std::string_view text, bool follows_special);
 
    private:
@@ -92,7 +92,7 @@ std::vector<TokenId> SpmTokenizer::encode(std::string_view text, const EncodeOpt
   std::vector<TokenId> out;
   std::deque<std::string> rewritten;  // The cache points into them.
   WordEncoder encoder(*this, out);
-  if (text.size() >= kCachedTextBytes) encoder.enable_cache();
+  if (text.size() >= kCachedTextBytes) encoder.enable_cache(text.size());
   encode_around_specials(text, options, out, [&](std::string_view part, bool follows_special) {
     const bool has_marks = part.find(kSpaceMark) != std::string_view::npos;
     encoder.encode_text(has_marks ? rewritten.emplace_back(with_spaces(part)) : part, follows_special);

@@ -20,15 +20,16 @@ struct Symbol {
 };
 
 struct Merge {
-  uint32_t priority;
-  TokenId id;  // The token that the two become; kNoToken when they do not merge.
+  uint32_t priority;  // Below UINT32_MAX.
+  TokenId id;         // The token that the two become; kNoToken when they do not merge.
 };
 
-inline constexpr size_t kScannedSymbols = 32;
+inline constexpr size_t kScannedSymbols = 64;
 
 class SymbolMerger {
  public:
-  // Lookup: Merge(const Symbol& left, const Symbol& right). `symbols` becomes what is left.
+  // Lookup: Merge(const Symbol& left, const Symbol& right); its prefetch(left, right), if it has one, is called some
+  // time before. `symbols` becomes what is left.
   template <class Lookup>
   void merge(std::vector<Symbol>& symbols, const Lookup& lookup) {
     if (symbols.size() <= kScannedSymbols) {
@@ -45,6 +46,7 @@ class SymbolMerger {
 
  private:
   static constexpr uint32_t kEnd = UINT32_MAX;
+  static constexpr uint32_t kNever = UINT32_MAX;
 
   struct Links {
     uint32_t previous;
@@ -59,6 +61,10 @@ class SymbolMerger {
   };
 
   template <class Lookup>
+  static void prefetch(const Lookup& lookup, const Symbol& left, const Symbol& right) {
+    if constexpr (requires { lookup.prefetch(left, right); }) lookup.prefetch(left, right);
+  }
+  template <class Lookup>
   void add_candidate(const std::vector<Symbol>& symbols, uint32_t left, uint32_t right, const Lookup& lookup) {
     if (left == kEnd || right == kEnd) return;
     const Merge found = lookup(symbols[left], symbols[right]);
@@ -72,24 +78,35 @@ class SymbolMerger {
 
 template <class Lookup>
 void SymbolMerger::merge_by_scan(std::vector<Symbol>& symbols, const Lookup& lookup) {
-  Merge merges[kScannedSymbols] = {};  // merges[i]: of symbols i and i + 1.
+  // Of symbols i and i + 1: the priority of their merge, and what they become.
+  uint32_t priorities[kScannedSymbols];
+  TokenId results[kScannedSymbols];
+  const auto look_up = [&](size_t i) {
+    const Merge merge = lookup(symbols[i], symbols[i + 1]);
+    priorities[i] = merge.id == kNoToken ? kNever : merge.priority;
+    results[i] = merge.id;
+  };
   size_t count = symbols.size();
-  for (size_t i = 0; i + 1 < count; ++i) merges[i] = lookup(symbols[i], symbols[i + 1]);
+  for (size_t i = 0; i + 1 < count; ++i) prefetch(lookup, symbols[i], symbols[i + 1]);
+  for (size_t i = 0; i + 1 < count; ++i) look_up(i);
   while (count > 1) {
-    size_t best = count;
-    for (size_t i = 0; i + 1 < count; ++i) {
-      if (merges[i].id != kNoToken && (best == count || merges[i].priority < merges[best].priority)) best = i;
-    }
-    if (best == count) break;
+    // The lowest priority, then the leftmost, as one number: nothing here for a branch predictor to get wrong.
+    uint64_t first = UINT64_MAX;
+    for (size_t i = 0; i + 1 < count; ++i) first = std::min(first, uint64_t{priorities[i]} << 32 | i);
+    if (first >> 32 == kNever) break;
+    const auto best = static_cast<size_t>(first & UINT32_MAX);
     symbols[best].size += symbols[best + 1].size;
-    symbols[best].id = merges[best].id;
+    symbols[best].id = results[best];
+    if (best > 0) prefetch(lookup, symbols[best - 1], symbols[best]);
+    if (best + 2 < count) prefetch(lookup, symbols[best], symbols[best + 2]);
     for (size_t i = best + 1; i + 1 < count; ++i) {
       symbols[i] = symbols[i + 1];
-      merges[i] = merges[i + 1];
+      priorities[i] = priorities[i + 1];
+      results[i] = results[i + 1];
     }
     --count;
-    if (best > 0) merges[best - 1] = lookup(symbols[best - 1], symbols[best]);
-    if (best + 1 < count) merges[best] = lookup(symbols[best], symbols[best + 1]);
+    if (best > 0) look_up(best - 1);
+    if (best + 1 < count) look_up(best);
   }
   symbols.resize(count);
 }
@@ -99,6 +116,7 @@ void SymbolMerger::merge_by_heap(std::vector<Symbol>& symbols, const Lookup& loo
   const auto count = static_cast<uint32_t>(symbols.size());
   links_.resize(count);
   heap_.clear();
+  for (uint32_t i = 0; i + 1 < count; ++i) prefetch(lookup, symbols[i], symbols[i + 1]);
   for (uint32_t i = 0; i < count; ++i) {
     links_[i] = {i == 0 ? kEnd : i - 1, i + 1 == count ? kEnd : i + 1};
     add_candidate(symbols, i, links_[i].next, lookup);
@@ -117,7 +135,10 @@ void SymbolMerger::merge_by_heap(std::vector<Symbol>& symbols, const Lookup& loo
     symbols[left].id = candidate.id;
     symbols[right].size = 0;
     links_[left].next = links_[right].next;
-    if (links_[left].next != kEnd) links_[links_[left].next].previous = left;
+    if (links_[left].next != kEnd) {
+      links_[links_[left].next].previous = left;
+      prefetch(lookup, symbols[left], symbols[links_[left].next]);
+    }
     for (const uint32_t changed : {links_[left].previous, left}) {
       if (changed == kEnd) continue;
       const size_t before = heap_.size();
