@@ -10,47 +10,58 @@
 namespace infer::bench {
 namespace {
 
-// One KV head's pages, keys and values of a page side by side, and queries that see all of it.
+// One KV head's pages, and queries that see all of them.
 struct Run {
   Run(int row_count, int dimensions, int page_count) : rows(row_count), head_dim(dimensions), pages(page_count) {
-    const size_t half_page = static_cast<size_t>(kernels::kPageTokens * head_dim);
-    memory = memory_of(2 * half_page * sizeof(uint16_t) * static_cast<size_t>(pages));
-    auto* halves = reinterpret_cast<uint16_t*>(memory.data());
-    for (size_t i = 0; i < 2 * half_page * static_cast<size_t>(pages); ++i) {
-      halves[i] = static_cast<uint16_t>(0x3000 + i * 7919 % 0x800);  // 0.125 to 0.5
+    const size_t page_bytes = kernels::kv_page_bytes(head_dim);
+    const auto elements = static_cast<size_t>(head_dim);
+    memory = memory_of(page_bytes * static_cast<size_t>(pages));
+    const kernels::KernelTable& table = *machine_kernels().front();
+    std::vector<float> x(elements);
+    for (int token = 0; token < pages * kernels::kPageTokens; ++token) {
+      for (size_t d = 0; d < elements; ++d) {
+        x[d] = static_cast<float>((static_cast<size_t>(token) * elements + d) * 7919 % 1024) / 1024.0f - 0.5f;
+      }
+      std::byte* const page = memory.data() + static_cast<size_t>(token / kernels::kPageTokens) * page_bytes;
+      table.store_key(x.data(), head_dim, token % kernels::kPageTokens, page);
+      table.store_value(x.data(), head_dim, token % kernels::kPageTokens, page);
     }
-    for (size_t p = 0; p < static_cast<size_t>(pages); ++p) {
-      keys.push_back(halves + 2 * half_page * p);
-      values.push_back(keys.back() + half_page);
-    }
+    for (size_t p = 0; p < static_cast<size_t>(pages); ++p) parts.push_back(memory.data() + p * page_bytes);
     const auto count = static_cast<size_t>(rows);
-    visible.assign(count, pages * kernels::kPageTokens);
-    queries.assign(count * static_cast<size_t>(head_dim), 0.01f);
-    out = queries;
+    visible_begin.assign(count, 0);
+    visible_end.assign(count, pages * kernels::kPageTokens);
+    queries.resize(count * elements);
+    query_scales.resize(count);
+    for (size_t r = 0; r < count; ++r) {
+      for (size_t d = 0; d < elements; ++d) x[d] = static_cast<float>((r + 3 * d) % 17) / 17.0f - 0.5f;
+      table.store_query(x.data(), head_dim, 0.125f, &queries[r * elements], &query_scales[r]);
+    }
+    out.resize(count * elements);
     max.resize(count);
     sum.resize(count);
-    scratch = memory_of(kernels::attention_scratch_bytes(rows, head_dim));
   }
 
   kernels::AttentionArgs args() {
     return {.queries = queries.data(),
+            .query_scales = query_scales.data(),
             .rows = rows,
             .head_dim = head_dim,
-            .visible = visible.data(),
-            .keys = keys.data(),
-            .values = values.data(),
-            .pages = pages,
+            .visible_begin = visible_begin.data(),
+            .visible_end = visible_end.data(),
+            .score_cap = 0.0f,
+            .pages = parts.data(),
+            .page_count = pages,
             .out = out.data(),
             .max = max.data(),
-            .sum = sum.data(),
-            .scratch = scratch.data()};
+            .sum = sum.data()};
   }
 
   int rows, head_dim, pages;
-  os::PageMemory memory, scratch;
-  std::vector<const uint16_t*> keys, values;
-  std::vector<int> visible;
-  std::vector<float> queries, out, max, sum;
+  os::PageMemory memory;
+  std::vector<const std::byte*> parts;
+  std::vector<int> visible_begin, visible_end;
+  std::vector<int16_t> queries;
+  std::vector<float> query_scales, out, max, sum;
 };
 
 void attend(benchmark::State& state, const kernels::KernelTable& table, int rows, int head_dim, int pages) {
@@ -61,7 +72,7 @@ void attend(benchmark::State& state, const kernels::KernelTable& table, int rows
     benchmark::DoNotOptimize(run.out.data());
   }
   const double elements = static_cast<double>(pages) * kernels::kPageTokens * head_dim;
-  count_rate(state, "bytes", 2 * sizeof(uint16_t) * elements);
+  count_rate(state, "bytes", static_cast<double>(pages) * static_cast<double>(kernels::kv_page_bytes(head_dim)));
   count_rate(state, "ops", 4.0 * elements * rows);
 }
 

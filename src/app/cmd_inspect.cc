@@ -93,7 +93,7 @@ std::string model_rows(const Findings& found) {
               format("{} layers, width {}, {} heads ({} for keys and values) of {}, feed-forward {}", config.layers,
                      config.width, config.heads, config.kv_heads, config.head_dim, config.ffn_width));
   text += row("context", format("{} tokens trained", config.context_trained));
-  text += row("KV cache", format("{} per token in F16", format_bytes(kv_bytes_per_token(config))));
+  text += row("KV cache", format("{} per token in 16 bits", format_bytes(kv_bytes_per_token(config))));
   if (!found.memory) return text + row("memory", found.memory.error().message);
   const model::MemoryEstimate& memory = *found.memory;
   return text + row("memory", format("{} for {} tokens: weights {}, KV {}, buffers {}", format_bytes(memory.total()),

@@ -28,13 +28,13 @@ void run_lanes(LaneOp op, const float* a, const float* b, const float* c, float*
 void load_first(const float* p, int n, float* out) { store_f32(out, load_f32_n(p, n)); }
 void store_first(const float* p, int n, float* out) { store_f32_n(out, load_f32(p), n); }
 void from_half(const uint16_t* p, float* out) { store_f32(out, load_f16(p)); }
-void to_half(const float* p, uint16_t* out) { store_f16(out, load_f32(p)); }
 void from_bfloat16(const uint16_t* p, float* out) { store_f32(out, load_bf16(p)); }
 
 void run_integers(IntegerOp op, const int32_t* a, const int32_t* b, int32_t* out) {
   const I32 x = load_i32(a), y = load_i32(b);
   alignas(64) float bits[16];
   int8_t bytes[16];
+  int16_t half_words[16];
   switch (op) {
     case IntegerOp::kAdd: store_f32(bits, from_bits(add_i32(x, y))); break;
     case IntegerOp::kMultiply: store_f32(bits, from_bits(mul_i32(x, y))); break;
@@ -48,6 +48,11 @@ void run_integers(IntegerOp op, const int32_t* a, const int32_t* b, int32_t* out
       store_i8(bytes, x);
       store_f32(bits, from_bits(load_i8(bytes)));
       break;
+    case IntegerOp::kThroughHalfWords:
+      store_i16(half_words, x);
+      store_f32(bits, from_bits(widen_u16(half_words)));
+      break;
+    case IntegerOp::kDotPairs: store_f32(bits, from_bits(dot_pairs(set_i32(-5), x, y))); break;
     case IntegerOp::kSumLanes: store_f32(bits, from_bits(set_i32(sum_lanes_i32(x)))); break;
   }
   __builtin_memcpy(out, bits, sizeof bits);
@@ -68,5 +73,5 @@ void run_bytes(ByteOp op, const uint8_t* a, const uint8_t* b, uint64_t mask, uin
   }
 }
 
-constexpr Probe kProbe = {kIsaName, run_lanes,     load_first,   store_first, from_half,
-                          to_half,  from_bfloat16, run_integers, run_bytes};
+constexpr Probe kProbe = {kIsaName,  run_lanes,     load_first,   store_first,
+                          from_half, from_bfloat16, run_integers, run_bytes};

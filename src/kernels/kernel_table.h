@@ -64,20 +64,30 @@ struct MatmulArgs {
   std::byte* scratch;          // matmul_scratch_bytes(cols) of the calling thread, 64-byte aligned.
 };
 
-// Rows of queries that attend to a run of KV pages of one KV head. Keys of a page lie as [head_dim][64 tokens], values
-// as [64 tokens][head_dim], both IEEE half.
+// Keys and values of one KV head in a page of 64 tokens, in 16-bit codes with a scale for each token (block floating
+// point): as large as IEEE halves, but 3 to 4 bits more precise where it counts, and fit for integer products. In
+// order:
+//   key codes     int16 [head_dim / 2][64 tokens][2]   key_d  ~= key scale * code; scale = length of the key / 32700
+//   value codes   int16 [64 / 2][head_dim][2 tokens]   value_d ~= value scale * code; scale = greatest / 16383
+//   key scales    f32 [64]
+//   value scales  f32 [64]
+// A token's slot may be written in any order; slots that nobody may see may hold anything. See kv_page_bytes
+// (kernels/panels.h).
+
+// Rows of queries that attend to a run of KV pages of one KV head.
 struct AttentionArgs {
-  const float* queries;  // [rows][head_dim], already multiplied by the softmax scale.
+  const int16_t* queries;     // [rows][head_dim]: codes of store_query.
+  const float* query_scales;  // [rows]: what it gave; score = query scale * key scale * product of codes.
   int rows;
   int head_dim;
-  const int* visible;           // [rows]: how many tokens, from the first page's first, this row may see (>= 0).
-  const uint16_t* const* keys;  // [pages]
-  const uint16_t* const* values;
-  int pages;
-  float* out;          // [rows][head_dim]: sum of exp(score - max) * value, not yet divided by `sum`.
-  float* max;          // [rows]: greatest score, -infinity where nothing is visible.
-  float* sum;          // [rows]: sum of exp(score - max).
-  std::byte* scratch;  // attention_scratch_bytes(rows, head_dim) of the calling thread, 64-byte aligned.
+  const int* visible_begin;       // [rows]: this row sees the tokens, counted from the first page's first,
+  const int* visible_end;         // [rows]: from visible_begin up to but not including visible_end.
+  float score_cap;                // Scores become cap * tanh(score / cap); 0: as they are.
+  const std::byte* const* pages;  // [page_count], this head's part of each; 4-byte aligned.
+  int page_count;
+  float* out;  // [rows][head_dim]: sum of 2^(score * log2 e - max) * value, not yet divided by `sum`.
+  float* max;  // [rows]: greatest score times log2 e, -infinity where nothing is visible.
+  float* sum;  // [rows]: sum of 2^(score * log2 e - max).
 };
 
 struct KernelTable {
@@ -120,10 +130,12 @@ struct KernelTable {
   void (*rope_adjacent)(const float* cosine, const float* sine, int pairs, float* head);
   void (*rope_halves)(const float* cosine, const float* sine, int pairs, float* head);
 
-  // Writes one token's key (scattered) or value (contiguous) of one head into slot 0..63 of a page, to nearest; beyond
-  // the range of halves the greatest finite one, so that no page holds an infinity.
-  void (*store_key)(const float* key, int head_dim, int slot, uint16_t* page_keys);
-  void (*store_value)(const float* value, int head_dim, int slot, uint16_t* page_values);
+  // The codes of one row's query, and factor times its scale: `factor` multiplies all scores.
+  void (*store_query)(const float* query, int head_dim, float factor, int16_t* codes, float* scale);
+  // Writes one token's key or value of one head into slot 0..63 of a page. Magnitudes beyond 1e15 count as 1e15; a NaN
+  // makes the token's scale NaN.
+  void (*store_key)(const float* key, int head_dim, int slot, std::byte* page);
+  void (*store_value)(const float* value, int head_dim, int slot, std::byte* page);
   // Softmax attention over a run of pages, page by page with a running maximum.
   void (*attend)(const AttentionArgs& args);
   // (out, max, sum) of a row become those of both runs together: the partial (part_out, part_max, part_sum) is added.

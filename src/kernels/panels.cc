@@ -71,11 +71,9 @@ size_t matmul_scratch_bytes(int cols_max) {
   return kPanelsAtOnceMax * blocks * (512 + 3 * kPanelRows * sizeof(float));
 }
 
-size_t attention_scratch_bytes(int rows, int head_dim) {
-  // Scores of one page for each row, and the page's keys and values as floats.
-  const size_t floats =
-      static_cast<size_t>(rows) * kPageTokens + 2 * size_t{kPageTokens} * static_cast<size_t>(head_dim);
-  return aligned(floats * sizeof(float));
+size_t kv_page_bytes(int head_dim) {
+  // Codes of keys and of values, and two scales for each token.
+  return 2 * size_t{kPageTokens} * (static_cast<size_t>(head_dim) * sizeof(int16_t) + sizeof(float));
 }
 
 }  // namespace infer::kernels

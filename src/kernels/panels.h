@@ -23,6 +23,7 @@ size_t activation_bytes(bool int8, int tokens, int cols);
 Activations activation_view(std::byte* buffer, bool int8, int tokens, int cols);
 
 size_t matmul_scratch_bytes(int cols_max);
-size_t attention_scratch_bytes(int rows, int head_dim);
+// One KV head's part of a page (AttentionArgs): a multiple of 64.
+size_t kv_page_bytes(int head_dim);
 
 }  // namespace infer::kernels

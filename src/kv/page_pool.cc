@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/format.h"
 #include "kernels/kernel_table.h"
+#include "kernels/panels.h"
 
 namespace infer::kv {
 
@@ -16,9 +17,13 @@ constexpr int kKvHeadsMax = 1 << 16;
 
 }  // namespace
 
-size_t PageShape::head_halves() const { return 2 * size_t{kernels::kPageTokens} * static_cast<size_t>(head_dim); }
+size_t PageShape::head_bytes() const { return kernels::kv_page_bytes(head_dim); }
 
-size_t PageShape::page_bytes() const { return static_cast<size_t>(kv_heads) * head_halves() * sizeof(uint16_t); }
+size_t PageShape::page_bytes() const { return static_cast<size_t>(kv_heads) * head_bytes(); }
+
+size_t PageShape::page_bytes_f16() const {
+  return 2 * size_t{kernels::kPageTokens} * static_cast<size_t>(kv_heads) * static_cast<size_t>(head_dim) * 2;
+}
 
 int pages_for_tokens(int tokens) {
   INFER_CHECK(tokens >= 0);
@@ -52,21 +57,21 @@ PagePool::PagePool(const PageShape& shape, int pages_max, os::PageMemory memory)
   for (int page = pages_max - 1; page >= 0; --page) free_.push_back(page);
 }
 
-size_t PagePool::index_of(const uint16_t* page) const {
-  const auto offset = static_cast<size_t>(reinterpret_cast<const std::byte*>(page) - memory_.data());
+size_t PagePool::index_of(const std::byte* page) const {
+  const auto offset = static_cast<size_t>(page - memory_.data());
   INFER_CHECK(offset % shape_.page_bytes() == 0 && offset / shape_.page_bytes() < taken_.size());
   return offset / shape_.page_bytes();
 }
 
-uint16_t* PagePool::take() {
+std::byte* PagePool::take() {
   if (free_.empty()) return nullptr;
   const auto index = static_cast<size_t>(free_.back());
   free_.pop_back();
   taken_[index] = 1;
-  return reinterpret_cast<uint16_t*>(memory_.data() + index * shape_.page_bytes());
+  return memory_.data() + index * shape_.page_bytes();
 }
 
-void PagePool::give_back(uint16_t* page) {
+void PagePool::give_back(std::byte* page) {
   const size_t index = index_of(page);
   INFER_CHECK(taken_[index] == 1);
   taken_[index] = 0;

@@ -1,7 +1,7 @@
-// Pages of KV cache: each holds the keys and values of 64 tokens of one layer, for all its KV heads, as IEEE halves.
+// Pages of KV cache: each holds the keys and values of 64 tokens of one layer, for all its KV heads, in 16-bit codes.
 //
-// Inside a page, KV head h lies at h * head_halves(): its keys as [head_dim][64 tokens], then its values as
-// [64 tokens][head_dim], which is what the attention kernels read (kernels::AttentionArgs).
+// Inside a page, KV head h lies at h * head_bytes(), laid out as the attention kernels read it
+// (kernels::AttentionArgs).
 //
 // Invariants (check_integrity tests them):
 //  1. Every page is either free or taken, never both; free_pages() + taken_pages() == pages_max().
@@ -27,8 +27,9 @@ struct PageShape {
   int kv_heads;
   int head_dim;
 
-  size_t head_halves() const;  // Keys and values of one KV head in a page, counted in halves.
+  size_t head_bytes() const;  // Keys and values of one KV head in a page.
   size_t page_bytes() const;
+  size_t page_bytes_f16() const;  // What they would take as IEEE halves, without scales.
 };
 
 int pages_for_tokens(int tokens);
@@ -49,16 +50,16 @@ class PagePool {
   int taken_pages() const { return pages_max() - free_pages(); }
 
   // A page with undefined content (finite or not), or nullptr when all are taken.
-  uint16_t* take();
+  std::byte* take();
   // `page` came from take() and was not given back since.
-  void give_back(uint16_t* page);
+  void give_back(std::byte* page);
 
   // True when the invariants hold. For tests and simulation; linear in the number of pages.
   bool check_integrity() const;
 
  private:
   PagePool(const PageShape& shape, int pages_max, os::PageMemory memory);
-  size_t index_of(const uint16_t* page) const;
+  size_t index_of(const std::byte* page) const;
 
   PageShape shape_;
   os::PageMemory memory_;

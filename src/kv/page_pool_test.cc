@@ -12,7 +12,8 @@ namespace {
 constexpr PageShape kShape{.kv_heads = 2, .head_dim = 16};
 
 TEST(PagePool, APageHoldsKeysAndValuesOf64TokensForAllHeads) {
-  EXPECT_EQ(kShape.page_bytes(), 2u * 2u * 16u * 64u * 2u);
+  EXPECT_EQ(kShape.page_bytes(), 2u * 2u * 64u * (16u * 2u + 4u));  // Codes, and a scale for each token.
+  EXPECT_EQ(kShape.page_bytes_f16(), 2u * 2u * 16u * 64u * 2u);
   EXPECT_EQ(pages_for_tokens(0), 0);
   EXPECT_EQ(pages_for_tokens(1), 1);
   EXPECT_EQ(pages_for_tokens(64), 1);
@@ -22,13 +23,13 @@ TEST(PagePool, APageHoldsKeysAndValuesOf64TokensForAllHeads) {
 
 TEST(PagePool, HandsOutEachPageOnceAndThenNothing) {
   auto pool = *PagePool::make(kShape, 5);
-  std::set<uint16_t*> pages;
+  std::set<std::byte*> pages;
   for (int i = 0; i < 5; ++i) pages.insert(pool->take());
   EXPECT_EQ(pages.size(), 5u);
   EXPECT_EQ(pages.count(nullptr), 0u);
   EXPECT_EQ(pool->take(), nullptr);
   EXPECT_TRUE(pool->check_integrity());
-  for (uint16_t* page : pages) pool->give_back(page);
+  for (std::byte* page : pages) pool->give_back(page);
   EXPECT_EQ(pool->free_pages(), 5);
   EXPECT_TRUE(pool->check_integrity());
 }
@@ -53,17 +54,17 @@ TEST(PagePool, SaysHowManyPagesTheSystemRefused) {
 TEST(PagePool, StaysWholeUnderRandomTakingAndGiving) {
   testing::for_each_case(50, [](Rng& rng) {
     auto pool = *PagePool::make(kShape, 1 + static_cast<int>(rng.below(20)));
-    std::vector<uint16_t*> held;
+    std::vector<std::byte*> held;
     for (int i = 0; i < 200; ++i) {
       if (rng.below(2) == 0 && !held.empty()) {
         const size_t at = rng.below(static_cast<uint32_t>(held.size()));
-        for (size_t j = 0; j < kShape.page_bytes() / 2; j += 97) {  // Nobody else wrote into it.
-          ASSERT_EQ(held[at][j], static_cast<uint16_t>(reinterpret_cast<uintptr_t>(held[at]) >> 11));
+        for (size_t j = 0; j < kShape.page_bytes(); j += 97) {  // Nobody else wrote into it.
+          ASSERT_EQ(held[at][j], static_cast<std::byte>(reinterpret_cast<uintptr_t>(held[at]) >> 11));
         }
         pool->give_back(held[at]);
         held.erase(held.begin() + static_cast<std::ptrdiff_t>(at));
-      } else if (uint16_t* page = pool->take()) {
-        std::fill_n(page, kShape.page_bytes() / 2, static_cast<uint16_t>(reinterpret_cast<uintptr_t>(page) >> 11));
+      } else if (std::byte* page = pool->take()) {
+        std::fill_n(page, kShape.page_bytes(), static_cast<std::byte>(reinterpret_cast<uintptr_t>(page) >> 11));
         held.push_back(page);
       } else {
         ASSERT_EQ(static_cast<int>(held.size()), pool->pages_max());
@@ -76,7 +77,7 @@ TEST(PagePool, StaysWholeUnderRandomTakingAndGiving) {
 
 TEST(PagePoolDeathTest, GivingAPageBackTwiceIsABug) {
   auto pool = *PagePool::make(kShape, 2);
-  uint16_t* page = pool->take();
+  std::byte* page = pool->take();
   pool->give_back(page);
   EXPECT_DEATH(pool->give_back(page), "taken_");
 }

@@ -87,7 +87,7 @@ void SequenceCache::give_back_pages(int pages_kept) {
   }
 }
 
-std::span<uint16_t* const> SequenceCache::pages(int layer) const {
+std::span<std::byte* const> SequenceCache::pages(int layer) const {
   INFER_CHECK(layer >= 0 && layer < layers_);
   const size_t stride = static_cast<size_t>(pages_for_tokens(context_));
   return std::span(tables_).subspan(static_cast<size_t>(layer) * stride, static_cast<size_t>(pages_held_));
@@ -97,7 +97,9 @@ uint64_t SequenceCache::kv_bytes() const {
   return uint64_t{pool_->shape().page_bytes()} * static_cast<uint64_t>(layers_) * static_cast<uint64_t>(pages_held_);
 }
 
-// All pages hold halves.
-uint64_t SequenceCache::kv_bytes_f16() const { return kv_bytes(); }
+uint64_t SequenceCache::kv_bytes_f16() const {
+  return uint64_t{pool_->shape().page_bytes_f16()} * static_cast<uint64_t>(layers_) *
+         static_cast<uint64_t>(pages_held_);
+}
 
 }  // namespace infer::kv

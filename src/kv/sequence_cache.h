@@ -40,7 +40,7 @@ class SequenceCache {
   void truncate(int length);
 
   // The pages of a layer in order of position; page i holds tokens 64i .. 64i+63.
-  std::span<uint16_t* const> pages(int layer) const;
+  std::span<std::byte* const> pages(int layer) const;
 
   // Bytes of the pages held, and what as many pages would take in F16.
   uint64_t kv_bytes() const;
@@ -53,8 +53,8 @@ class SequenceCache {
   int layers_;
   int context_;
   int length_ = 0;
-  int pages_held_ = 0;             // Per layer.
-  std::vector<uint16_t*> tables_;  // [layers][pages for context]
+  int pages_held_ = 0;              // Per layer.
+  std::vector<std::byte*> tables_;  // [layers][pages for context]
 };
 
 }  // namespace infer::kv

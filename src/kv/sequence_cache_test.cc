@@ -25,7 +25,7 @@ TEST(SequenceCache, TakesPagesOnlyWhenTokensNeedThem) {
   cache.commit(1);
   EXPECT_EQ(cache.length(), 65);
   EXPECT_EQ(cache.kv_bytes(), 6 * kShape.page_bytes());
-  EXPECT_EQ(cache.kv_bytes_f16(), 6 * kShape.page_bytes());
+  EXPECT_EQ(cache.kv_bytes_f16(), 6 * kShape.page_bytes_f16());
   EXPECT_EQ(cache.pages(0).size(), 2u);
 }
 
@@ -104,7 +104,7 @@ TEST(SequenceCache, SequencesNeverShareAPage) {
           ASSERT_EQ(cache.length(), before);
         }
       }
-      std::set<const uint16_t*> pages;
+      std::set<const std::byte*> pages;
       size_t held = 0;
       for (const SequenceCache& each : caches) {
         for (int layer = 0; layer < layers; ++layer) {

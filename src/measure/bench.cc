@@ -126,7 +126,7 @@ class Bench {
       INFER_TRY(call_.check("filling the KV cache"));
       INFER_TRY(sequence.cache.reserve(settings_.depth - have));
       for (int layer = 0; layer < sequence.cache.layers(); ++layer) {
-        const std::span<uint16_t* const> pages = sequence.cache.pages(layer);
+        const std::span<std::byte* const> pages = sequence.cache.pages(layer);
         for (size_t p = static_cast<size_t>(have / kernels::kPageTokens); p < pages.size(); ++p) {
           std::memcpy(pages[p], source.pages(layer)[p % page_count], page_bytes);
         }

@@ -348,7 +348,6 @@ void Forward::prepare_heads(const LayerWeights& layer, int index, int row) const
   for (int head = 0; head < config_.heads + config_.kv_heads; ++head) {
     rotate(cosine, sine, config_.rope_pairs(), query + head * head_dim);
   }
-  kernels_.scale(config_.attention_scale, config_.query_width(), query);
 }
 
 void Forward::normalize_heads(const Norm& norm, int heads, float* vectors) const {
@@ -372,16 +371,19 @@ void Forward::rotate_row(const LayerWeights& layer, int index, int row) {
   float* const key = query + config_.query_width();
   float* const value = key + config_.kv_width();
 
-  const auto group_width = static_cast<size_t>(group_ * head_dim);
   const int position = rows_[at].position;
-  uint16_t* page = rows_[at].cache->pages(index)[static_cast<size_t>(position / kernels::kPageTokens)];
-  const size_t head_halves = 2 * size_t{kernels::kPageTokens} * static_cast<size_t>(head_dim);
-  for (int head = 0; head < config_.kv_heads; ++head, page += head_halves) {
-    const auto kv_head = static_cast<size_t>(head);
-    std::memcpy(buffers_.queries + (kv_head * rows_.size() + at) * group_width, query + kv_head * group_width,
-                group_width * sizeof(float));
-    kernels_.store_key(key + head * head_dim, head_dim, position % kernels::kPageTokens, page);
-    kernels_.store_value(value + head * head_dim, head_dim, position % kernels::kPageTokens, page + head_halves / 2);
+  std::byte* page = rows_[at].cache->pages(index)[static_cast<size_t>(position / kernels::kPageTokens)];
+  const size_t page_head_bytes = kernels::kv_page_bytes(head_dim);
+  for (int kv_head = 0; kv_head < config_.kv_heads; ++kv_head, page += page_head_bytes) {
+    for (int i = 0; i < group_; ++i) {
+      const size_t query_row =
+          (static_cast<size_t>(kv_head) * rows_.size() + at) * static_cast<size_t>(group_) + static_cast<size_t>(i);
+      kernels_.store_query(query + (kv_head * group_ + i) * head_dim, head_dim, config_.attention_scale,
+                           buffers_.queries + query_row * static_cast<size_t>(head_dim),
+                           buffers_.query_scales + query_row);
+    }
+    kernels_.store_key(key + kv_head * head_dim, head_dim, position % kernels::kPageTokens, page);
+    kernels_.store_value(value + kv_head * head_dim, head_dim, position % kernels::kPageTokens, page);
   }
 }
 
@@ -417,30 +419,33 @@ void Forward::attend_chunk(const AttentionItem& item, int layer, int kv_head, in
   const int length = first.position + item.rows;  // Tokens that the last row sees.
   const int page_begin = chunk * kChunkPages;
   const int pages = std::min(kChunkPages, kv::pages_for_tokens(length) - page_begin);
-  const std::span<uint16_t* const> table = first.cache->pages(layer);
-  const size_t value_offset = size_t{kernels::kPageTokens} * static_cast<size_t>(config_.head_dim);
-  std::array<const uint16_t*, kChunkPages> keys{}, values{};
-  for (int page = 0; page < pages; ++page) {
-    const auto at = static_cast<size_t>(page);
-    keys[at] = table[static_cast<size_t>(page_begin + page)] + static_cast<size_t>(kv_head) * 2 * value_offset;
-    values[at] = keys[at] + value_offset;
+  const std::span<std::byte* const> table = first.cache->pages(layer);
+  const size_t head_at = static_cast<size_t>(kv_head) * kernels::kv_page_bytes(config_.head_dim);
+  std::array<const std::byte*, kChunkPages> parts{};
+  for (size_t page = 0; page < static_cast<size_t>(pages); ++page) {
+    parts[page] = table[static_cast<size_t>(page_begin) + page] + head_at;
   }
   for (int token = 0; token < item.rows; ++token) {
     const int visible = std::clamp(first.position + token + 1 - chunk * kChunkTokens, 0, kChunkTokens);
-    for (int head = 0; head < group_; ++head) scratch.visible[token * group_ + head] = visible;
+    for (int head = 0; head < group_; ++head) {
+      scratch.visible_begin[token * group_ + head] = 0;
+      scratch.visible_end[token * group_ + head] = visible;
+    }
   }
-  const size_t query_row = static_cast<size_t>(kv_head) * rows_.size() + static_cast<size_t>(item.row_begin);
-  kernels_.attend({.queries = buffers_.queries + query_row * static_cast<size_t>(group_ * config_.head_dim),
+  const size_t query_row =
+      (static_cast<size_t>(kv_head) * rows_.size() + static_cast<size_t>(item.row_begin)) * static_cast<size_t>(group_);
+  kernels_.attend({.queries = buffers_.queries + query_row * static_cast<size_t>(config_.head_dim),
+                   .query_scales = buffers_.query_scales + query_row,
                    .rows = item.rows * group_,
                    .head_dim = config_.head_dim,
-                   .visible = scratch.visible,
-                   .keys = keys.data(),
-                   .values = values.data(),
-                   .pages = pages,
+                   .visible_begin = scratch.visible_begin,
+                   .visible_end = scratch.visible_end,
+                   .score_cap = 0.0f,
+                   .pages = parts.data(),
+                   .page_count = pages,
                    .out = out,
                    .max = max,
-                   .sum = sum,
-                   .scratch = scratch.attention});
+                   .sum = sum});
 }
 
 void Forward::keep_partials(const AttentionItem& item, int kv_head, const ThreadScratch& scratch) {

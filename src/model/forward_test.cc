@@ -66,9 +66,9 @@ RandomModel random_shape(Rng& rng) {
   return shape;
 }
 
-// Weights and sums in floats instead of doubles, and keys and values that round to the other neighbour: logits are
-// sums of some 100 products of size 1.
-constexpr double kFloatBound = 4e-3;
+// Weights and sums in floats instead of doubles, and attention in 16-bit codes: logits are sums of some 100 products of
+// size 1.
+constexpr double kFloatBound = 2e-3;
 
 TEST(Forward, GivesTheLogitsOfThePlainLoopsForAnyShape) {
   for (const kernels::KernelTable* kernels : testing::machine_kernels()) {

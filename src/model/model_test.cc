@@ -140,7 +140,8 @@ TEST(Model, RefusesWhatDoesNotFitWithNumbersAndARemedy) {
   const auto model = attempt.load({.context = 1024, .memory_limit_bytes = estimate.total()});
   ASSERT_TRUE(model.has_value()) << model.error().message;
   EXPECT_EQ((*model)->memory().total(), estimate.total());
-  EXPECT_EQ(estimate.kv_bytes, 2u * 1024 * 2 * 16 * 2 * 2);  // Layers, tokens, heads, dimension, K and V, bytes.
+  // Layers, tokens, heads, K and V; codes of 16 dimensions and a scale.
+  EXPECT_EQ(estimate.kv_bytes, 2u * 1024 * 2 * 2 * (16 * 2 + 4));
 }
 
 TEST(Model, TakesTheTrainedContextByDefault) {

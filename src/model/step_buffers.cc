@@ -44,14 +44,14 @@ ThreadScratch thread_scratch(const ModelConfig& config, int rows, Arena& arena) 
   const auto head_dim = static_cast<size_t>(config.head_dim);
   return {.row = arena.take_floats(static_cast<size_t>(padded(widest))),
           .matmul = arena.take_bytes(kernels::matmul_scratch_bytes(widest)),
-          .attention = arena.take_bytes(kernels::attention_scratch_bytes(rows, config.head_dim)),
           .attention_out = arena.take_floats(row_count, head_dim),
           .attention_part = arena.take_floats(row_count, head_dim),
           .max = arena.take_floats(row_count),
           .sum = arena.take_floats(row_count),
           .part_max = arena.take_floats(row_count),
           .part_sum = arena.take_floats(row_count),
-          .visible = reinterpret_cast<int*>(arena.take_bytes(row_count * sizeof(int)))};
+          .visible_begin = reinterpret_cast<int*>(arena.take_bytes(row_count * sizeof(int))),
+          .visible_end = reinterpret_cast<int*>(arena.take_bytes(row_count * sizeof(int)))};
 }
 
 // Inputs of the largest product, or those of all experts' products behind each other, each on a boundary of its own.
@@ -85,7 +85,9 @@ void lay_out(const ModelConfig& config, InputKinds kinds, const StepLimits& limi
     to.branch = arena.take_floats(tokens, static_cast<size_t>(to.width_stride));
   }
   to.qkv = arena.take_floats(tokens, static_cast<size_t>(to.qkv_stride));
-  to.queries = arena.take_floats(tokens, static_cast<size_t>(config.query_width()));
+  to.queries = reinterpret_cast<int16_t*>(
+      arena.take_bytes(tokens * static_cast<size_t>(config.query_width()) * sizeof(int16_t)));
+  to.query_scales = arena.take_floats(tokens, heads);
   to.attention = arena.take_floats(tokens, static_cast<size_t>(config.query_width()));
   const size_t entries = tokens * static_cast<size_t>(std::max(1, config.experts.used));
   to.gate_up = arena.take_floats(entries, 2, static_cast<size_t>(to.ffn_stride));

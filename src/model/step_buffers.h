@@ -39,14 +39,14 @@ struct InputKinds {
 struct ThreadScratch {
   float* row;             // One token's vector of any width in the model.
   std::byte* matmul;      // kernels::matmul_scratch_bytes
-  std::byte* attention;   // kernels::attention_scratch_bytes
   float* attention_out;   // [rows][head_dim], the chunks so far.
   float* attention_part;  // [rows][head_dim], one chunk.
   float* max;             // [rows] each.
   float* sum;
   float* part_max;
   float* part_sum;
-  int* visible;
+  int* visible_begin;
+  int* visible_end;
 };
 
 struct StepBuffers {
@@ -57,12 +57,13 @@ struct StepBuffers {
   int block_tokens = 0;  // Tokens of one attention work item.
   int chunks_max = 0;    // Of a sequence.
 
-  float* residual = nullptr;   // [tokens][width_stride]
-  float* branch = nullptr;     // The same, of what will be added to it; null where it is added at once.
-  float* qkv = nullptr;        // [tokens][qkv_stride]: queries, keys, values
-  float* queries = nullptr;    // [kv_heads][tokens][heads / kv_heads][head_dim], rotated and scaled.
-  float* attention = nullptr;  // [tokens][heads][head_dim]
-  float* gate_up = nullptr;    // [tokens, times experts of each][2 * ffn_stride]
+  float* residual = nullptr;      // [tokens][width_stride]
+  float* branch = nullptr;        // The same, of what will be added to it; null where it is added at once.
+  float* qkv = nullptr;           // [tokens][qkv_stride]: queries, keys, values
+  int16_t* queries = nullptr;     // [kv_heads][tokens][heads / kv_heads][head_dim]: codes of rotated queries,
+  float* query_scales = nullptr;  // [kv_heads][tokens][heads / kv_heads]: with the softmax scale.
+  float* attention = nullptr;     // [tokens][heads][head_dim]
+  float* gate_up = nullptr;       // [tokens, times experts of each][2 * ffn_stride]
   float* logits = nullptr;
   // With experts only; an entry is a row that an expert computes.
   float* normalized = nullptr;     // [tokens][width_stride], what the experts read.

@@ -94,18 +94,12 @@ PlainLlama::Vector PlainLlama::attend(const Vector& query, const Cache& cache) c
 }
 
 void PlainLlama::run_layer(const std::string& prefix, size_t position, Cache& cache, Vector& x) const {
-  const auto round = [](Vector values) {
-    for (double& value : values) {
-      value = static_cast<double>(kernels::half_to_float(kernels::float_to_half(static_cast<float>(value))));
-    }
-    return values;
-  };
   const Vector normal = normalize(prefix + "attn_norm.weight", x);
   Vector query = multiply(prefix + "attn_q", normal), key = multiply(prefix + "attn_k", normal);
   rotate(query, position);
   rotate(key, position);
-  cache.keys.push_back(round(key));
-  cache.values.push_back(round(multiply(prefix + "attn_v", normal)));
+  cache.keys.push_back(key);
+  cache.values.push_back(multiply(prefix + "attn_v", normal));
   const Vector attended = multiply(prefix + "attn_output", attend(query, cache));
   for (size_t i = 0; i < x.size(); ++i) x[i] += attended[i];
 

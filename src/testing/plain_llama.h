@@ -1,5 +1,5 @@
-// The Llama forward pass as straight loops in double precision: the definition that the real one is held against. Keys
-// and values are rounded to half precision, as the KV cache stores them.
+// The Llama forward pass as straight loops in double precision: the definition that the real one is held against,
+// keys and values included.
 // Thread safety: const.
 #pragma once
 

@@ -121,7 +121,7 @@ class CommandsTest(program.ProgramTest):
     def test_inspect_tells_the_models_shape_and_its_memory(self):
         document = self.document("inspect")
         self.assertEqual((document["file"], document["parameters"]), ("tales (embedded)", 5770496))
-        self.assertEqual((document["model"]["layers"], document["model"]["kv_bytes_per_token"]), (6, 6 * 2 * 2 * 64 * 2))
+        self.assertEqual((document["model"]["layers"], document["model"]["kv_bytes_per_token"]), (6, 6 * 2 * 2 * (64 * 2 + 4)))
         self.assertEqual((document["tokenizer"]["tokens"], document["tokenizer"]["eos"]), (4096, 4095))
         longer = self.document("inspect", self.tales, "--ctx", 1024)["model"]["memory"]
         self.assertEqual(document["model"]["memory"]["kv_bytes"], 2 * longer["kv_bytes"])

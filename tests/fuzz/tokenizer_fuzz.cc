@@ -78,7 +78,7 @@ std::string expected_text(const Tokenizer& tokenizer, std::string_view text) {
   std::string expected(text);
   if (tokenizer.model_name() != "llama") return expected;
   for (size_t at = 0; (at = expected.find(kMark, at)) != std::string::npos; ++at)
-    expected.replace(at, kMark.size(), " ");
+    expected.replace(at, kMark.size(), 1, ' ');
   return expected;
 }
 

@@ -51,19 +51,6 @@ inline __attribute__((always_inline)) F32 start_from(const float* out, bool accu
 
 // ---- Few tokens: decode in registers.
 
-// Compile-time loop: body(Constant<0>), body(Constant<1>), ...
-template <int kValue>
-struct Constant {
-  static constexpr int value = kValue;
-};
-template <int kBegin, int kEnd, class Body>
-inline __attribute__((always_inline)) void unrolled(Body body) {
-  if constexpr (kBegin < kEnd) {
-    body(Constant<kBegin>{});
-    unrolled<kBegin + 1, kEnd>(body);
-  }
-}
-
 // One block of 32 columns of one panel times kTokens tokens; `at` is the first one's place among the tile's inputs.
 template <class Format, int kTokens, int kBlock>
 inline __attribute__((always_inline)) void stream_block(const std::byte* unit, const typename Format::Scales& scales,

@@ -5,6 +5,20 @@
 inline constexpr int kLanes = 16;
 inline constexpr float kLaneNumbers[kLanes] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 
+// Compile-time loop: body(Constant<0>), body(Constant<1>), ...
+template <int kValue>
+struct Constant {
+  static constexpr int value = kValue;
+  constexpr operator int() const { return kValue; }
+};
+template <int kBegin, int kEnd, class Body>
+inline __attribute__((always_inline)) void unrolled(Body body) {
+  if constexpr (kBegin < kEnd) {
+    body(Constant<kBegin>{});
+    unrolled<kBegin + 1, kEnd>(body);
+  }
+}
+
 float minus_infinity() { return -__builtin_inff(); }
 
 // The first n lanes of v (n may be below 0 or above 16), `fill` in the others.

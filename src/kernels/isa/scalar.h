@@ -136,24 +136,6 @@ F32 load_f16(const uint16_t* p) {
     return f;
   });
 }
-uint16_t f16_from_f32(float f) {
-  uint32_t bits;
-  __builtin_memcpy(&bits, &f, 4);
-  const uint32_t sign = (bits >> 16) & 0x8000u, magnitude = bits & 0x7FFFFFFFu;
-  if (magnitude > 0x7F800000u) return static_cast<uint16_t>(sign | 0x7E00u);   // NaN
-  if (magnitude >= 0x477FF000u) return static_cast<uint16_t>(sign | 0x7C00u);  // Rounds to infinity.
-  if (magnitude < 0x38800000u) {                                               // Subnormal: units of 2^-24.
-    float m;
-    __builtin_memcpy(&m, &magnitude, 4);
-    return static_cast<uint16_t>(sign | static_cast<uint32_t>(__builtin_nearbyintf(m * 0x1p24f)));
-  }
-  const uint32_t rounded = magnitude + 0xFFFu + ((magnitude >> 13) & 1u);
-  return static_cast<uint16_t>(sign | ((rounded - 0x38000000u) >> 13));
-}
-// To nearest, ties to even.
-void store_f16(uint16_t* p, F32 v) {
-  for (int i = 0; i < 16; ++i) p[i] = f16_from_f32(v.lane[i]);
-}
 F32 load_bf16(const uint16_t* p) {
   return each_f32([=](int i) {
     const uint32_t bits = static_cast<uint32_t>(p[i]) << 16;
@@ -207,6 +189,20 @@ F32 from_bits(I32 v) {
 // The low byte of each lane, 16 bytes.
 void store_i8(int8_t* p, I32 v) {
   for (int i = 0; i < 16; ++i) p[i] = static_cast<int8_t>(v.lane[i]);
+}
+// The low half of each lane, 16 half words.
+void store_i16(int16_t* p, I32 v) {
+  for (int i = 0; i < 16; ++i) p[i] = static_cast<int16_t>(v.lane[i]);
+}
+// sum + a[0] * b[0] + a[1] * b[1] for the signed half words of each lane, modulo 2^32.
+I32 dot_pairs(I32 sum, I32 a, I32 b) {
+  return each_i32([&](int i) {
+    int16_t x[2], y[2];
+    __builtin_memcpy(x, &a.lane[i], sizeof x);
+    __builtin_memcpy(y, &b.lane[i], sizeof y);
+    return static_cast<int32_t>(static_cast<uint32_t>(sum.lane[i]) + static_cast<uint32_t>(x[0] * y[0]) +
+                                static_cast<uint32_t>(x[1] * y[1]));
+  });
 }
 I32 load_i8(const int8_t* p) {
   return each_i32([=](int i) { return static_cast<int32_t>(p[i]); });
