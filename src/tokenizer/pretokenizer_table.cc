@@ -85,9 +85,57 @@ constexpr Pattern kGpt4o[] = {R"([^\r\n\p{L}\p{N}]?)" INFER_UPPER "*" INFER_LOWE
                               R"(?|[^\r\n\p{L}\p{N}]?)" INFER_UPPER "+" INFER_LOWER "*" INFER_CONTRACTIONS
                               R"(?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)"};
 
+#define INFER_CASED_WORDS                                                                                          \
+  R"([^\r\n\p{L}\p{N}]?)" INFER_UPPER "*" INFER_LOWER "+" INFER_CONTRACTIONS R"(?|[^\r\n\p{L}\p{N}]?)" INFER_UPPER \
+  "+" INFER_LOWER "*" INFER_CONTRACTIONS "?|"
+
+constexpr Pattern kYoutu[] = {
+    R"([\x{AC00}-\x{D7A3}\x{3131}-\x{318E}]+|[\x{FF01}\x{2026}\x{201C}\x{201D}\x{2018}\x{2019}\x{2014}\x{FF1A})"
+    R"(\x{FF1B}\x{FF0C}\x{3001}-\x{303F}\x{FE30}-\x{FE4F}]+|[\x{3105}-\x{312F}]+|[\x{4E00}-\x{9FA5}\x{3040}-\x{30FF}]+)",
+    INFER_CASED_WORDS R"(\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)"};
+
+// Chinese characters apart; the classes of words are those of GPT-4o without them.
+#define INFER_NOT_HAN(letters) R"((?:(?!\p{sc:Han}))" letters ")"
+
+constexpr Pattern kKimiK2[] = {R"(\p{sc:Han}+|[^\r\n\p{L}\p{N}]?)" INFER_NOT_HAN(INFER_UPPER) "*" INFER_NOT_HAN(
+    INFER_LOWER) "+" INFER_CONTRACTIONS
+                 R"(?|[^\r\n\p{L}\p{N}]?)" INFER_NOT_HAN(INFER_UPPER) "+" INFER_NOT_HAN(
+                     INFER_LOWER) "*" INFER_CONTRACTIONS
+                                  R"(?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"};
+
+constexpr Pattern kMiniCpm5[] = {
+    R"(\p{N}{1,3})",
+    INFER_CONTRACTIONS R"(|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}+| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"};
+
+// Runs of spaces in powers of two.
+constexpr Pattern kJais2[] = {INFER_CONTRACTIONS
+                              R"(|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+)"
+                              R"(|\s{512}(?!\S)|\s{256}(?!\S)|\s{128}(?!\S)|\s{64}(?!\S)|\s{32}(?!\S)|\s{16}(?!\S))"
+                              R"(|\s{8}(?!\S)|\s{4}(?!\S)|\s{1,2}(?!\S)|\s{1})"};
+
+constexpr Pattern kUfakzeka[] = {
+    R"([^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"};
+
+constexpr Pattern kLaguna[] = {R"([^\n]+|[\n]+)", kQwen2[0]};
+
+// Letters with single spaces between them stay together.
+constexpr Pattern kExaoneMoe[] = {
+    INFER_CONTRACTIONS R"(|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?)"
+                       R"(|\s*[\r\n]|\s+(?!\S)|\s+)"};
+
+// Digits by three from the right: what is left over stands first. Only at the start of a run is looked to its end.
+#define INFER_DIGITS_BY_THREE(digit) \
+  "(?<!" digit ")" digit "{1,2}(?=(?:" digit "{3})++(?!" digit "))|" digit "{3}|" digit "{1,2}"
+
+// Words with the spaces between them, as far as there are no digits.
+constexpr Pattern kSuperBpe[] = {R"(\p{N}+)", INFER_DIGITS_BY_THREE(R"(\d)")};
+
 #undef INFER_CONTRACTIONS
 #undef INFER_UPPER
 #undef INFER_LOWER
+#undef INFER_CASED_WORDS
+#undef INFER_NOT_HAN
+#undef INFER_DIGITS_BY_THREE
 
 struct NamedRule {
   std::string_view name;
@@ -109,30 +157,39 @@ constexpr NamedRule kRules[] = {
     {"deepseek-v3", {kDeepseekV3}},
     {"default", {kDefault}},
     {"exaone", {kSingleDigits}},
+    {"exaone-moe", {kExaoneMoe}},
     {"exaone4", {kGpt2}},
+    {"f2llmv2", {kQwen2}},
     {"falcon", {kFalcon}},
     {"falcon-h1", {kLlama3, true, true}},
     {"falcon3", {kLlama3, true, true}},
     {"gigachat", {kGpt2}},
     {"glm4", {kLlama3}},
+    {"glm5", {kLlama3}},
     {"gpt-2", {kGpt2}},
     {"gpt-4o", {kGpt4o}},
     {"gpt-neox", {kGpt2}},
     {"gpt3-finnish", {kBloom}},
     {"granite-docling", {kGpt2}},
+    {"granite-embed-multi-97m", {kGpt4o, true}},
     {"grok-2", {kQwen2}},
     {"hunyuan", {kQwen2}},
     {"hunyuan-dense", {kDeepseekV3}},
+    {"hy_v4", {kDeepseekV3}},
     {"jais", {kGpt2}},
+    {"jais-2", {kJais2}},
     {"jina-de", {kGpt2}},
     {"jina-es", {kGpt2}},
     {"jina-v1-en", {kGpt2}},
     {"jina-v2-code", {kGpt2}},
     {"jina-v2-de", {kGpt2}},
     {"jina-v2-es", {kGpt2}},
+    {"jina-v5-nano", {kLlama3, true, true}},
     {"joyai-llm", {kDeepseekV3}},
     {"kanana2", {kGpt4o}},
+    {"kimi-k2", {kKimiK2}},
     {"kormo", {kQwen2}},
+    {"laguna", {kLaguna}},
     {"lfm2", {kLlama3, true, true}},
     {"llada-moe", {kBailing}},
     {"llama-bpe", {kLlama3, true, true}},
@@ -141,8 +198,10 @@ constexpr NamedRule kRules[] = {
     {"llama4", {kGpt4o}},
     {"megrez", {kQwen2}},
     {"mellum", {kGpt2}},
+    {"mellum2", {kSingleDigits}},
     {"midm-2.0", {kLlama3, true, true}},
     {"minerva-7b", {kSingleDigits}},
+    {"minicpm5", {kMiniCpm5, true}},
     {"minimax-m2", {kGpt4o}},
     {"modern-bert", {kGpt2}},
     {"mpt", {kGpt2}},
@@ -160,9 +219,13 @@ constexpr NamedRule kRules[] = {
     {"solar-open", {kQwen2}},
     {"stablelm2", {kQwen2}},
     {"starcoder", {kSingleDigits}},
+    {"superbpe", {kSuperBpe}},
+    {"talkie", {kGpt4o}},
     {"tekken", {kTekken, true, true}},
     {"trillion", {kGpt2}},
+    {"ufakzeka", {kUfakzeka}},
     {"viking", {kViking}},
+    {"youtu", {kYoutu, true}},
 };
 
 }  // namespace

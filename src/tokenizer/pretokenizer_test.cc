@@ -65,6 +65,30 @@ TEST(Pretokenizer, DeepseekLlmTakesTheSpacesAtTheEndAsOneWord) {
   EXPECT_EQ(split("deepseek-llm", "ΐΩK é \xE2\x84\xA6 猫"), (Words{"ΐΩ", "K", " é", " ", "\xE2\x84\xA6", " ", "猫"}));
 }
 
+TEST(Pretokenizer, KimiK2KeepsChineseCharactersApart) {
+  EXPECT_EQ(split("kimi-k2", "我们a们。'sB"), (Words{"我们", "a", "们", "。'", "s", "B"}));
+}
+
+TEST(Pretokenizer, SuperBpeCountsDigitsFromTheRightAndKeepsTheRest) {
+  EXPECT_EQ(split("superbpe", "in all 1234567 of 89!"), (Words{"in all ", "1", "234", "567", " of ", "89", "!"}));
+  EXPECT_EQ(split("superbpe", "123456"), (Words{"123", "456"}));
+  const std::string digits(300001, '7');  // In linear time.
+  EXPECT_EQ(split("superbpe", digits).front(), "7");
+  EXPECT_EQ(split("superbpe", digits).size(), 100001u);
+}
+
+TEST(Pretokenizer, Jais2CutsSpacesInPowersOfTwo) {
+  EXPECT_EQ(split("jais-2", "a             b"), (Words{"a", "        ", "    ", " b"}));  // 13 of them.
+}
+
+TEST(Pretokenizer, ExaoneMoeKeepsWordsWithSingleSpacesTogether) {
+  EXPECT_EQ(split("exaone-moe", "one two  three4"), (Words{"one two", " ", " three", "4"}));
+}
+
+TEST(Pretokenizer, YoutuKeepsScriptsApart) {
+  EXPECT_EQ(split("youtu", "한국語、ㄅㄆabC12"), (Words{"한국", "語", "、", "ㄅㄆ", "ab", "C", "1", "2"}));
+}
+
 TEST(Pretokenizer, IllFormedBytesAreAWordOfTheirOwn) {
   EXPECT_EQ(split("gpt-2", "ab\xFF\xC3 c"), (Words{"ab", "\xFF\xC3", " c"}));
   EXPECT_EQ(split("gpt-2", "\x80"), (Words{"\x80"}));
