@@ -17,15 +17,21 @@ using kernels::WeightType;
 struct Shape {
   const char* name;
   uint32_t layers, width, heads, kv_heads, head_dim, ffn_width, vocabulary;
-  bool tied;  // The output matrix is the token embedding.
+  bool tied;                  // The output matrix is the token embedding.
+  uint32_t experts = 0;       // 0: a Llama; else a gpt-oss, with biases, sinks and windows,
+  uint32_t experts_used = 0;  // and of each token so many.
 };
 
-constexpr std::array<Shape, 4> kShapes{{
+constexpr std::array<Shape, 6> kShapes{{
     {"llama-tiny", 4, 256, 8, 4, 32, 768, 4096, true},
     {"llama-1b", 16, 2048, 32, 8, 64, 8192, 128256, true},
     {"llama-3b", 28, 3072, 24, 8, 128, 8192, 128256, true},
     {"llama-8b", 32, 4096, 32, 8, 128, 14336, 128256, false},
+    {"gpt-oss-tiny", 4, 256, 8, 4, 32, 256, 4096, false, 8, 2},
+    {"gpt-oss-20b", 24, 2880, 64, 8, 64, 2880, 201088, false, 32, 4},
 }};
+
+const char* architecture_of(const Shape& shape) { return shape.experts > 0 ? "gpt-oss" : "llama"; }
 
 // Names for users and the number that general.file_type has for a file made mostly of this type.
 struct TypeRow {
@@ -105,48 +111,89 @@ Result<SyntheticModel> SyntheticModel::make(const SyntheticModelOptions& options
   if (type == kTypes.end()) return Error{ErrorCode::kInvalidArgument, format("unknown weight type '{}'", options.type)};
   model.shape_ = static_cast<size_t>(shape - kShapes.begin());
   model.file_type_ = type->file_type;
-  model.plan_tensors(type->type, has_six_bit_embeddings(type->type) ? WeightType::kQ6_K : type->type);
+  model.plan_tensors(type->type);
   INFER_ASSIGN(const gguf::Writer writer, model.declare());
   INFER_ASSIGN(model.file_bytes_, writer.file_bytes());
   return model;
 }
 
-void SyntheticModel::plan_tensors(WeightType type, WeightType embedding_type) {
+void SyntheticModel::plan_tensors(WeightType type) {
   const Shape& s = kShapes[shape_];
-  const uint64_t query_width = uint64_t{s.heads} * s.head_dim;
-  const uint64_t kv_width = uint64_t{s.kv_heads} * s.head_dim;
-  tensors_.push_back({"token_embd.weight", embedding_type, {s.width, s.vocabulary}});
+  const bool six_bits = has_six_bit_embeddings(type);
+  // Of gpt-oss only the experts are small; 2880 columns are no multiple of Q6_K's blocks either.
+  const WeightType shared = s.experts > 0 && six_bits ? WeightType::kQ8_0 : type;
+  const WeightType embedding = six_bits ? (s.experts > 0 ? WeightType::kQ8_0 : WeightType::kQ6_K) : type;
+  tensors_.push_back({"token_embd.weight", embedding, {s.width, s.vocabulary}});
   for (uint32_t layer = 0; layer < s.layers; ++layer) {
     const std::string prefix = format("blk.{}.", layer);
-    tensors_.push_back({prefix + "attn_norm.weight", WeightType::kF32, {s.width}});
-    tensors_.push_back({prefix + "attn_q.weight", type, {s.width, query_width}});
-    tensors_.push_back({prefix + "attn_k.weight", type, {s.width, kv_width}});
-    tensors_.push_back({prefix + "attn_v.weight", type, {s.width, kv_width}});
-    tensors_.push_back({prefix + "attn_output.weight", type, {query_width, s.width}});
+    plan_attention(prefix, shared);
+    if (s.experts > 0) {
+      plan_experts(prefix, type);
+      continue;
+    }
     tensors_.push_back({prefix + "ffn_norm.weight", WeightType::kF32, {s.width}});
     tensors_.push_back({prefix + "ffn_gate.weight", type, {s.width, s.ffn_width}});
     tensors_.push_back({prefix + "ffn_up.weight", type, {s.width, s.ffn_width}});
     tensors_.push_back({prefix + "ffn_down.weight", type, {s.ffn_width, s.width}});
   }
   tensors_.push_back({"output_norm.weight", WeightType::kF32, {s.width}});
-  if (!s.tied) tensors_.push_back({"output.weight", embedding_type, {s.width, s.vocabulary}});
+  if (!s.tied) tensors_.push_back({"output.weight", embedding, {s.width, s.vocabulary}});
+}
+
+void SyntheticModel::plan_attention(const std::string& prefix, WeightType type) {
+  const Shape& s = kShapes[shape_];
+  const uint64_t query_width = uint64_t{s.heads} * s.head_dim;
+  const uint64_t kv_width = uint64_t{s.kv_heads} * s.head_dim;
+  tensors_.push_back({prefix + "attn_norm.weight", WeightType::kF32, {s.width}});
+  const auto matrix = [&](const char* name, uint64_t cols, uint64_t rows) {
+    tensors_.push_back({prefix + name + ".weight", type, {cols, rows}});
+    if (s.experts > 0) tensors_.push_back({prefix + name + ".bias", WeightType::kF32, {rows}});
+  };
+  matrix("attn_q", s.width, query_width);
+  matrix("attn_k", s.width, kv_width);
+  matrix("attn_v", s.width, kv_width);
+  matrix("attn_output", query_width, s.width);
+  if (s.experts > 0) tensors_.push_back({prefix + "attn_sinks.weight", WeightType::kF32, {s.heads}});
+}
+
+void SyntheticModel::plan_experts(const std::string& prefix, WeightType type) {
+  const Shape& s = kShapes[shape_];
+  tensors_.push_back({prefix + "post_attention_norm.weight", WeightType::kF32, {s.width}});
+  tensors_.push_back({prefix + "ffn_gate_inp.weight", WeightType::kF32, {s.width, s.experts}});
+  tensors_.push_back({prefix + "ffn_gate_inp.bias", WeightType::kF32, {s.experts}});
+  const auto stacked = [&](const char* name, uint64_t cols, uint64_t rows) {
+    tensors_.push_back({prefix + name + ".weight", type, {cols, rows, s.experts}});
+    tensors_.push_back({prefix + name + ".bias", WeightType::kF32, {rows, s.experts}});
+  };
+  stacked("ffn_gate_exps", s.width, s.ffn_width);
+  stacked("ffn_up_exps", s.width, s.ffn_width);
+  stacked("ffn_down_exps", s.ffn_width, s.width);
 }
 
 Result<gguf::Writer> SyntheticModel::declare() const {
   const Shape& s = kShapes[shape_];
+  const std::string prefix = architecture_of(s) + std::string(".");
   gguf::Writer writer;
-  INFER_TRY(writer.add_string("general.architecture", "llama"));
+  INFER_TRY(writer.add_string("general.architecture", architecture_of(s)));
   INFER_TRY(writer.add_string("general.name", format("synthetic {} {}", s.name, lower_case(options_.type))));
-  INFER_TRY(writer.add("llama.block_count", s.layers));
-  INFER_TRY(writer.add("llama.context_length", static_cast<uint32_t>(options_.context)));
-  INFER_TRY(writer.add("llama.embedding_length", s.width));
-  INFER_TRY(writer.add("llama.feed_forward_length", s.ffn_width));
-  INFER_TRY(writer.add("llama.attention.head_count", s.heads));
-  INFER_TRY(writer.add("llama.attention.head_count_kv", s.kv_heads));
-  INFER_TRY(writer.add("llama.rope.dimension_count", s.head_dim));
-  INFER_TRY(writer.add("llama.rope.freq_base", 500000.0f));
-  INFER_TRY(writer.add("llama.attention.layer_norm_rms_epsilon", 1e-5f));
-  INFER_TRY(writer.add("llama.vocab_size", s.vocabulary));
+  INFER_TRY(writer.add(prefix + "block_count", s.layers));
+  INFER_TRY(writer.add(prefix + "context_length", static_cast<uint32_t>(options_.context)));
+  INFER_TRY(writer.add(prefix + "embedding_length", s.width));
+  INFER_TRY(writer.add(prefix + "feed_forward_length", s.ffn_width));
+  INFER_TRY(writer.add(prefix + "attention.head_count", s.heads));
+  INFER_TRY(writer.add(prefix + "attention.head_count_kv", s.kv_heads));
+  if (s.experts > 0) {
+    INFER_TRY(writer.add(prefix + "attention.key_length", s.head_dim));
+    INFER_TRY(writer.add(prefix + "attention.value_length", s.head_dim));
+    INFER_TRY(writer.add(prefix + "attention.sliding_window", uint32_t{128}));
+    INFER_TRY(writer.add(prefix + "expert_count", s.experts));
+    INFER_TRY(writer.add(prefix + "expert_used_count", s.experts_used));
+    INFER_TRY(writer.add(prefix + "expert_feed_forward_length", s.ffn_width));
+  }
+  INFER_TRY(writer.add(prefix + "rope.dimension_count", s.head_dim));
+  INFER_TRY(writer.add(prefix + "rope.freq_base", 500000.0f));
+  INFER_TRY(writer.add(prefix + "attention.layer_norm_rms_epsilon", 1e-5f));
+  INFER_TRY(writer.add(prefix + "vocab_size", s.vocabulary));
   INFER_TRY(writer.add("general.file_type", file_type_));
   INFER_TRY(writer.add_string("tokenizer.ggml.model", "none"));
   for (const TensorPlan& tensor : tensors_) {

@@ -47,7 +47,9 @@ class SyntheticModel {
   };
   SyntheticModel() = default;
   Result<gguf::Writer> declare() const;
-  void plan_tensors(kernels::WeightType type, kernels::WeightType embedding_type);
+  void plan_tensors(kernels::WeightType type);
+  void plan_attention(const std::string& prefix, kernels::WeightType type);
+  void plan_experts(const std::string& prefix, kernels::WeightType type);
   Status write_tensor(const TensorPlan& tensor, uint64_t seed, gguf::TensorDataWriter& data, const CallContext& call,
                       const std::function<void(uint64_t)>& progress, uint64_t* done) const;
 

@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "gguf/file.h"
 #include "kernels/reference.h"
+#include "model/model_config.h"
 
 namespace infer::measure {
 namespace {
@@ -73,6 +74,24 @@ TEST(SyntheticModel, SizesAreThoseOfTheRealShapes) {
               2e6);
   EXPECT_NEAR(static_cast<double>(SyntheticModel::make({.shape = "llama-8b", .type = "f16"})->file_bytes()), 16.06e9,
               1e7);
+}
+
+TEST(SyntheticModel, AMixtureOfTwentyBillionHasTwelveGigabytesAndOnlyItsExpertsAreSmall) {
+  const auto real = SyntheticModel::make({.shape = "gpt-oss-20b", .type = "mxfp4"});
+  ASSERT_TRUE(real.has_value()) << real.error().message;
+  EXPECT_NEAR(static_cast<double>(real->file_bytes()), 12.1e9, 0.1e9);
+  const StillClock clock;
+  gguf::MemorySink sink;
+  ASSERT_TRUE(SyntheticModel::make({.shape = "gpt-oss-tiny", .type = "mxfp4"})
+                  ->write(sink, {clock, Deadline::never(), {}}, nullptr)
+                  .has_value());
+  const std::vector<std::byte> bytes = sink.bytes();
+  const auto file = gguf::File::parse(bytes, "tiny");
+  ASSERT_TRUE(file.has_value());
+  EXPECT_EQ((*file)->find_tensor("blk.3.ffn_down_exps.weight")->type, kernels::WeightType::kMXFP4);
+  EXPECT_EQ((*file)->find_tensor("blk.3.ffn_down_exps.weight")->dims[2], 8u);
+  EXPECT_EQ((*file)->find_tensor("blk.3.attn_q.weight")->type, kernels::WeightType::kQ8_0);
+  EXPECT_TRUE(model::read_model_config(**file).has_value());
 }
 
 TEST(SyntheticModel, UnknownNamesAreRefused) {
