@@ -1,5 +1,6 @@
 #include "model/architecture.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <string>
@@ -13,11 +14,19 @@ namespace infer::model {
 namespace {
 
 constexpr std::array kArchitectures{
-    Architecture{"llama", read_llama},     Architecture{"qwen2", read_qwen2},
-    Architecture{"qwen3", read_qwen3},     Architecture{"qwen3moe", read_qwen3moe},
-    Architecture{"phi3", read_phi3},       Architecture{"gpt2", read_gpt2},
-    Architecture{"gptneox", read_gptneox}, Architecture{"stablelm", read_stablelm},
-    Architecture{"olmo2", read_olmo2},     Architecture{"starcoder2", read_starcoder2},
+    Architecture{"llama", read_llama},            //
+    Architecture{"qwen2", read_qwen2},            //
+    Architecture{"qwen3", read_qwen3},            //
+    Architecture{"qwen3moe", read_qwen3moe},      //
+    Architecture{"gemma2", read_gemma2},          //
+    Architecture{"gemma3", read_gemma3},          //
+    Architecture{"phi3", read_phi3},              //
+    Architecture{"gpt2", read_gpt2},              //
+    Architecture{"gptneox", read_gptneox},        //
+    Architecture{"gpt-oss", read_gpt_oss},        //
+    Architecture{"olmo2", read_olmo2},            //
+    Architecture{"stablelm", read_stablelm},      //
+    Architecture{"starcoder2", read_starcoder2},  //
 };
 
 // Above any known model, and low enough that sizes of matrices and buffers cannot wrap.
@@ -130,6 +139,29 @@ Status read_experts(const MetadataReader& metadata, ModelConfig& config) {
   if (most <= kExpertsOfModelMax) return {};
   return inconsistent(format("{} layers of {} experts: the limit is {} in all", config.layers, config.experts.count,
                              kExpertsOfModelMax));
+}
+
+Status read_windows(const MetadataReader& metadata, int fallback, int period, ModelConfig& config) {
+  INFER_ASSIGN(const uint32_t window,
+               metadata.file().get_u32_or(metadata.key("attention.sliding_window"), static_cast<uint32_t>(fallback)));
+  if (window == 0) return {};
+  const int tokens = static_cast<int>(std::min<uint32_t>(window, kContextMax));
+  const gguf::Value* pattern = metadata.file().find(metadata.key("attention.sliding_window_pattern"));
+  if (pattern != nullptr && pattern->type() == gguf::ValueType::kArray) {
+    const auto has_window = pattern->as_ints();
+    if (!has_window || has_window->size() != config.layer.size()) {
+      return inconsistent(
+          format("metadata key {} must be a number or tell of each of {} layers whether it has a window",
+                 metadata.key("attention.sliding_window_pattern"), config.layers));
+    }
+    for (size_t i = 0; i < config.layer.size(); ++i) config.layer[i].window = (*has_window)[i] != 0 ? tokens : 0;
+    return {};
+  }
+  INFER_ASSIGN(const int every, metadata.dimension_or("attention.sliding_window_pattern", period, kLayersMax));
+  for (int i = 0; i < config.layers; ++i) {
+    config.layer[static_cast<size_t>(i)].window = i % every < every - 1 ? tokens : 0;
+  }
+  return {};
 }
 
 Result<ModelConfig> read_model_config(const gguf::File& file) {

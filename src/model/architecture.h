@@ -30,9 +30,14 @@ Status read_rope(const MetadataReader& metadata, RopePairing pairing, ModelConfi
 
 // A mixture of experts where the file has one; files of architectures that do not ask for it are refused.
 Status read_experts(const MetadataReader& metadata, ModelConfig& config);
+// attention.sliding_window (`fallback` tokens without the key; 0: none) for all layers but each `period`-th.
+Status read_windows(const MetadataReader& metadata, int fallback, int period, ModelConfig& config);
 
+Status read_gemma2(const MetadataReader& metadata, ModelConfig& config);
+Status read_gemma3(const MetadataReader& metadata, ModelConfig& config);
 Status read_gpt2(const MetadataReader& metadata, ModelConfig& config);
 Status read_gptneox(const MetadataReader& metadata, ModelConfig& config);
+Status read_gpt_oss(const MetadataReader& metadata, ModelConfig& config);
 Status read_llama(const MetadataReader& metadata, ModelConfig& config);
 Status read_olmo2(const MetadataReader& metadata, ModelConfig& config);
 Status read_phi3(const MetadataReader& metadata, ModelConfig& config);

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
+#include <numbers>
 #include <utility>
 
 #include "base/check.h"
@@ -152,7 +154,7 @@ void Forward::run_layer(int index) {
     rows = static_cast<int>(wanted_.size());
   }
   const Inputs attended = pack(rows, config_.query_width(), {&layer.attention_output}, [&](int row, float* scratch) {
-    return attention_row(last ? wanted_[static_cast<size_t>(row)] : row, scratch);
+    return attention_row(index, last ? wanted_[static_cast<size_t>(row)] : row, scratch);
   });
   join_residual(attended, layer.attention_output, layer.attention_post_norm,
                 config_.post_norms || config_.parallel_residual);
@@ -398,8 +400,12 @@ void Forward::attend(int layer) {
 void Forward::attend_item(const AttentionItem& item, int layer, int kv_head, int thread) {
   const ThreadScratch& scratch = buffers_.per_thread[static_cast<size_t>(thread)];
   const int rows = item.rows * group_, head_dim = config_.head_dim;
-  attend_chunk(item, layer, kv_head, item.chunk_begin, scratch, scratch.attention_out, scratch.max, scratch.sum);
-  for (int chunk = item.chunk_begin + 1; chunk < item.chunk_end; ++chunk) {
+  // Chunks before the window of the first row, which reaches farthest back, are nobody's.
+  const int nearest = first_visible(layer, rows_[static_cast<size_t>(item.row_begin)].position) / kChunkTokens;
+  const int chunk_begin = std::max(item.chunk_begin, nearest);
+  if (chunk_begin >= item.chunk_end) return;
+  attend_chunk(item, layer, kv_head, chunk_begin, scratch, scratch.attention_out, scratch.max, scratch.sum);
+  for (int chunk = chunk_begin + 1; chunk < item.chunk_end; ++chunk) {
     attend_chunk(item, layer, kv_head, chunk, scratch, scratch.attention_part, scratch.part_max, scratch.part_sum);
     for (int row = 0; row < rows; ++row) {
       kernels_.merge_attention(scratch.attention_part + row * head_dim, scratch.part_max[row], scratch.part_sum[row],
@@ -409,28 +415,35 @@ void Forward::attend_item(const AttentionItem& item, int layer, int kv_head, int
   if (spread_) {
     keep_partials(item, kv_head, scratch);
   } else {
-    finish_rows(item, kv_head, scratch);
+    finish_rows(item, layer, kv_head, scratch);
   }
+}
+
+// Of the tokens that one at `position` sees.
+int Forward::first_visible(int layer, int position) const {
+  const int window = config_.layer[static_cast<size_t>(layer)].window;
+  return window > 0 ? std::max(0, position + 1 - window) : 0;
 }
 
 void Forward::attend_chunk(const AttentionItem& item, int layer, int kv_head, int chunk, const ThreadScratch& scratch,
                            float* out, float* max, float* sum) const {
   const Row& first = rows_[static_cast<size_t>(item.row_begin)];
-  const int length = first.position + item.rows;  // Tokens that the last row sees.
-  const int page_begin = chunk * kChunkPages;
-  const int pages = std::min(kChunkPages, kv::pages_for_tokens(length) - page_begin);
+  const int length = first.position + item.rows;  // Tokens that the last row sees, but for its window.
+  const int page_begin = std::max(chunk * kChunkPages, first_visible(layer, first.position) / kernels::kPageTokens);
+  const int pages = std::min((chunk + 1) * kChunkPages, kv::pages_for_tokens(length)) - page_begin;
   const std::span<std::byte* const> table = first.cache->pages(layer);
   const size_t head_at = static_cast<size_t>(kv_head) * kernels::kv_page_bytes(config_.head_dim);
   std::array<const std::byte*, kChunkPages> parts{};
   for (size_t page = 0; page < static_cast<size_t>(pages); ++page) {
     parts[page] = table[static_cast<size_t>(page_begin) + page] + head_at;
   }
+  const int origin = page_begin * kernels::kPageTokens, tokens = pages * kernels::kPageTokens;
   for (int token = 0; token < item.rows; ++token) {
-    const int visible = std::clamp(first.position + token + 1 - chunk * kChunkTokens, 0, kChunkTokens);
-    for (int head = 0; head < group_; ++head) {
-      scratch.visible_begin[token * group_ + head] = 0;
-      scratch.visible_end[token * group_ + head] = visible;
-    }
+    const int position = first.position + token;
+    const int begin = std::clamp(first_visible(layer, position) - origin, 0, tokens);
+    const int end = std::clamp(position + 1 - origin, 0, tokens);
+    std::fill_n(scratch.visible_begin + token * group_, group_, begin);
+    std::fill_n(scratch.visible_end + token * group_, group_, end);
   }
   const size_t query_row =
       (static_cast<size_t>(kv_head) * rows_.size() + static_cast<size_t>(item.row_begin)) * static_cast<size_t>(group_);
@@ -440,7 +453,7 @@ void Forward::attend_chunk(const AttentionItem& item, int layer, int kv_head, in
                    .head_dim = config_.head_dim,
                    .visible_begin = scratch.visible_begin,
                    .visible_end = scratch.visible_end,
-                   .score_cap = 0.0f,
+                   .score_cap = config_.attention_cap,
                    .pages = parts.data(),
                    .page_count = pages,
                    .out = out,
@@ -461,31 +474,44 @@ void Forward::keep_partials(const AttentionItem& item, int kv_head, const Thread
   }
 }
 
-void Forward::finish_rows(const AttentionItem& item, int kv_head, const ThreadScratch& scratch) {
+void Forward::finish_rows(const AttentionItem& item, int layer, int kv_head, const ThreadScratch& scratch) {
   const auto head_dim = static_cast<size_t>(config_.head_dim);
   for (int row = 0; row < item.rows * group_; ++row) {
     const int token = item.row_begin + row / group_, head = kv_head * group_ + row % group_;
     float* out = buffers_.attention + static_cast<size_t>(token * config_.heads + head) * head_dim;
     std::memcpy(out, scratch.attention_out + static_cast<size_t>(row) * head_dim, head_dim * sizeof(float));
-    kernels_.scale(1.0f / scratch.sum[row], config_.head_dim, out);
+    kernels_.scale(weight_share(layer, head, scratch.max[row], scratch.sum[row]), config_.head_dim, out);
   }
 }
 
+// What the sum of weighted values is multiplied by: 1 / sum, where the head's sink, if it has one, is in the sum.
+float Forward::weight_share(int layer, int head, float max, float sum) const {
+  const std::span<const float> sinks = weights_.layers[static_cast<size_t>(layer)].sinks;
+  if (sinks.empty()) return 1.0f / sum;
+  const double sink = static_cast<double>(sinks[static_cast<size_t>(head)]) * std::numbers::log2e;
+  const double most = std::max(static_cast<double>(max), sink);
+  const double fade = std::exp2(static_cast<double>(max) - most);
+  return static_cast<float>(fade / (static_cast<double>(sum) * fade + std::exp2(sink - most)));
+}
+
 // The attention output of a row, all heads; in a spread step its chunks are merged here, in order.
-const float* Forward::attention_row(int row, float* scratch) const {
+const float* Forward::attention_row(int layer, int row, float* scratch) const {
   if (!spread_) return buffers_.attention + static_cast<size_t>(row) * static_cast<size_t>(config_.query_width());
   const auto head_dim = static_cast<size_t>(config_.head_dim);
-  const int chunks = rows_[static_cast<size_t>(row)].position / kChunkTokens + 1;
+  const int position = rows_[static_cast<size_t>(row)].position;
+  const auto chunk_begin = static_cast<size_t>(first_visible(layer, position) / kChunkTokens);
+  const auto chunk_end = static_cast<size_t>(position / kChunkTokens + 1);
   for (int head = 0; head < config_.heads; ++head) {
-    const size_t at = static_cast<size_t>(row * config_.heads + head) * static_cast<size_t>(buffers_.chunks_max);
+    const size_t first = static_cast<size_t>(row * config_.heads + head) * static_cast<size_t>(buffers_.chunks_max);
+    const size_t at = first + chunk_begin;
     float* out = scratch + static_cast<size_t>(head) * head_dim;
     std::memcpy(out, buffers_.partial_out + at * head_dim, head_dim * sizeof(float));
     float max = buffers_.partial_max[at], sum = buffers_.partial_sum[at];
-    for (size_t chunk = at + 1; chunk < at + static_cast<size_t>(chunks); ++chunk) {
+    for (size_t chunk = at + 1; chunk < first + chunk_end; ++chunk) {
       kernels_.merge_attention(buffers_.partial_out + chunk * head_dim, buffers_.partial_max[chunk],
                                buffers_.partial_sum[chunk], config_.head_dim, out, &max, &sum);
     }
-    kernels_.scale(1.0f / sum, config_.head_dim, out);
+    kernels_.scale(weight_share(layer, head, max, sum), config_.head_dim, out);
   }
   return scratch;
 }

@@ -107,8 +107,10 @@ class Forward {
   void attend_chunk(const AttentionItem& item, int layer, int kv_head, int chunk, const ThreadScratch& scratch,
                     float* out, float* max, float* sum) const;
   void keep_partials(const AttentionItem& item, int kv_head, const ThreadScratch& scratch);
-  void finish_rows(const AttentionItem& item, int kv_head, const ThreadScratch& scratch);
-  const float* attention_row(int row, float* scratch) const;
+  void finish_rows(const AttentionItem& item, int layer, int kv_head, const ThreadScratch& scratch);
+  int first_visible(int layer, int position) const;
+  float weight_share(int layer, int head, float max, float sum) const;
+  const float* attention_row(int layer, int row, float* scratch) const;
   void keep_wanted_rows();
   void compute_logits();
 

@@ -176,6 +176,50 @@ TEST(Forward, BitsOfExpertsDoNotDependOnThreadsOrOnHowAPromptIsSplit) {
   }
 }
 
+// A gpt-oss whose every layer sees a window of 50 tokens (`period` large) or every other one.
+RandomModel windowed(int period) {
+  return {.architecture = "gpt-oss",
+          .layers = 2,
+          .heads = 6,
+          .kv_heads = 2,
+          .biases = true,
+          .experts = 3,
+          .window = 50,
+          .window_period = period};
+}
+
+TEST(Forward, BitsOfWindowsDoNotDependOnThreadsOrOnHowAPromptIsSplit) {
+  const RandomModel shape = windowed(2);
+  expect_split_changes_nothing(testing::write_model(shape), 570, shape.vocabulary);
+}
+
+TEST(Forward, TokensBeforeTheWindowsOfAllLayersChangeNoBitAndTheLastOneInsideDoes) {
+  constexpr size_t kCount = 560, kReach = 2 * 49;  // A token sees 49 before it, each of which saw 49 more.
+  const RandomModel shape = windowed(100);
+  Rng rng(13);
+  const auto tokens = random_tokens(rng, kCount, shape.vocabulary);
+  for (const kernels::KernelTable* kernels : testing::machine_kernels()) {
+    SCOPED_TRACE(kernels->name);
+    const auto loaded = testing::load_random(shape, *kernels, 2, {.context = 600, .logits_per_step = 512});
+    for (const size_t chunk : {size_t{512}, size_t{1}}) {
+      const auto compute = [&](size_t changed) {
+        auto other = tokens;
+        if (changed < kCount) other[changed] = (other[changed] + 1) % shape.vocabulary;
+        kv::SequenceCache cache = loaded->model->make_sequence();
+        return loaded->compute(cache, other, chunk);
+      };
+      const Logits expected = compute(kCount);
+      for (const size_t changed : {size_t{0}, size_t{63}, size_t{64}, size_t{400}, size_t{450}}) {
+        const Logits logits = compute(changed);
+        for (size_t t = changed; t < kCount; ++t) {
+          ASSERT_EQ(same_bits(logits[t], expected[t]), t > changed + kReach)
+              << "changed " << changed << ", token " << t;
+        }
+      }
+    }
+  }
+}
+
 // Of matrix products: bytes of the panels, and how often one was asked for.
 uint64_t g_bytes;
 const kernels::KernelTable* g_counted;

@@ -42,6 +42,12 @@ class MetadataReader {
     return has(name) ? positive(name) : Result<float>(fallback);
   }
 
+  // A finite number, 0 or above; for switches that 0 turns off.
+  Result<float> not_negative_or(std::string_view name, float fallback) const {
+    INFER_ASSIGN(const float value, file_.get_f32_or(key(name), fallback));
+    return value == 0 ? Result<float>(0.0f) : positive_or(name, fallback);
+  }
+
  private:
   Result<int> bounded(std::string_view name, uint32_t value, int most) const {
     if (value >= 1 && value <= static_cast<uint32_t>(most)) return static_cast<int>(value);

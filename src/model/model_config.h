@@ -112,7 +112,9 @@ struct ModelConfig {
 
   float embedding_scale = 1.0f;
   bool learned_positions = false;  // Added to the embeddings, for context_trained tokens and no more.
-  float attention_scale = 0;       // Scores are multiplied by it.
+  float attention_scale = 0;       // Scores are multiplied by it,
+  float attention_cap = 0;         // then they are cap * tanh(score / cap); 0: as they are.
+  bool attention_sinks = false;    // Each head has a score that takes its share of the attention and gives nothing.
   float logit_scale = 1.0f;
   float logit_cap = 0;  // Logits are cap * tanh(logit / cap); 0: as they are.
 

@@ -157,6 +157,9 @@ class LayerFinder {
 
   Status find_attention() {
     const int width = config_.width, query = config_.query_width(), kv = config_.kv_width();
+    if (config_.attention_sinks) {
+      INFER_ASSIGN(layer_.sinks, finder_.find_vector(prefix_ + "attn_sinks.weight", config_.heads));
+    }
     INFER_ASSIGN(layer_.attention_output, finder_.find_matrix(prefix_ + "attn_output", query, width));
     if (finder_.has(prefix_ + "attn_qkv.weight")) {
       INFER_ASSIGN(const MatrixTensor fused, finder_.find_matrix(prefix_ + "attn_qkv", width, query + 2 * kv));

@@ -45,6 +45,7 @@ struct ExpertTensors {
 struct LayerTensors {
   NormTensor attention_norm, attention_post_norm;
   NormTensor query_norm, key_norm;
+  VectorTensor sinks;  // By head.
   NormTensor ffn_norm, ffn_post_norm;
   MatrixTensor query, key, value, attention_output;
   ExpertTensors dense;
@@ -104,6 +105,7 @@ void for_each_vector(Tensors& tensors, Body&& body) {
       body(norm->weight);
       body(norm->bias);
     }
+    body(layer.sinks);
   }
   body(tensors.output_norm.weight);
   body(tensors.output_norm.bias);

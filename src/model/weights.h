@@ -43,6 +43,7 @@ struct ExpertWeights {
 struct LayerWeights {
   Norm attention_norm, attention_post_norm;
   Norm query_norm, key_norm;
+  std::span<const float> sinks;  // By head; empty: none.
   Norm ffn_norm, ffn_post_norm;
   Matrix query, key, value, attention_output;
   ExpertWeights dense;

@@ -51,7 +51,9 @@ class TensorList {
     matrix(prefix + "attn_k", model_.width, kv, model_.biases);
     matrix(prefix + "attn_v", model_.width, kv, model_.biases);
     matrix(prefix + "attn_output", query, model_.width, model_.biases);
-    vector(prefix + "ffn_norm.weight", model_.width, 1.0f, 0.3f);
+    const bool gpt_oss = model_.architecture == "gpt-oss";
+    if (gpt_oss) vector(prefix + "attn_sinks.weight", model_.heads, 0.0f, 1.0f);
+    vector(prefix + (gpt_oss ? "post_attention_norm.weight" : "ffn_norm.weight"), model_.width, 1.0f, 0.3f);
     if (model_.experts > 0) return add_experts(prefix);
     matrix(prefix + "ffn_gate", model_.width, model_.ffn_width, model_.biases);
     matrix(prefix + "ffn_up", model_.width, model_.ffn_width, model_.biases);
@@ -94,24 +96,28 @@ class TensorList {
 class MetadataList {
  public:
   MetadataList(const RandomModel& model, gguf::Writer& writer) : model_(model), writer_(writer) {
-    string("general.architecture", "llama");
-    integer("llama.block_count", model.layers);
-    integer("llama.embedding_length", model.width);
-    integer("llama.feed_forward_length", model.ffn_width);
-    integer("llama.context_length", model.context);
-    integer("llama.attention.head_count", model.heads);
-    integer("llama.attention.head_count_kv", model.kv_heads);
-    integer("llama.attention.key_length", model.head_dim);
-    integer("llama.attention.value_length", model.head_dim);
+    string("general.architecture", model.architecture);
+    integer(key("block_count"), model.layers);
+    integer(key("embedding_length"), model.width);
+    integer(key("feed_forward_length"), model.ffn_width);
+    integer(key("context_length"), model.context);
+    integer(key("attention.head_count"), model.heads);
+    integer(key("attention.head_count_kv"), model.kv_heads);
+    integer(key("attention.key_length"), model.head_dim);
+    integer(key("attention.value_length"), model.head_dim);
     if (model.experts > 0) {
-      integer("llama.expert_count", model.experts);
-      integer("llama.expert_used_count", model.experts_used);
+      integer(key("expert_count"), model.experts);
+      integer(key("expert_used_count"), model.experts_used);
     }
-    if (model.rope_dims > 0) integer("llama.rope.dimension_count", model.rope_dims);
-    real("llama.attention.layer_norm_rms_epsilon", 1e-5f);
+    if (model.window > 0) {
+      integer(key("attention.sliding_window"), model.window);
+      integer(key("attention.sliding_window_pattern"), model.window_period);
+    }
+    if (model.rope_dims > 0) integer(key("rope.dimension_count"), model.rope_dims);
+    real(key("attention.layer_norm_rms_epsilon"), 1e-5f);
     if (model.linear_factor > 0) {
-      string("llama.rope.scaling.type", "linear");
-      real("llama.rope.scaling.factor", model.linear_factor);
+      string(key("rope.scaling.type"), "linear");
+      real(key("rope.scaling.factor"), model.linear_factor);
     }
     for (const auto& [key, value] : model.integers) INFER_CHECK(writer.add(key, value).has_value());
     for (const auto& [key, value] : model.floats) INFER_CHECK(writer.add(key, value).has_value());
@@ -119,6 +125,7 @@ class MetadataList {
   }
 
  private:
+  std::string key(const char* name) const { return model_.architecture + "." + name; }
   bool replaced(const std::string& key) const {
     return model_.without.contains(key) || model_.integers.contains(key) || model_.floats.contains(key) ||
            model_.strings.contains(key);

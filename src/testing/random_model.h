@@ -1,4 +1,4 @@
-// Small Llama models with random weights, as the bytes of a GGUF file, and what can be wrong with them.
+// Small Llama and gpt-oss models with random weights, as the bytes of a GGUF file, and what can be wrong with them.
 // Thread safety: pure functions.
 #pragma once
 
@@ -14,6 +14,7 @@
 namespace infer::testing {
 
 struct RandomModel {
+  std::string architecture = "llama";  // Or "gpt-oss", which has experts, sinks and windows.
   int layers = 2;
   int width = 64;
   int heads = 4;
@@ -29,6 +30,8 @@ struct RandomModel {
   bool biases = false;
   int experts = 0;  // 0: a dense feed-forward.
   int experts_used = 2;
+  int window = 0;                                        // gpt-oss: of the layers with a window, in tokens;
+  int window_period = 2;                                 // each such layer has none.
   kernels::WeightType type = kernels::WeightType::kF32;  // Of the matrices; vectors are F32.
   uint64_t seed = 1;
 

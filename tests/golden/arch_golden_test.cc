@@ -21,25 +21,20 @@ struct ArchCase {
   double error_max;
 };
 
-// llama.cpp looks GELU up in a table of halves, so that its own answers are no better than 1e-3.
-constexpr double kExact = 1.5e-3, kGeluTable = 2e-3;
+// Attention in 16-bit codes moves logits by 2e-5 to 2.4e-4 of their length; sharper scores (YaRN lengthens queries and
+// keys) by up to 5e-4. llama.cpp itself looks GELU up in a table of halves. A wrong switch moves them by 0.1 or more.
+constexpr double kExact = 3e-4, kSharpScores = 6e-4, kGeluTable = 4e-4;
 
 const ArchCase kCases[] = {
-    {"llama", kExact},
-    {"llama-yarn", kExact},
-    {"llama-experts", kExact},
-    {"qwen2", kExact},
-    {"qwen3", kExact},
-    {"qwen3moe", kExact},
-    {"phi3", kExact},
-    {"phi3-long", kExact},
-    {"gpt2", kGeluTable},
-    {"gptneox", kGeluTable},
-    {"gptneox-sequential", kGeluTable},
-    {"stablelm", kExact},
-    {"stablelm-parallel", kExact},
-    {"olmo2", kExact},
-    {"starcoder2", kGeluTable},
+    {"llama", kExact},         {"llama-yarn", kExact},
+    {"llama-experts", kExact}, {"qwen2", kExact},
+    {"qwen3", kExact},         {"qwen3moe", kExact},
+    {"phi3", kExact},          {"phi3-long", kExact},
+    {"gemma2", kGeluTable},    {"gemma3", kGeluTable},
+    {"gpt-oss", kSharpScores}, {"gpt2", kGeluTable},
+    {"gptneox", kGeluTable},   {"gptneox-sequential", kGeluTable},
+    {"stablelm", kExact},      {"stablelm-parallel", kExact},
+    {"olmo2", kExact},         {"starcoder2", kGeluTable},
 };
 
 class ArchGolden : public ::testing::TestWithParam<ArchCase> {
