@@ -55,6 +55,17 @@ Status read_bool(const gguf::File& file, std::string_view key, std::optional<boo
   return target ? Status() : wrong_type(key, "true or false", *value);
 }
 
+// An array of bytes, which is what the map is; some writers make it signed.
+Status read_bytes(const gguf::File& file, std::string_view key, std::string& target) {
+  const gguf::Value* value = file.find(key);
+  if (value == nullptr) return {};
+  const bool is_bytes = value->type() == gguf::ValueType::kArray && (value->element_type() == gguf::ValueType::kUint8 ||
+                                                                     value->element_type() == gguf::ValueType::kInt8);
+  if (!is_bytes) return wrong_type(key, "an array of bytes", *value);
+  target.assign(reinterpret_cast<const char*>(value->bytes().data()), value->bytes().size());
+  return {};
+}
+
 // Phi-3's own tokenizer drops whitespace behind special tokens; the format has no key for it, only the model's name.
 Result<bool> is_phi3(const gguf::File& file) {
   INFER_ASSIGN(const std::string_view name, file.get_string_or("general.name", ""));
@@ -84,6 +95,8 @@ Result<VocabularyData> read_vocabulary(const gguf::File& file) {
   INFER_TRY(read_bool(file, "tokenizer.ggml.add_bos_token", data.add_bos));
   INFER_TRY(read_bool(file, "tokenizer.ggml.add_eos_token", data.add_eos));
   INFER_TRY(read_bool(file, "tokenizer.ggml.add_space_prefix", data.add_space_prefix));
+  INFER_TRY(read_bool(file, "tokenizer.ggml.remove_extra_whitespaces", data.remove_extra_whitespaces));
+  INFER_TRY(read_bytes(file, "tokenizer.ggml.precompiled_charsmap", data.character_map));
   INFER_ASSIGN(data.special_tokens_eat_whitespace, is_phi3(file));
   return data;
 }

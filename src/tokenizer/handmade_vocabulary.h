@@ -24,7 +24,7 @@ class HandmadeVocabulary {
   TokenId add(std::string text, TokenKind kind = TokenKind::kNormal, float score = 0.0f) {
     data_.tokens.push_back(keep(std::move(text)));
     data_.kinds.push_back(static_cast<int64_t>(kind));
-    if (data_.model == "llama") data_.scores.push_back(score);
+    if (data_.model != "gpt2") data_.scores.push_back(score);
     return static_cast<TokenId>(data_.tokens.size() - 1);
   }
 
@@ -44,11 +44,16 @@ class HandmadeVocabulary {
 
   // SentencePiece: <unk>, <s>, </s>, then ids 3..258 are the bytes.
   void start_sentencepiece() {
-    constexpr char kHex[] = "0123456789ABCDEF";
     data_.model = "llama";
     add("<unk>", TokenKind::kUnknown);
     add("<s>", TokenKind::kControl);
     add("</s>", TokenKind::kControl);
+    add_bytes();
+  }
+
+  // <0x00> to <0xFF>.
+  void add_bytes() {
+    constexpr char kHex[] = "0123456789ABCDEF";
     for (int byte = 0; byte < 256; ++byte) {
       add(std::string("<0x") + kHex[byte >> 4] + kHex[byte & 15] + ">", TokenKind::kByte);
     }

@@ -11,6 +11,7 @@
 #include "tokenizer/utf8.h"
 #include "tokenizer/vocabulary_tokenizer.h"
 #include "tokenizer/word_cache.h"
+#include "tokenizer/word_starts.h"
 
 namespace infer::tokenizer {
 namespace {
@@ -20,13 +21,6 @@ uint32_t priority_of(float score) {
   const uint32_t bits = std::bit_cast<uint32_t>(score == 0.0f ? 0.0f : score);
   const uint32_t ascending = (bits >> 31) != 0 ? ~bits : bits | 0x80000000u;
   return ~ascending;
-}
-
-bool has_inner_word_start(std::string_view piece) {
-  for (size_t i = 1; i < piece.size(); ++i) {
-    if (piece[i] == ' ' && piece[i - 1] != ' ') return true;
-  }
-  return false;
 }
 
 class SpmTokenizer final : public VocabularyTokenizer {
@@ -55,7 +49,6 @@ class SpmTokenizer final : public VocabularyTokenizer {
     void encode_text(std::string_view text, bool follows_special);
 
    private:
-    size_t word_length(std::string_view text) const;
     void encode_word(std::string_view word);
     void merge_word(std::string_view word);
 
@@ -100,28 +93,15 @@ std::vector<TokenId> SpmTokenizer::encode(std::string_view text, const EncodeOpt
   return out;
 }
 
-// Up to the next place where a space follows something else.
-size_t SpmTokenizer::WordEncoder::word_length(std::string_view text) const {
-  size_t length = text.size();
-  if (tokenizer_.cuts_at_spaces_) {
-    const size_t first_other = text.find_first_not_of(' ');
-    if (first_other != std::string_view::npos) length = std::min(length, text.find(' ', first_other));
-  }
-  if (length <= kMaxWordBytes) return length;
-  length = kMaxWordBytes;  // Not inside of a character, if it is one.
-  while (length > kMaxWordBytes - 3 && (static_cast<uint8_t>(text[length]) & 0xC0) == 0x80) --length;
-  return length;
-}
-
 void SpmTokenizer::WordEncoder::encode_text(std::string_view text, bool follows_special) {
   if (tokenizer_.adds_space_prefix_ && follows_special) {
-    const size_t length = word_length(text);
+    const size_t length = word_length(text, tokenizer_.cuts_at_spaces_);
     // Not through the cache, which would point into this string.
     merge_word(std::string(" ").append(text.substr(0, length)));
     text.remove_prefix(length);
   }
   while (!text.empty()) {
-    const size_t length = word_length(text);
+    const size_t length = word_length(text, tokenizer_.cuts_at_spaces_);
     encode_word(text.substr(0, length));
     text.remove_prefix(length);
   }

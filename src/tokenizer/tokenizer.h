@@ -49,8 +49,8 @@ class Tokenizer {
   virtual TokenId eos() const = 0;
   virtual bool ends_generation(TokenId token) const = 0;  // EOS and its kind (<|eot_id|>, <|im_end|>, ...).
   virtual bool adds_bos() const = 0;
-  virtual std::string_view model_name() const = 0;  // "gpt2", "llama"
-  virtual std::string_view pre_name() const = 0;    // tokenizer.ggml.pre in effect, "" for SPM.
+  virtual std::string_view model_name() const = 0;  // "gpt2", "llama", "t5"
+  virtual std::string_view pre_name() const = 0;    // tokenizer.ggml.pre in effect, "" for the others than "gpt2".
 };
 
 }  // namespace infer::tokenizer

@@ -43,8 +43,8 @@ TEST(MakeTokenizer, AnUnknownModelIsNamedWithTheSupportedOnes) {
   const Error error = error_of(spm.data());
   EXPECT_EQ(error.code, ErrorCode::kUnsupported);
   EXPECT_EQ(error.message,
-            "tokenizer model \"rwkv\\x0A\" is not supported; supported are \"gpt2\" (byte-level BPE) and \"llama\" "
-            "(SentencePiece BPE)");
+            "tokenizer model \"rwkv\\x0A\" is not supported; supported are \"gpt2\" (byte-level BPE), \"llama\" "
+            "(SentencePiece BPE) and \"t5\" (SentencePiece unigram)");
 }
 
 TEST(MakeTokenizer, AModelWithoutAVocabularySaysSo) {

@@ -133,10 +133,12 @@ class InputReader {
 void fuzz_vocabulary(std::string_view input) {
   InputReader reader(input);
   HandmadeVocabulary words;
-  const bool is_spm = reader.byte() % 2 == 0;
+  const uint8_t model = reader.byte();
+  const bool is_unigram = model >= 250;
+  const bool is_spm = is_unigram || model % 2 == 0;
   if (reader.byte() % 2 == 0) is_spm ? words.start_sentencepiece() : words.start_byte_level();
   VocabularyData& data = words.data();
-  data.model = is_spm ? "llama" : "gpt2";
+  data.model = is_unigram ? "t5" : is_spm ? "llama" : "gpt2";
   const uint8_t pre = reader.byte();
   const std::vector<std::string_view> names = pretokenizer_names();
   if (pre < 200) data.pre = names[pre % names.size()];
@@ -159,6 +161,10 @@ void fuzz_vocabulary(std::string_view input) {
   data.add_bos = reader.flag();
   data.add_eos = reader.flag();
   data.add_space_prefix = reader.flag();
+  if (is_unigram) {
+    data.remove_extra_whitespaces = reader.flag();
+    data.character_map = reader.text(reader.byte() % 2 == 0 ? 0 : reader.byte());
+  }
   NullLog log;
   const auto tokenizer = make_tokenizer(data, log);
   if (!tokenizer) {
