@@ -14,107 +14,29 @@
 #include "kernels/kernel_table.h"
 #include "kernels/panels.h"
 #include "kernels/reference.h"
+#include "testing/attention_case.h"
 #include "testing/machine_kernels.h"
 #include "testing/property.h"
 
 namespace infer::kernels {
 namespace {
 
+using testing::Cache;
+using testing::kLevels;
+using testing::Level;
+using testing::lower;
+using testing::lower_all;
+using testing::Queries;
+using testing::queries_of;
+using testing::random_cache;
+using testing::random_floats;
+using testing::random_mixed_cache;
+using testing::random_queries;
+using testing::row_codes;
+using testing::RowCodes;
+
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr int kHeadDims[] = {16, 64, 80, 96, 128, 256};
-
-float normal(Rng& rng) {
-  const double radius = std::sqrt(-2.0 * std::log(1.0 - rng.uniform()));
-  return static_cast<float>(radius * std::cos(6.283185307179586 * rng.uniform()));
-}
-
-std::vector<float> random_floats(Rng& rng, size_t n, float scale) {
-  std::vector<float> x(n);
-  for (float& value : x) value = normal(rng) * scale;
-  return x;
-}
-
-// The keys and values of one KV head, in pages; read here by their documented layout (AttentionArgs).
-struct Cache {
-  int head_dim;
-  int tokens;
-  std::vector<std::vector<std::byte>> storage;
-  std::vector<const std::byte*> pages;
-
-  int page_count() const { return static_cast<int>(pages.size()); }
-  int key_code(int token, int d) const { return code(token, (d / 2 * kPageTokens + token % kPageTokens) * 2 + d % 2); }
-  int value_code(int token, int d) const {
-    const int pair = token % kPageTokens / 2;
-    return code(token, kPageTokens * head_dim + (pair * head_dim + d) * 2 + token % 2);
-  }
-  double key_scale(int token) const { return scale(token, 0); }
-  double value_scale(int token) const { return scale(token, kPageTokens); }
-  double key(int token, int d) const { return key_scale(token) * key_code(token, d); }
-  double value(int token, int d) const { return value_scale(token) * value_code(token, d); }
-
- private:
-  int code(int token, int index) const {
-    int16_t code;
-    std::memcpy(&code, pages[static_cast<size_t>(token / kPageTokens)] + 2 * index, sizeof code);
-    return code;
-  }
-  double scale(int token, int offset) const {
-    float scale;
-    std::memcpy(&scale,
-                pages[static_cast<size_t>(token / kPageTokens)] + 4 * kPageTokens * head_dim +
-                    4 * (offset + token % kPageTokens),
-                sizeof scale);
-    return static_cast<double>(scale);
-  }
-};
-
-// Keys and values [tokens][head_dim]. Slots after the last token hold what memory that was used before may: scales that
-// are NaN.
-Cache cache_of(const KernelTable& table, int head_dim, const std::vector<float>& keys,
-               const std::vector<float>& values) {
-  Cache cache{head_dim, static_cast<int>(keys.size()) / head_dim, {}, {}};
-  for (int t = 0; t < cache.tokens; ++t) {
-    if (t % kPageTokens == 0) cache.storage.emplace_back(kv_page_bytes(head_dim), std::byte{0xFF});
-    const size_t at = static_cast<size_t>(t) * static_cast<size_t>(head_dim);
-    table.store_key(&keys[at], head_dim, t % kPageTokens, cache.storage.back().data());
-    table.store_value(&values[at], head_dim, t % kPageTokens, cache.storage.back().data());
-  }
-  for (const auto& page : cache.storage) cache.pages.push_back(page.data());
-  return cache;
-}
-
-Cache random_cache(Rng& rng, int head_dim, int tokens, float key_scale = 1.0f, float value_scale = 1.0f) {
-  const auto count = static_cast<size_t>(tokens * head_dim);
-  const std::vector<float> keys = random_floats(rng, count, key_scale);
-  return cache_of(*testing::machine_kernels()[0], head_dim, keys, random_floats(rng, count, value_scale));
-}
-
-struct Queries {
-  int rows;
-  std::vector<int16_t> codes;  // [rows][head_dim]
-  std::vector<float> scales;
-  std::vector<int> begin, end;
-  float cap = 0.0f;
-};
-
-Queries queries_of(const KernelTable& table, int head_dim, const std::vector<float>& values) {
-  const int rows = static_cast<int>(values.size()) / head_dim;
-  const auto count = static_cast<size_t>(rows);
-  Queries q{rows, std::vector<int16_t>(values.size()), std::vector<float>(count), std::vector<int>(count), {}};
-  for (size_t r = 0; r < count; ++r) {
-    const size_t at = r * static_cast<size_t>(head_dim);
-    table.store_query(&values[at], head_dim, 1.0f, &q.codes[at], &q.scales[r]);
-  }
-  return q;
-}
-
-// Each row sees the first so many tokens.
-Queries random_queries(Rng& rng, const Cache& cache, int rows, float scale) {
-  Queries q = queries_of(*testing::machine_kernels()[0], cache.head_dim,
-                         random_floats(rng, static_cast<size_t>(rows * cache.head_dim), scale));
-  for (int r = 0; r < rows; ++r) q.end.push_back(static_cast<int>(rng.below(static_cast<uint32_t>(cache.tokens) + 1)));
-  return q;
-}
 
 struct Attended {
   std::vector<float> out, max, sum;
@@ -138,8 +60,7 @@ Attended attend(const KernelTable& table, const Cache& cache, const Queries& q, 
     begin.push_back(q.begin[static_cast<size_t>(r)] - first_page * kPageTokens);  // May be negative.
     end.push_back(q.end[static_cast<size_t>(r)] - first_page * kPageTokens);
   }
-  table.attend({.queries = q.codes.data() + static_cast<size_t>(first) * dim,
-                .query_scales = q.scales.data() + first,
+  table.attend({.queries = q.codes.data() + static_cast<size_t>(first) * query_row_bytes(cache.head_dim),
                 .rows = rows,
                 .head_dim = cache.head_dim,
                 .visible_begin = begin.data(),
@@ -168,17 +89,33 @@ Attended attend_on_every_isa(const Cache& cache, const Queries& q) {
 
 // The definition in double, for the codes that the kernels got: scores in base 2 of the tokens that a row sees.
 std::vector<double> exact_scores(const Cache& cache, const Queries& q, int row) {
+  const RowCodes query = row_codes(cache, q, row);
   std::vector<double> scores;
   for (int t = q.begin[static_cast<size_t>(row)]; t < q.end[static_cast<size_t>(row)]; ++t) {
-    double dot = 0;
+    const bool wide = cache.page(t).full != nullptr;
+    double dot = 0, mean = 0;
     for (int d = 0; d < cache.head_dim; ++d) {
-      dot += q.codes[static_cast<size_t>(row * cache.head_dim + d)] * double{1} * cache.key_code(t, d);
+      dot += (wide ? query.wide(d) : query.narrow(d)) * cache.key_code(t, d);
+      mean += query.wide(d) * cache.mean_key(t, d);
     }
-    double score = dot * static_cast<double>(q.scales[static_cast<size_t>(row)]) * cache.key_scale(t);
+    double score = dot * (wide ? query.wide_scale() : query.narrow_scale()) * cache.key_scale(t);
+    score += mean * query.wide_scale();
     if (q.cap > 0) score = static_cast<double>(q.cap) * std::tanh(score / static_cast<double>(q.cap));
     scores.push_back(score * 1.4426950408889634);
   }
   return scores;
+}
+
+// How far the mean keys may move a row's scores, in base 2.
+double mean_reach(const Cache& cache, const Queries& q, int row) {
+  const RowCodes query = row_codes(cache, q, row);
+  double reach = 0;
+  for (int t = 0; t < cache.tokens; t += kPageTokens) {
+    double mean = 0;
+    for (int d = 0; d < cache.head_dim; ++d) mean += query.wide(d) * query.wide_scale() * cache.mean_key(t, d);
+    reach = std::max(reach, 1.4427 * std::abs(mean));
+  }
+  return reach;
 }
 
 // Checks one row of `got` against softmax over the visible tokens.
@@ -189,10 +126,11 @@ void expect_row_is_softmax(const Cache& cache, const Queries& q, const Attended&
   const double top = *std::max_element(score.begin(), score.end());
   double reach = 0;
   for (const double s : score) reach = std::max(reach, std::abs(s));
-  // A score: the sum's conversion, two scales and their product are rounded; a cap adds the error of exp, relative to
-  // the cap. A weight's relative error: two scores' errors times ln 2, and 2 ulp of the power, once per page (fade).
+  // A score: the sum's conversion, two scales and their product are rounded, of a page with a mean those of two parts
+  // (each of which may be larger than the score); a cap adds the error of exp, relative to the cap. A weight's relative
+  // error: two scores' errors times ln 2, and 2 ulp of the power, once per page (fade).
   const double half_ulp = 0x1p-24, cap = static_cast<double>(q.cap) * 1.4427;
-  const double score_error = half_ulp * (5 * reach + 12 * cap);
+  const double score_error = half_ulp * (5 * reach + 5 * mean_reach(cache, q, row) + 12 * cap);
   const double weight_error = 0.7 * 2 * score_error + 5 * half_ulp * (cache.page_count() + 1);
   const double max = static_cast<double>(got.max[static_cast<size_t>(row)]);
   EXPECT_NEAR(max, top, score_error);
@@ -206,15 +144,17 @@ void expect_row_is_softmax(const Cache& cache, const Queries& q, const Attended&
     // Page by page: codes of the weights are off by half, in units that the greatest and the sum of the page decide.
     for (int page = 0; page < cache.page_count(); ++page) {
       double greatest = 0, total = 0, codes = 0;
+      bool wide = true;
       for (int t = std::max(begin, page * kPageTokens); t < std::min(begin + visible, (page + 1) * kPageTokens); ++t) {
         const double weight = std::exp2(score[static_cast<size_t>(t - begin)] - max) * cache.value_scale(t);
         expected += weight * cache.value_code(t, d);
         absolute += std::abs(weight * cache.value_code(t, d));
         codes += std::abs(cache.value_code(t, d));
+        wide = cache.page(t).full != nullptr;
         greatest = std::max(greatest, weight);
         total += weight;
       }
-      rounding += 0.5 * codes * std::max(greatest / 32767, total / 131000);
+      rounding += 0.5 * codes * (wide ? std::max(greatest / 32767, total / 131000) : greatest / 255);
     }
     ASSERT_NEAR(static_cast<double>(got.out[static_cast<size_t>(row * dim + d)]), expected,
                 1.001 * rounding + absolute * (weight_error + add_error) + 1e-37)
@@ -234,55 +174,40 @@ void expect_softmax(const Cache& cache, const Queries& q, const Attended& got) {
   }
 }
 
-TEST(Attention, KeysAndValuesAreRoundedToTheNearestCodeOfTheirScale) {
+void expect_softmax(const Cache& cache, const Queries& q) { expect_softmax(cache, q, attend_on_every_isa(cache, q)); }
+
+TEST(Attention, MixedLevelsAreTheSoftmaxOverWhatTheyStandFor) {
   for (const int dim : kHeadDims) {
-    Rng rng(static_cast<uint64_t>(dim));
-    const auto count = static_cast<size_t>(dim) * 70;
-    const std::vector<float> keys = random_floats(rng, count, 3.0f), values = random_floats(rng, count, 0.01f);
-    for (const KernelTable* table : testing::machine_kernels()) {
-      const Cache cache = cache_of(*table, dim, keys, values);
-      for (int t = 0; t < cache.tokens; ++t) {
-        double length = 0, greatest = 0;
-        for (int d = 0; d < dim; ++d) {
-          const auto at = static_cast<size_t>(t * dim + d);
-          length += std::pow(static_cast<double>(keys[at]), 2);
-          greatest = std::max(greatest, std::abs(static_cast<double>(values[at])));
-        }
-        ASSERT_NEAR(cache.key_scale(t), std::sqrt(length) / 32700, cache.key_scale(t) * 1e-5) << table->name;
-        ASSERT_NEAR(cache.value_scale(t), greatest / 16383, cache.value_scale(t) * 1e-6) << table->name;
-        for (int d = 0; d < dim; ++d) {
-          const auto at = static_cast<size_t>(t * dim + d);
-          ASSERT_NEAR(cache.key(t, d), static_cast<double>(keys[at]), 0.502 * cache.key_scale(t)) << table->name;
-          ASSERT_NEAR(cache.value(t, d), static_cast<double>(values[at]), 0.502 * cache.value_scale(t)) << table->name;
-        }
-      }
+    for (const int rows : {1, 2, 4, 5, 7, 13, 32}) {
+      Rng rng(static_cast<uint64_t>(5000 * dim + rows));
+      const Cache cache = random_mixed_cache(rng, dim, 64 * 7 + 20);
+      expect_softmax(cache, random_queries(rng, cache, rows, 1.0f / std::sqrt(static_cast<float>(dim))));
+      if (HasFailure()) FAIL() << "head_dim " << dim << " rows " << rows;
     }
   }
 }
 
-TEST(Attention, StoringATokenChangesNoOther) {
-  constexpr int kDim = 48;
-  Rng rng(3);
-  const std::vector<float> x = random_floats(rng, kDim, 1.0f);
-  for (const KernelTable* table : testing::machine_kernels()) {
-    for (const int slot : {0, 1, 37, 63}) {
-      std::vector<std::byte> before(kv_page_bytes(kDim));
-      for (std::byte& b : before) b = static_cast<std::byte>(rng.below(256));
-      std::vector<std::byte> after = before;
-      table->store_key(x.data(), kDim, slot, after.data());
-      table->store_value(x.data(), kDim, slot, after.data());
-      Cache old{kDim, kPageTokens, {}, {before.data()}}, now{kDim, kPageTokens, {}, {after.data()}};
-      for (int t = 0; t < kPageTokens; ++t) {
-        if (t == slot) continue;
-        for (int d = 0; d < kDim; ++d) {
-          ASSERT_EQ(now.key_code(t, d), old.key_code(t, d)) << table->name << " " << t;
-          ASSERT_EQ(now.value_code(t, d), old.value_code(t, d)) << table->name << " " << t;
-        }
-        for (const size_t scales : {0u, 1u}) {
-          const size_t at = 4 * size_t{kPageTokens} * (kDim + scales) + 4 * static_cast<size_t>(t);
-          ASSERT_EQ(std::memcmp(&before[at], &after[at], 4), 0) << table->name << " " << t;
-        }
+TEST(Attention, LowerLevelsStayNear) {
+  Rng rng(41);
+  for (const int dim : {64, 128}) {
+    const Cache exact = random_cache(rng, dim, 512);
+    Queries q = random_queries(rng, exact, 24, 1.0f / std::sqrt(static_cast<float>(dim)));
+    q.end.assign(24, 512);
+    const Attended expected = attend_all(*testing::machine_kernels()[0], exact, q);
+    for (const Level level : {Level::k8, Level::k4}) {
+      Cache cache = exact;
+      lower_all(cache, *testing::machine_kernels()[0], level);
+      const Attended got = attend_all(*testing::machine_kernels()[0], cache, q);
+      double error = 0, size = 0;
+      for (size_t i = 0; i < got.out.size(); ++i) {
+        const size_t row = i / static_cast<size_t>(dim);
+        const double a = static_cast<double>(got.out[i] / got.sum[row]);
+        const double b = static_cast<double>(expected.out[i] / expected.sum[row]);
+        error += (a - b) * (a - b);
+        size += b * b;
       }
+      // Gaussian keys and values, scores about 1: 1 and 16 steps of 1/255 of the range of a token.
+      EXPECT_LT(std::sqrt(error / size), level == Level::k8 ? 0.015 : 0.2) << dim;
     }
   }
 }
@@ -304,7 +229,7 @@ TEST(Attention, IsAboutAsPreciseAsWithHalves) {
       const KernelTable& table = *testing::machine_kernels()[0];
       Queries q = queries_of(table, dim, queries);
       q.end.assign(rows, tokens);
-      const Attended got = attend_all(table, cache_of(table, dim, keys, values), q);
+      const Attended got = attend_all(table, testing::cache_of(table, dim, keys, values), q);
 
       const auto rounded = [](float x) { return static_cast<double>(half_to_float(float_to_half(x))); };
       double ours = 0, halves = 0;
@@ -348,7 +273,7 @@ TEST(Attention, HugeInputsAreBoundedAndNaNIsNotHidden) {
     std::vector<float> x(kDim, 1e10f);
     x[3] = kInfinity;
     x[4] = -3e38f;
-    const Cache huge = cache_of(*table, kDim, x, x);
+    const Cache huge = testing::cache_of(*table, kDim, x, x);
     for (const double scale : {huge.key_scale(0), huge.value_scale(0)}) EXPECT_TRUE(std::isfinite(scale));
     EXPECT_NEAR(huge.value(0, 3), 1e15, 1e11) << table->name;
     EXPECT_NEAR(huge.value(0, 4), -1e15, 1e11) << table->name;
@@ -356,7 +281,7 @@ TEST(Attention, HugeInputsAreBoundedAndNaNIsNotHidden) {
     for (const size_t place : {0u, 15u}) {
       std::vector<float> y(kDim, 1.0f);
       y[place] = nan;
-      const Cache broken = cache_of(*table, kDim, y, y);
+      const Cache broken = testing::cache_of(*table, kDim, y, y);
       EXPECT_TRUE(std::isnan(broken.key_scale(0))) << table->name;
       EXPECT_TRUE(std::isnan(broken.value_scale(0))) << table->name;
       Queries q = queries_of(*table, kDim, std::vector<float>(kDim, 1.0f));
@@ -371,8 +296,8 @@ TEST(Attention, NoSumOverflows) {
   for (const int dim : {16, 64, 256}) {
     const auto count = static_cast<size_t>(dim) * kPageTokens;
     for (const float sign : {1.0f, -1.0f}) {
-      const Cache cache = cache_of(*testing::machine_kernels()[0], dim, std::vector<float>(count, sign),
-                                   std::vector<float>(count, sign));
+      const Cache cache = testing::cache_of(*testing::machine_kernels()[0], dim, std::vector<float>(count, sign),
+                                            std::vector<float>(count, sign));
       Queries q = queries_of(*testing::machine_kernels()[0], dim, std::vector<float>(static_cast<size_t>(dim), 1.0f));
       q.end = {kPageTokens};
       const Attended got = attend_on_every_isa(cache, q);
@@ -384,7 +309,7 @@ TEST(Attention, NoSumOverflows) {
 
 TEST(Attention, ARowSeesNothingBeforeItsWindow) {
   Rng rng(31);
-  const Cache cache = random_cache(rng, 32, 300);
+  const Cache cache = random_mixed_cache(rng, 32, 300);
   Queries q = random_queries(rng, cache, 40, 0.3f);
   for (int r = 0; r < q.rows; ++r) {
     const int end = q.end[static_cast<size_t>(r)];
@@ -392,16 +317,16 @@ TEST(Attention, ARowSeesNothingBeforeItsWindow) {
   }
   q.begin[0] = q.end[0] = 100;      // An empty window.
   q.begin[1] = 64, q.end[1] = 128;  // A whole page and nothing else.
-  expect_softmax(cache, q, attend_on_every_isa(cache, q));
+  expect_softmax(cache, q);
 }
 
 TEST(Attention, ScoresAreCapped) {
   Rng rng(32);
-  const Cache cache = random_cache(rng, 64, 150, 4.0f);
+  const Cache cache = random_mixed_cache(rng, 64, 150, 4.0f);
   for (const float cap : {0.5f, 5.0f, 50.0f}) {
     Queries q = random_queries(rng, cache, 9, 1.0f);  // Scores up to about 100.
     q.cap = cap;
-    expect_softmax(cache, q, attend_on_every_isa(cache, q));
+    expect_softmax(cache, q);
   }
 }
 
@@ -411,7 +336,7 @@ TEST(Attention, IsTheSoftmaxOverVisibleTokens) {
       Rng rng(static_cast<uint64_t>(1000 * dim + rows));
       const Cache cache = random_cache(rng, dim, 150);
       const Queries q = random_queries(rng, cache, rows, 1.0f / std::sqrt(static_cast<float>(dim)));
-      expect_softmax(cache, q, attend_on_every_isa(cache, q));
+      expect_softmax(cache, q);
       if (HasFailure()) FAIL() << "head_dim " << dim << " rows " << rows;
     }
   }
@@ -423,7 +348,7 @@ TEST(Attention, EveryHeadDimension) {
       Rng rng(static_cast<uint64_t>(2000 * dim + rows));
       const Cache cache = random_cache(rng, dim, 130);
       const Queries q = random_queries(rng, cache, rows, 1.0f / std::sqrt(static_cast<float>(dim)));
-      expect_softmax(cache, q, attend_on_every_isa(cache, q));
+      expect_softmax(cache, q);
       if (HasFailure()) FAIL() << "head_dim " << dim << " rows " << rows;
     }
   }
@@ -433,21 +358,23 @@ TEST(Attention, EveryHeadDimension) {
 TEST(Attention, PlacesInMemoryDoNotMatter) {
   constexpr int kDim = 80, kRows = 7;
   Rng rng(21);
-  const Cache cache = random_cache(rng, kDim, 100);
+  const Cache cache = random_mixed_cache(rng, kDim, 64 * 8);
   const Queries q = random_queries(rng, cache, kRows, 0.2f);
   Cache shifted = cache;
   for (size_t page = 0; page < cache.pages.size(); ++page) {
-    std::vector<std::byte>& bytes = shifted.storage[page];
-    bytes.insert(bytes.begin(), 4, std::byte{0});
-    shifted.pages[page] = bytes.data() + 4;
+    for (std::vector<std::byte>* bytes : {&shifted.full[page], &shifted.high[page], &shifted.low[page]}) {
+      bytes->insert(bytes->begin(), 4, std::byte{0});
+    }
+    if (cache.pages[page].full != nullptr) shifted.pages[page].full = shifted.full[page].data() + 4;
+    if (cache.pages[page].high != nullptr) shifted.pages[page].high = shifted.high[page].data() + 4;
+    if (cache.pages[page].low != nullptr) shifted.pages[page].low = shifted.low[page].data() + 4;
   }
-  std::vector<int16_t> codes(1);
+  std::vector<std::byte> codes(4);
   codes.insert(codes.end(), q.codes.begin(), q.codes.end());
   for (const KernelTable* table : testing::machine_kernels()) {
     constexpr float kGuard = 555.0f;
     std::vector<float> out(kRows * kDim + 2, kGuard), max(kRows + 2, kGuard), sum(kRows + 2, kGuard);
-    table->attend({.queries = codes.data() + 1,
-                   .query_scales = q.scales.data(),
+    table->attend({.queries = codes.data() + 4,
                    .rows = kRows,
                    .head_dim = kDim,
                    .visible_begin = q.begin.data(),
@@ -469,16 +396,16 @@ TEST(Attention, PlacesInMemoryDoNotMatter) {
 
 TEST(Attention, EveryCountOfVisibleTokensInAPage) {
   Rng rng(5);
-  const Cache cache = random_cache(rng, 32, 2 * kPageTokens);
+  const Cache cache = random_mixed_cache(rng, 32, 2 * kPageTokens);
   Queries q = random_queries(rng, cache, 2 * kPageTokens + 1, 0.3f);
   std::iota(q.end.begin(), q.end.end(), 0);
-  expect_softmax(cache, q, attend_on_every_isa(cache, q));
+  expect_softmax(cache, q);
 }
 
 TEST(Attention, LargeScoresNeitherOverflowNorGiveNaN) {
   Rng rng(6);
   for (const float scale : {1e2f, 1e4f}) {  // Scores up to about +-1e4 and +-1e6.
-    const Cache cache = random_cache(rng, 64, 200, 10.0f);
+    const Cache cache = random_mixed_cache(rng, 64, 200, 10.0f);
     const Queries q = random_queries(rng, cache, 9, scale / 80.0f);
     const Attended got = attend_on_every_isa(cache, q);
     for (int r = 0; r < q.rows; ++r) {
@@ -498,8 +425,7 @@ TEST(Attention, TinyAndZeroInputsKeepTheirMeaning) {
   const Cache cache = random_cache(rng, 48, 100, 1e-6f, 1e-12f);
   Queries q = random_queries(rng, cache, 7, 1e-38f);
   std::fill(q.end.begin(), q.end.end(), 100);
-  q.scales[0] = 0.0f;
-  std::fill(q.codes.begin(), q.codes.begin() + 48, int16_t{0});
+  std::fill_n(q.codes.begin(), query_row_bytes(48), std::byte{0});
   const Attended got = attend_on_every_isa(cache, q);
   expect_softmax(cache, q, got);
   EXPECT_EQ(got.sum[0], 100.0f);
@@ -509,7 +435,7 @@ TEST(Attention, TinyAndZeroInputsKeepTheirMeaning) {
 TEST(Attention, ARowIsTheSameInEveryGroupOfRows) {
   testing::for_each_case(25, [](Rng& rng) {
     const int dim = kHeadDims[rng.below(5)], tokens = 1 + static_cast<int>(rng.below(260));
-    const Cache cache = random_cache(rng, dim, tokens, 2.0f);
+    const Cache cache = random_mixed_cache(rng, dim, tokens, 2.0f);
     const Queries q = random_queries(rng, cache, 1 + static_cast<int>(rng.below(40)), 0.5f);
     const Attended whole = attend_on_every_isa(cache, q);
     for (const KernelTable* table : testing::machine_kernels()) {
@@ -529,7 +455,7 @@ TEST(Attention, ARowIsTheSameInEveryGroupOfRows) {
 
 TEST(Attention, PagesBeyondTheLastVisibleTokenChangeNothing) {
   Rng rng(11);
-  const Cache cache = random_cache(rng, 64, 300);
+  const Cache cache = random_mixed_cache(rng, 64, 300);
   Queries q = random_queries(rng, cache, 8, 0.2f);
   for (int& visible : q.end) visible = std::min(visible, 100);
   for (const KernelTable* table : testing::machine_kernels()) {
@@ -542,7 +468,7 @@ TEST(Attention, NothingVisibleGivesZerosAndNoNaN) {
   const Cache cache = random_cache(rng, 16, 64);
   Queries q = random_queries(rng, cache, 7, 1.0f);
   std::fill(q.end.begin(), q.end.end(), 0);
-  expect_softmax(cache, q, attend_on_every_isa(cache, q));
+  expect_softmax(cache, q);
   for (const KernelTable* table : testing::machine_kernels()) {
     const Attended none = attend(*table, cache, q, 0, 7, 0, 0);  // No page at all.
     EXPECT_TRUE(none == attend_all(*table, cache, q)) << table->name;
@@ -552,7 +478,7 @@ TEST(Attention, NothingVisibleGivesZerosAndNoNaN) {
 TEST(Attention, MergedRunsAreTheWholeRun) {
   testing::for_each_case(20, [](Rng& rng) {
     const int dim = kHeadDims[rng.below(5)];
-    const Cache cache = random_cache(rng, dim, 64 * 5 - static_cast<int>(rng.below(64)));
+    const Cache cache = random_mixed_cache(rng, dim, 64 * 5 - static_cast<int>(rng.below(64)));
     const Queries q = random_queries(rng, cache, 5, 0.5f);
     const int cut = 1 + static_cast<int>(rng.below(4));
     Attended first_merged;

@@ -53,6 +53,7 @@ void run_integers(IntegerOp op, const int32_t* a, const int32_t* b, int32_t* out
       store_f32(bits, from_bits(widen_u16(half_words)));
       break;
     case IntegerOp::kDotPairs: store_f32(bits, from_bits(dot_pairs(set_i32(-5), x, y))); break;
+    case IntegerOp::kDotBytes: store_f32(bits, from_bits(dot_bytes(set_i32(-5), bytes_of(x), bytes_of(y)))); break;
     case IntegerOp::kSumLanes: store_f32(bits, from_bits(set_i32(sum_lanes_i32(x)))); break;
   }
   __builtin_memcpy(out, bits, sizeof bits);

@@ -56,6 +56,7 @@ enum class IntegerOp {
   kWidenHalfWords,
   kThroughHalfWords,
   kDotPairs,
+  kDotBytes,
   kSumLanes
 };
 enum class ByteOp { kOr, kAdd, kSub, kAddWhere, kSet, kRepeat, kLookup, kField, kRaisedField };
@@ -267,7 +268,7 @@ int32_t integer_result(IntegerOp op, const std::array<int32_t, 16>& a, const std
     case IntegerOp::kField: return static_cast<int32_t>((x >> 11) & 0x3FFu);
     case IntegerOp::kToFloat: return std::bit_cast<int32_t>(static_cast<float>(a[i]));
     case IntegerOp::kRound: return static_cast<int32_t>(std::nearbyint(std::bit_cast<float>(a[i])));
-    case IntegerOp::kThroughBytes: return a[i];
+    case IntegerOp::kThroughBytes: return static_cast<int8_t>(x);
     case IntegerOp::kWidenBytes: return static_cast<uint8_t>(static_cast<uint32_t>(a[i / 4]) >> (i % 4 * 8));
     case IntegerOp::kWidenHalfWords: return static_cast<uint16_t>(static_cast<uint32_t>(a[i / 2]) >> (i % 2 * 16));
     case IntegerOp::kThroughHalfWords: return static_cast<uint16_t>(x);
@@ -275,6 +276,12 @@ int32_t integer_result(IntegerOp op, const std::array<int32_t, 16>& a, const std
       for (const int shift : {0, 16}) {
         const auto half = [shift](int32_t v) { return static_cast<int16_t>(static_cast<uint32_t>(v) >> shift); };
         sum += static_cast<uint32_t>(half(a[i]) * half(b[i]));
+      }
+      return static_cast<int32_t>(sum - 5);
+    case IntegerOp::kDotBytes:
+      for (const int shift : {0, 8, 16, 24}) {
+        const auto byte = [shift](int32_t v) { return static_cast<uint8_t>(static_cast<uint32_t>(v) >> shift); };
+        sum += static_cast<uint32_t>(byte(a[i]) * static_cast<int8_t>(byte(b[i])));
       }
       return static_cast<int32_t>(sum - 5);
     case IntegerOp::kSumLanes:
@@ -286,11 +293,10 @@ int32_t integer_result(IntegerOp op, const std::array<int32_t, 16>& a, const std
 
 TEST(Isa, IntegersWrapAndRoundTiesToEven) {
   testing::for_each_case(500, [](Rng& rng) {
-    std::array<int32_t, 16> bits, other, small, halves;
+    std::array<int32_t, 16> bits, other, halves;
     for (size_t i = 0; i < 16; ++i) {
       bits[i] = static_cast<int32_t>(rng.next());
       other[i] = static_cast<int32_t>(rng.next());
-      small[i] = static_cast<int32_t>(rng.below(256)) - 128;  // Fits a byte.
       const double quarters = static_cast<double>(static_cast<int>(rng.below(4000)) - 2000) / 4.0;
       halves[i] = std::bit_cast<int32_t>(static_cast<float>(quarters));
     }
@@ -298,8 +304,8 @@ TEST(Isa, IntegersWrapAndRoundTiesToEven) {
       for (const IntegerOp op :
            {IntegerOp::kAdd, IntegerOp::kMultiply, IntegerOp::kShiftLeft, IntegerOp::kField, IntegerOp::kToFloat,
             IntegerOp::kRound, IntegerOp::kThroughBytes, IntegerOp::kWidenBytes, IntegerOp::kWidenHalfWords,
-            IntegerOp::kThroughHalfWords, IntegerOp::kDotPairs, IntegerOp::kSumLanes}) {
-        const auto& in = op == IntegerOp::kRound ? halves : op == IntegerOp::kThroughBytes ? small : bits;
+            IntegerOp::kThroughHalfWords, IntegerOp::kDotPairs, IntegerOp::kDotBytes, IntegerOp::kSumLanes}) {
+        const auto& in = op == IntegerOp::kRound ? halves : bits;
         std::array<int32_t, 16> out;
         probe->run_integers(op, in.data(), other.data(), out.data());
         for (size_t i = 0; i < 16; ++i) {

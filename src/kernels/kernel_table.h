@@ -64,26 +64,38 @@ struct MatmulArgs {
   std::byte* scratch;          // matmul_scratch_bytes(cols) of the calling thread, 64-byte aligned.
 };
 
-// Keys and values of one KV head in a page of 64 tokens, in 16-bit codes with a scale for each token (block floating
-// point): as large as IEEE halves, but 3 to 4 bits more precise where it counts, and fit for integer products. In
-// order:
-//   key codes     int16 [head_dim / 2][64 tokens][2]   key_d  ~= key scale * code; scale = length of the key / 32700
+// Keys and values of one KV head in a page of 64 tokens, at one of three levels. Queries, keys and values are rotated
+// (rotate_hadamard) before they are coded. What is in a page, in order; sizes: kernels/panels.h.
+//
+// 16 bits: codes with a scale for each token (block floating point), about as precise as IEEE halves.
+//   key codes     int16 [head_dim / 2][64 tokens][2]   key_d   ~= key scale * code; scale = length of the key / 32700
 //   value codes   int16 [64 / 2][head_dim][2 tokens]   value_d ~= value scale * code; scale = greatest / 16383
 //   key scales    f32 [64]
 //   value scales  f32 [64]
-// A token's slot may be written in any order; slots that nobody may see may hold anything. See kv_page_bytes
-// (kernels/panels.h).
+// A token's slot may be written in any order; slots that nobody may see may hold anything.
+//
+// 8 and 4 bits: a code c of 8 bits is a high nibble h and a low one; the level of 4 bits has no low plane.
+//   key_d ~= mean_d + key scale * (c - 127.5), or (16 h + 7.5 - 127.5); value_d likewise without a mean.
+// Bytes hold two nibbles. High plane:
+//   keys          [head_dim / 8][64 tokens][4]  byte (i, t, j): dimension 4i + j, and head_dim / 2 + 4i + j in the
+//   upper values        [8][head_dim][4]              byte (i, d, j): token 4i + j, and 32 + 4i + j; top bit of c
+//   inverted key scales    bf16 [64] value scales  bf16 [64] mean          int16 [head_dim], then its scale in f32
+// Low plane: keys and values.
+struct AttentionPage {
+  const std::byte* full;  // 16 bits; null where the page has planes.
+  const std::byte* high;
+  const std::byte* low;  // Null at 4 bits.
+};
 
 // Rows of queries that attend to a run of KV pages of one KV head.
 struct AttentionArgs {
-  const int16_t* queries;     // [rows][head_dim]: codes of store_query.
-  const float* query_scales;  // [rows]: what it gave; score = query scale * key scale * product of codes.
+  const std::byte* queries;  // [rows], query_row_bytes each: what store_query wrote.
   int rows;
   int head_dim;
-  const int* visible_begin;       // [rows]: this row sees the tokens, counted from the first page's first,
-  const int* visible_end;         // [rows]: from visible_begin up to but not including visible_end.
-  float score_cap;                // Scores become cap * tanh(score / cap); 0: as they are.
-  const std::byte* const* pages;  // [page_count], this head's part of each; 4-byte aligned.
+  const int* visible_begin;    // [rows]: this row sees the tokens, counted from the first page's first,
+  const int* visible_end;      // [rows]: from visible_begin up to but not including visible_end.
+  float score_cap;             // Scores become cap * tanh(score / cap); 0: as they are.
+  const AttentionPage* pages;  // [page_count], this head's part of each; 4-byte aligned.
   int page_count;
   float* out;  // [rows][head_dim]: sum of 2^(score * log2 e - max) * value, not yet divided by `sum`.
   float* max;  // [rows]: greatest score times log2 e, -infinity where nothing is visible.
@@ -130,12 +142,17 @@ struct KernelTable {
   void (*rope_adjacent)(const float* cosine, const float* sine, int pairs, float* head);
   void (*rope_halves)(const float* cosine, const float* sine, int pairs, float* head);
 
-  // The codes of one row's query, and factor times its scale: `factor` multiplies all scores.
-  void (*store_query)(const float* query, int head_dim, float factor, int16_t* codes, float* scale);
+  // x becomes the Walsh-Hadamard transform of its parts, whose lengths are n's powers of two in descending order
+  // (n a multiple of 16; 96 = 64 + 32), normalised: lengths and products stay, and it is its own inverse.
+  void (*rotate_hadamard)(float* x, int n);
+  // The codes of one row's query in 16 and in 8 bits; `factor` multiplies all scores. query_row_bytes at `row`.
+  void (*store_query)(const float* query, int head_dim, float factor, std::byte* row);
   // Writes one token's key or value of one head into slot 0..63 of a page. Magnitudes beyond 1e15 count as 1e15; a NaN
   // makes the token's scale NaN.
   void (*store_key)(const float* key, int head_dim, int slot, std::byte* page);
   void (*store_value)(const float* value, int head_dim, int slot, std::byte* page);
+  // The planes of a page whose 64 tokens are all written.
+  void (*make_planes)(const std::byte* full, int head_dim, std::byte* high, std::byte* low);
   // Softmax attention over a run of pages, page by page with a running maximum.
   void (*attend)(const AttentionArgs& args);
   // (out, max, sum) of a row become those of both runs together: the partial (part_out, part_max, part_sum) is added.

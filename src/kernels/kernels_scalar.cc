@@ -21,6 +21,8 @@ namespace {
 //
 #include "kernels/generic/vector_math.inl.h"
 //
+#include "kernels/generic/kv_page.inl.h"
+//
 #include "kernels/generic/attention.inl.h"
 //
 #include "kernels/generic/unpack.inl.h"

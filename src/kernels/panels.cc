@@ -76,4 +76,17 @@ size_t kv_page_bytes(int head_dim) {
   return 2 * size_t{kPageTokens} * (static_cast<size_t>(head_dim) * sizeof(int16_t) + sizeof(float));
 }
 
+size_t kv_high_bytes(int head_dim) {
+  // Half a byte for each key and value, two scales for each token, and the mean key with its scale.
+  const auto dims = static_cast<size_t>(head_dim);
+  return aligned(kPageTokens * dims + 2 * kPageTokens * sizeof(uint16_t) + dims * sizeof(int16_t) + sizeof(float));
+}
+
+size_t kv_low_bytes(int head_dim) { return size_t{kPageTokens} * static_cast<size_t>(head_dim); }
+
+size_t query_row_bytes(int head_dim) {
+  // Codes of 16 and of 8 bits; two scales and a sum, filled up to 16 bytes.
+  return 3 * static_cast<size_t>(head_dim) + 16;
+}
+
 }  // namespace infer::kernels

@@ -373,20 +373,26 @@ void Forward::rotate_row(const LayerWeights& layer, int index, int row) {
   float* const key = query + config_.query_width();
   float* const value = key + config_.kv_width();
 
-  const int position = rows_[at].position;
+  const int position = rows_[at].position, slot = position % kernels::kPageTokens;
   std::byte* page = rows_[at].cache->pages(index)[static_cast<size_t>(position / kernels::kPageTokens)];
-  const size_t page_head_bytes = kernels::kv_page_bytes(head_dim);
-  for (int kv_head = 0; kv_head < config_.kv_heads; ++kv_head, page += page_head_bytes) {
+  for (int kv_head = 0; kv_head < config_.kv_heads; ++kv_head, page += kernels::kv_page_bytes(head_dim)) {
     for (int i = 0; i < group_; ++i) {
-      const size_t query_row =
-          (static_cast<size_t>(kv_head) * rows_.size() + at) * static_cast<size_t>(group_) + static_cast<size_t>(i);
-      kernels_.store_query(query + (kv_head * group_ + i) * head_dim, head_dim, config_.attention_scale,
-                           buffers_.queries + query_row * static_cast<size_t>(head_dim),
-                           buffers_.query_scales + query_row);
+      float* const own = query + (kv_head * group_ + i) * head_dim;
+      kernels_.rotate_hadamard(own, head_dim);
+      kernels_.store_query(own, head_dim, config_.attention_scale,
+                           query_row(kv_head, row) + static_cast<size_t>(i) * kernels::query_row_bytes(head_dim));
     }
-    kernels_.store_key(key + kv_head * head_dim, head_dim, position % kernels::kPageTokens, page);
-    kernels_.store_value(value + kv_head * head_dim, head_dim, position % kernels::kPageTokens, page);
+    kernels_.rotate_hadamard(key + kv_head * head_dim, head_dim);
+    kernels_.store_key(key + kv_head * head_dim, head_dim, slot, page);
+    kernels_.rotate_hadamard(value + kv_head * head_dim, head_dim);
+    kernels_.store_value(value + kv_head * head_dim, head_dim, slot, page);
   }
+}
+
+// The codes of a row's queries, those that share a KV head.
+std::byte* Forward::query_row(int kv_head, int row) const {
+  const size_t rows = static_cast<size_t>(kv_head) * rows_.size() + static_cast<size_t>(row);
+  return buffers_.queries + rows * static_cast<size_t>(group_) * kernels::query_row_bytes(config_.head_dim);
 }
 
 void Forward::attend(int layer) {
@@ -433,9 +439,9 @@ void Forward::attend_chunk(const AttentionItem& item, int layer, int kv_head, in
   const int pages = std::min((chunk + 1) * kChunkPages, kv::pages_for_tokens(length)) - page_begin;
   const std::span<std::byte* const> table = first.cache->pages(layer);
   const size_t head_at = static_cast<size_t>(kv_head) * kernels::kv_page_bytes(config_.head_dim);
-  std::array<const std::byte*, kChunkPages> parts{};
+  std::array<kernels::AttentionPage, kChunkPages> parts{};
   for (size_t page = 0; page < static_cast<size_t>(pages); ++page) {
-    parts[page] = table[static_cast<size_t>(page_begin) + page] + head_at;
+    parts[page].full = table[static_cast<size_t>(page_begin) + page] + head_at;
   }
   const int origin = page_begin * kernels::kPageTokens, tokens = pages * kernels::kPageTokens;
   for (int token = 0; token < item.rows; ++token) {
@@ -445,10 +451,7 @@ void Forward::attend_chunk(const AttentionItem& item, int layer, int kv_head, in
     std::fill_n(scratch.visible_begin + token * group_, group_, begin);
     std::fill_n(scratch.visible_end + token * group_, group_, end);
   }
-  const size_t query_row =
-      (static_cast<size_t>(kv_head) * rows_.size() + static_cast<size_t>(item.row_begin)) * static_cast<size_t>(group_);
-  kernels_.attend({.queries = buffers_.queries + query_row * static_cast<size_t>(config_.head_dim),
-                   .query_scales = buffers_.query_scales + query_row,
+  kernels_.attend({.queries = query_row(kv_head, item.row_begin),
                    .rows = item.rows * group_,
                    .head_dim = config_.head_dim,
                    .visible_begin = scratch.visible_begin,
@@ -474,13 +477,19 @@ void Forward::keep_partials(const AttentionItem& item, int kv_head, const Thread
   }
 }
 
+// Sums of weighted values become their mean, as the values were before they were rotated.
+void Forward::finish_head(float share, float* out) const {
+  kernels_.scale(share, config_.head_dim, out);
+  kernels_.rotate_hadamard(out, config_.head_dim);
+}
+
 void Forward::finish_rows(const AttentionItem& item, int layer, int kv_head, const ThreadScratch& scratch) {
   const auto head_dim = static_cast<size_t>(config_.head_dim);
   for (int row = 0; row < item.rows * group_; ++row) {
     const int token = item.row_begin + row / group_, head = kv_head * group_ + row % group_;
     float* out = buffers_.attention + static_cast<size_t>(token * config_.heads + head) * head_dim;
     std::memcpy(out, scratch.attention_out + static_cast<size_t>(row) * head_dim, head_dim * sizeof(float));
-    kernels_.scale(weight_share(layer, head, scratch.max[row], scratch.sum[row]), config_.head_dim, out);
+    finish_head(weight_share(layer, head, scratch.max[row], scratch.sum[row]), out);
   }
 }
 
@@ -511,7 +520,7 @@ const float* Forward::attention_row(int layer, int row, float* scratch) const {
       kernels_.merge_attention(buffers_.partial_out + chunk * head_dim, buffers_.partial_max[chunk],
                                buffers_.partial_sum[chunk], config_.head_dim, out, &max, &sum);
     }
-    kernels_.scale(weight_share(layer, head, max, sum), config_.head_dim, out);
+    finish_head(weight_share(layer, head, max, sum), out);
   }
   return scratch;
 }

@@ -110,6 +110,8 @@ class Forward {
   void finish_rows(const AttentionItem& item, int layer, int kv_head, const ThreadScratch& scratch);
   int first_visible(int layer, int position) const;
   float weight_share(int layer, int head, float max, float sum) const;
+  void finish_head(float share, float* out) const;
+  std::byte* query_row(int kv_head, int row) const;
   const float* attention_row(int layer, int row, float* scratch) const;
   void keep_wanted_rows();
   void compute_logits();

@@ -85,9 +85,7 @@ void lay_out(const ModelConfig& config, InputKinds kinds, const StepLimits& limi
     to.branch = arena.take_floats(tokens, static_cast<size_t>(to.width_stride));
   }
   to.qkv = arena.take_floats(tokens, static_cast<size_t>(to.qkv_stride));
-  to.queries = reinterpret_cast<int16_t*>(
-      arena.take_bytes(tokens * static_cast<size_t>(config.query_width()) * sizeof(int16_t)));
-  to.query_scales = arena.take_floats(tokens, heads);
+  to.queries = arena.take_bytes(tokens * heads * kernels::query_row_bytes(config.head_dim));
   to.attention = arena.take_floats(tokens, static_cast<size_t>(config.query_width()));
   const size_t entries = tokens * static_cast<size_t>(std::max(1, config.experts.used));
   to.gate_up = arena.take_floats(entries, 2, static_cast<size_t>(to.ffn_stride));

@@ -57,13 +57,12 @@ struct StepBuffers {
   int block_tokens = 0;  // Tokens of one attention work item.
   int chunks_max = 0;    // Of a sequence.
 
-  float* residual = nullptr;      // [tokens][width_stride]
-  float* branch = nullptr;        // The same, of what will be added to it; null where it is added at once.
-  float* qkv = nullptr;           // [tokens][qkv_stride]: queries, keys, values
-  int16_t* queries = nullptr;     // [kv_heads][tokens][heads / kv_heads][head_dim]: codes of rotated queries,
-  float* query_scales = nullptr;  // [kv_heads][tokens][heads / kv_heads]: with the softmax scale.
-  float* attention = nullptr;     // [tokens][heads][head_dim]
-  float* gate_up = nullptr;       // [tokens, times experts of each][2 * ffn_stride]
+  float* residual = nullptr;     // [tokens][width_stride]
+  float* branch = nullptr;       // The same, of what will be added to it; null where it is added at once.
+  float* qkv = nullptr;          // [tokens][qkv_stride]: queries, keys, values
+  std::byte* queries = nullptr;  // [kv_heads][tokens][heads / kv_heads][query_row_bytes]
+  float* attention = nullptr;    // [tokens][heads][head_dim]
+  float* gate_up = nullptr;      // [tokens, times experts of each][2 * ffn_stride]
   float* logits = nullptr;
   // With experts only; an entry is a row that an expert computes.
   float* normalized = nullptr;     // [tokens][width_stride], what the experts read.

@@ -1,5 +1,5 @@
 // Softmax attention over pages of 64 tokens. Included by kernels_<isa>.cc inside its unnamed namespace, after
-// vector_math.inl.h.
+// kv_page.inl.h.
 //
 // Queries, keys, values and weights are 16-bit codes, so that both products are sums of integers: exact, hence the same
 // in any order and instruction set, at twice the rate of floats, and without conversion of what lies in the cache. What
@@ -13,99 +13,22 @@
 //   w_t     = p_t * value scale_t
 //   c_t     = round(w_t * f), f as great as the 16 bits of c and the 32 bits of the sums allow
 //   out_d   = out_d * fade + float(sum over t of c_t * value_td) / f, then + 0 so that no zero is negative
+// For pages of 8 and 4 bits the same with bytes: queries have codes of 8 bits, and with o = 127.5 (8 bits) or 120 (4)
+//   x_t     = (float(sum over d of query_d * key_dt) - o * sum of the query's codes) * key scale_t
+//   score_t = x_t * (query scale * log2 e) + product of the query's 16-bit codes with the mean key
+//   out_d   = out_d * fade + (float(sum over t of c_t * value_td) + o' * sum of c_t) / f,  c_t at most 255
 // Tokens that a row may not see thus change no bit of it, so a tile of rows may walk as far as its farthest row sees.
 //
 // Why no sum overflows: query and key codes are scaled by their length, so that by Cauchy and Schwarz no part of their
 // product exceeds kCodeLength^2 < 2^31 (an element that stands out costs the others no more than its share of the
 // length); for values, |sum of c_t * value_td| <= (kWeightCodeSum + 32) * kValueCodeMax < 2^31.
 
-inline constexpr float kCodeLength = 32700.0f;      // Of the codes of a query or key; rounding adds at most 8.
-inline constexpr float kCodeMax = 32767.0f;         // -32768 is not used: its products with itself could overflow.
-inline constexpr float kValueCodeMax = 16383.0f;    // Of a value's code.
 inline constexpr float kWeightCodeSum = 131000.0f;  // Of the codes of a page's weights; rounding adds at most 32.
-// Beyond it, inputs count as this: squares and their sums stay finite, so that no page holds an infinity.
-inline constexpr float kInputMax = 1e15f;
-inline constexpr float kInputMin = 1e-30f;  // Vectors below it count as zero.
+inline constexpr float kWeightByteMax = 255.0f;     // Of a weight's code where values have 8 or 4 bits.
 inline constexpr float kLog2E = 0x1.715476p0f;
 
 inline constexpr int kTileRows = kRegisterVectors < 8 ? 1 : 6;  // Rows that share each load of a page's codes.
 inline constexpr int kFewRows = 4 * kTileRows;                  // Up to here pages come from memory, more use them.
-inline constexpr int kPageVectors = kPageTokens / kLanes;
-
-// ---- Writing: KvPageLayout.
-
-F32 within_input_range(F32 v) { return min(set_f32(kInputMax), max(set_f32(-kInputMax), v)); }
-
-// 16 codes of x * factor. NaN becomes some code: the scale tells of it.
-I32 codes_of(const float* x, F32 factor) {
-  const F32 code = mul(within_input_range(load_f32(x)), factor);
-  return round_to_i32(min(max(code, set_f32(-kCodeMax)), set_f32(kCodeMax)));
-}
-
-// What codes are multiplied by for x (a NaN stays one), and what x is multiplied by for codes.
-struct CodeScale {
-  float scale;
-  float inverse;
-};
-CodeScale code_scale(float magnitude, float greatest_code) {
-  if (magnitude <= kInputMin) return {0.0f, 0.0f};
-  return {magnitude / greatest_code, greatest_code / magnitude};
-}
-
-CodeScale scale_by_length(const float* x, int n) {
-  F32 squares = zero_f32();
-  for (int d = 0; d < n; d += kLanes) {
-    const F32 v = within_input_range(load_f32(x + d));
-    squares = fma(v, v, squares);
-  }
-  return code_scale(__builtin_sqrtf(sum_lanes(squares)), kCodeLength);
-}
-
-// NaN is passed on only by the sum: the greatest of lanes may miss it.
-CodeScale scale_by_greatest(const float* x, int n) {
-  F32 most = zero_f32(), sum = zero_f32();
-  for (int d = 0; d < n; d += kLanes) {
-    const F32 v = within_input_range(load_f32(x + d));
-    most = max(most, abs(v));
-    sum = add(sum, v);
-  }
-  const float total = sum_lanes(sum);
-  return total == total ? code_scale(max_lanes(most), kValueCodeMax) : CodeScale{total, 0.0f};
-}
-
-void store_query(const float* query, int head_dim, float factor, int16_t* codes, float* scale) {
-  const CodeScale by = scale_by_length(query, head_dim);
-  for (int d = 0; d < head_dim; d += kLanes) store_i16(codes + d, codes_of(query + d, set_f32(by.inverse)));
-  *scale = by.scale * factor;
-}
-
-// Where a page's parts lie (kernel_table.h), in bytes.
-int values_at(int head_dim) { return kPageTokens * head_dim * 2; }
-int key_scales_at(int head_dim) { return 2 * values_at(head_dim); }
-int value_scales_at(int head_dim) { return key_scales_at(head_dim) + kPageTokens * 4; }
-
-void store_key(const float* key, int head_dim, int slot, std::byte* page) {
-  const CodeScale by = scale_by_length(key, head_dim);
-  int16_t* const target = reinterpret_cast<int16_t*>(page) + 2 * slot;
-  for (int d = 0; d < head_dim; d += kLanes) {
-    int16_t codes[kLanes];
-    store_i16(codes, codes_of(key + d, set_f32(by.inverse)));
-    for (int i = 0; i < kLanes; i += 2)
-      __builtin_memcpy(target + (d + i) * kPageTokens, codes + i, 2 * sizeof(int16_t));
-  }
-  __builtin_memcpy(page + key_scales_at(head_dim) + 4 * slot, &by.scale, sizeof(float));
-}
-
-void store_value(const float* value, int head_dim, int slot, std::byte* page) {
-  const CodeScale by = scale_by_greatest(value, head_dim);
-  int16_t* const target = reinterpret_cast<int16_t*>(page + values_at(head_dim)) + slot / 2 * 2 * head_dim + slot % 2;
-  for (int d = 0; d < head_dim; d += kLanes) {
-    int16_t codes[kLanes];
-    store_i16(codes, codes_of(value + d, set_f32(by.inverse)));
-    for (int i = 0; i < kLanes; ++i) target[2 * (d + i)] = codes[i];
-  }
-  __builtin_memcpy(page + value_scales_at(head_dim) + 4 * slot, &by.scale, sizeof(float));
-}
 
 // ---- Products of codes.
 
@@ -163,25 +86,108 @@ void product_tile(const CodeProduct& p, int column, const Finish& finish) {
 template <int Rows, int Vectors>
 inline constexpr bool kTileFits = Rows * Vectors + (Rows > 1 ? Vectors : 1) < kRegisterVectors;
 
-// All columns, 4 vectors at a time, or 2, or 1.
-template <int Rows, bool kAhead, class Finish>
-void product_rows(const CodeProduct& p, int vectors, const Finish& finish) {
-  int v = 0;
-  if constexpr (kTileFits<Rows, 4>) {
-    for (; v + 4 <= vectors; v += 4) product_tile<Rows, 4, kAhead>(p, v * kLanes, finish);
-  }
-  if constexpr (kTileFits<Rows, 2>) {
-    for (; v + 2 <= vectors; v += 2) product_tile<Rows, 2, kAhead>(p, v * kLanes, finish);
-  }
-  for (; v < vectors; ++v) product_tile<Rows, 1, kAhead>(p, v * kLanes, finish);
+// Where a product with planes takes its factors: words k and k + steps of `left`, four codes each, go with the lower
+// and upper nibbles of the planes' line k.
+struct NibbleProduct {
+  const std::byte* left;  // [rows][left_stride]
+  int left_stride;
+  const std::byte* high;  // [steps][right_columns][4]
+  const std::byte* low;   // The same; not read at 4 bits.
+  int right_columns;
+  int steps;
+  const std::byte* next_high;  // To bring into the cache on the way.
+  const std::byte* next_low;
+};
+
+// Codes of 16 x 4 from planes: the nibbles of the high plane above those of the low one, or above zeros.
+template <bool kUpper, bool kLow>
+U8 codes_of_planes(U8 high, U8 low) {
+  const U8 above = kUpper ? bit_field<0, -16>(high) : bit_field<-4, -16>(high);
+  if constexpr (!kLow) return above;
+  return or_u8(above, kUpper ? bit_field<4, 15>(low) : bit_field<0, 15>(low));
 }
 
-template <bool kAhead, int Rows = kTileRows, class Finish>
-void product(const CodeProduct& p, int rows, int vectors, const Finish& finish) {
-  if constexpr (Rows > 1) {
-    if (rows < Rows) return product<kAhead, Rows - 1>(p, rows, vectors, finish);
+enum class Sign { kLeft, kRight };  // Which side's bytes are signed.
+
+template <Sign kSign>
+I32 dot_of_signs(I32 sum, U8 left, U8 right) {
+  return kSign == Sign::kLeft ? dot_bytes(sum, right, left) : dot_bytes(sum, left, right);
+}
+
+inline __attribute__((always_inline)) U8 repeat_word(const std::byte* at) {
+  int32_t word;
+  __builtin_memcpy(&word, at, sizeof word);
+  return bytes_of(set_i32(word));
+}
+
+template <int Rows, int Vectors, bool kAhead, bool kLow, Sign kSign, class Finish>
+void nibble_tile(const NibbleProduct& p, int column, const Finish& finish) {
+  I32 sum[Rows][Vectors];
+  for_each_sum<Rows, Vectors>([&](auto r, auto v) __attribute__((always_inline)) { sum[r][v] = set_i32(0); });
+  for (int k = 0; k < p.steps; ++k) {
+    const int line = 4 * (k * p.right_columns + column);
+    U8 high[Vectors], low[Vectors];
+    unrolled<0, Vectors>([&](auto v) __attribute__((always_inline)) {
+      high[v] = load_u8(p.high + line + 4 * kLanes * v);
+      if constexpr (kAhead) __builtin_prefetch(p.next_high + line + 4 * kLanes * v);
+      low[v] = high[v];
+      if constexpr (kLow) {
+        low[v] = load_u8(p.low + line + 4 * kLanes * v);
+        if constexpr (kAhead) __builtin_prefetch(p.next_low + line + 4 * kLanes * v);
+      }
+    });
+    unrolled<0, 2>([&](auto half) __attribute__((always_inline)) {
+      U8 codes[Vectors];
+      unrolled<0, Vectors>([&](auto v) __attribute__((always_inline)) {
+        codes[v] = codes_of_planes < half == 1, kLow > (high[v], low[v]);
+      });
+      unrolled<0, Rows>([&](auto r) __attribute__((always_inline)) {
+        const U8 factor = repeat_word(p.left + r * p.left_stride + 4 * (k + half * p.steps));
+        unrolled<0, Vectors>([&](auto v) __attribute__((always_inline)) {
+          sum[r][v] = dot_of_signs<kSign>(sum[r][v], factor, codes[v]);
+        });
+      });
+    });
   }
-  product_rows<Rows, kAhead>(p, vectors, finish);
+  for_each_sum<Rows, Vectors>([&](auto r, auto v)
+                                  __attribute__((always_inline)) { finish(r, column + kLanes * v, sum[r][v]); });
+}
+
+// The two kinds of tile, for the loops over rows and columns below.
+template <bool kAhead>
+struct PairTile {
+  template <int Rows, int Vectors, class Finish>
+  static void run(const CodeProduct& p, int column, const Finish& finish) {
+    product_tile<Rows, Vectors, kAhead>(p, column, finish);
+  }
+};
+template <bool kAhead, bool kLow, Sign kSign>
+struct NibbleTile {
+  template <int Rows, int Vectors, class Finish>
+  static void run(const NibbleProduct& p, int column, const Finish& finish) {
+    nibble_tile<Rows, Vectors, kAhead, kLow, kSign>(p, column, finish);
+  }
+};
+
+// All columns, 4 vectors at a time, or 2, or 1.
+template <class Tile, int Rows, class Product, class Finish>
+void product_rows(const Product& p, int vectors, const Finish& finish) {
+  int v = 0;
+  if constexpr (kTileFits<Rows, 4>) {
+    for (; v + 4 <= vectors; v += 4) Tile::template run<Rows, 4>(p, v * kLanes, finish);
+  }
+  if constexpr (kTileFits<Rows, 2>) {
+    for (; v + 2 <= vectors; v += 2) Tile::template run<Rows, 2>(p, v * kLanes, finish);
+  }
+  for (; v < vectors; ++v) Tile::template run<Rows, 1>(p, v * kLanes, finish);
+}
+
+template <class Tile, int Rows = kTileRows, class Product, class Finish>
+void product(const Product& p, int rows, int vectors, const Finish& finish) {
+  if constexpr (Rows > 1) {
+    if (rows < Rows) return product<Tile, Rows - 1>(p, rows, vectors, finish);
+  }
+  product_rows<Tile, Rows>(p, vectors, finish);
 }
 
 // ---- Softmax.
@@ -203,19 +209,19 @@ F32 exp2_not_positive(F32 x) {
 
 // The page that a tile of rows attends to.
 struct PageView {
-  const int16_t* keys;
-  const int16_t* values;
+  AttentionPage parts;
+  AttentionPage next;  // The page after it, or again this one.
   const float* key_scales;
   const float* value_scales;
-  const int16_t* next_keys;  // Of the page after it, or again of this one.
-  int first_token;           // Counted like AttentionArgs::visible_end.
+  int first_token;  // Counted like AttentionArgs::visible_end.
 };
 
 // What softmax keeps of each row of a tile while it passes a page. Arrays of 16 are worked on as one vector.
 struct TileSoftmax {
   int from[kTileRows];  // Of the page's tokens, the row may see those from `from` up to but not including `to`.
   int to[kTileRows];
-  float factor[kTileRows];  // score = factor * x
+  float factor[kTileRows];  // score = factor * x + offset
+  float offset[kTileRows];
   float weight_sum[kTileRows];
   alignas(64) float before[kLanes];  // The greatest score before this page and with it.
   alignas(64) float after[kLanes];
@@ -234,14 +240,16 @@ F32 keep_visible(F32 v, const TileSoftmax& softmax, int r, int vector, F32 fill)
 }
 
 // cap * tanh(score / cap), with scores counted in base 2 before and after.
-void cap_scores(float cap, float* scores, float* factor) {
-  const F32 to_angle = set_f32(*factor * (2.0f / (cap * kLog2E))), bound = set_f32(cap * kLog2E);
+void cap_scores(float cap, float* scores, float* factor, float* offset) {
+  const float to_angle = 2.0f / (cap * kLog2E);
+  const F32 by = set_f32(*factor * to_angle), start = set_f32(*offset * to_angle), bound = set_f32(cap * kLog2E);
   for (int v = 0; v < kPageVectors; ++v) {
-    const F32 e = exp_f32(mul(load_f32(scores + v * kLanes), to_angle));
+    const F32 e = exp_f32(fma(load_f32(scores + v * kLanes), by, start));
     const F32 tanh = sub(set_f32(1.0f), div(set_f32(2.0f), add(e, set_f32(1.0f))));
     store_f32(scores + v * kLanes, mul(tanh, bound));
   }
   *factor = 1.0f;
+  *offset = 0.0f;
 }
 
 // body(0), body(1) ...: the vectors of a row, kept in registers.
@@ -262,12 +270,12 @@ float greatest_score(const float* row, const TileSoftmax& softmax, int r) {
       x[v] = keep_visible(x[v], softmax, r, v, set_f32(minus_infinity()));
     });
   }
-  return max_lanes(greatest_of(x)) * softmax.factor[r];
+  return max_lanes(greatest_of(x)) * softmax.factor[r] + softmax.offset[r];
 }
 
 // Row r: scores become w; their greatest and sums are kept.
 void weigh(float* row, const float* value_scales, int r, TileSoftmax* softmax) {
-  const F32 factor = set_f32(softmax->factor[r]), minus_most = set_f32(-softmax->after[r]);
+  const F32 factor = set_f32(softmax->factor[r]), minus_most = set_f32(softmax->offset[r] - softmax->after[r]);
   F32 p[kPageVectors], w[kPageVectors];
   for_each_page_vector([&](auto v) __attribute__((always_inline)) {
     p[v] = exp2_not_positive(fma(load_f32(row + v * kLanes), factor, minus_most));
@@ -285,8 +293,8 @@ void weigh(float* row, const float* value_scales, int r, TileSoftmax* softmax) {
   softmax->greatest_code[r] = max_lanes(greatest_of(w));
 }
 
-// The 64 scores of each row become codes of its weights, 0 where not visible.
-void soften(const PageView& page, float* scores, int rows, TileSoftmax* softmax, int16_t* codes) {
+// The 64 scores of each row become w, 0 where not visible.
+void soften(const PageView& page, float* scores, int rows, TileSoftmax* softmax) {
   for (int r = 0; r < rows; ++r) {
     const float page_max = greatest_score(scores + r * kPageTokens, *softmax, r);
     softmax->after[r] = page_max > softmax->before[r] ? page_max : softmax->before[r];
@@ -294,81 +302,219 @@ void soften(const PageView& page, float* scores, int rows, TileSoftmax* softmax,
   const F32 before = load_f32(softmax->before), after = load_f32(softmax->after);
   store_f32(softmax->fade, select_less(before, after, exp2_not_positive(sub(before, after)), set_f32(1.0f)));
   for (int r = 0; r < rows; ++r) weigh(scores + r * kPageTokens, page.value_scales, r, softmax);
+}
 
-  // Where all weights are 0, so are the codes. (A NaN is no code, but the row's from_code.)
-  const F32 greatest = load_f32(softmax->greatest_code), total = load_f32(softmax->code_sum);
-  const F32 to_code = min(div(set_f32(kCodeMax), greatest), div(set_f32(kWeightCodeSum), total));
+// Where all weights are 0, so are the codes. (A NaN is no code, but the row's from_code.)
+void keep_code_factors(F32 to_code, TileSoftmax* softmax) {
+  const F32 total = load_f32(softmax->code_sum);
   store_f32(softmax->to_code, select_less(zero_f32(), total, to_code, total));
   store_f32(softmax->from_code, select_less(zero_f32(), total, div(set_f32(1.0f), to_code), total));
+}
+
+void code_weights(const float* weights, int rows, TileSoftmax* softmax, int16_t* codes) {
+  const F32 greatest = load_f32(softmax->greatest_code), total = load_f32(softmax->code_sum);
+  keep_code_factors(min(div(set_f32(kCodeMax), greatest), div(set_f32(kWeightCodeSum), total)), softmax);
   for (int r = 0; r < rows; ++r) {
     const F32 factor = set_f32(softmax->to_code[r]);
     for_each_page_vector([&](auto v) __attribute__((always_inline)) {
       const int at = r * kPageTokens + v * kLanes;
-      store_i16(codes + at, round_to_i32(mul(load_f32(scores + at), factor)));
+      store_i16(codes + at, round_to_i32(mul(load_f32(weights + at), factor)));
     });
+  }
+}
+
+// In 8 bits, and their sums into code_sum.
+void code_weights(const float* weights, int rows, TileSoftmax* softmax, uint8_t* codes) {
+  keep_code_factors(div(set_f32(kWeightByteMax), load_f32(softmax->greatest_code)), softmax);
+  for (int r = 0; r < rows; ++r) {
+    const F32 factor = set_f32(softmax->to_code[r]);
+    F32 rounded[kPageVectors];
+    for_each_page_vector([&](auto v) __attribute__((always_inline)) {
+      const int at = r * kPageTokens + v * kLanes;
+      const I32 code = round_to_i32(mul(load_f32(weights + at), factor));
+      store_i8(reinterpret_cast<int8_t*>(codes) + at, code);
+      rounded[v] = to_f32(code);
+    });
+    softmax->code_sum[r] = sum_lanes(sum_of(rounded));
   }
 }
 
 // ---- Rows over pages.
 
-// Which tokens of the page each row of a tile sees; false where none sees any.
-bool look_at(const AttentionArgs& args, int first, int rows, const PageView& page, TileSoftmax* softmax) {
-  store_f32(softmax->before, zero_f32());
-  store_f32(softmax->after, zero_f32());
-  store_f32(softmax->greatest_code, zero_f32());
-  store_f32(softmax->code_sum, zero_f32());
+// A tile of rows at work.
+struct RowTile {
+  RowTile(const AttentionArgs& all, int first_row, int row_count) : args(all), first(first_row), rows(row_count) {}
+
+  const AttentionArgs& args;
+  int first;  // Of args.rows.
+  int rows;   // At most kTileRows.
+  TileSoftmax softmax;
+  alignas(64) float scores[kTileRows * kPageTokens];
+
+  const std::byte* query(int r) const { return args.queries + (first + r) * query_bytes(args.head_dim); }
+  QueryFactors factors(int r) const {
+    QueryFactors factors;
+    __builtin_memcpy(&factors, query(r) + 3 * args.head_dim, sizeof factors);
+    return factors;
+  }
+  float* out() const { return args.out + static_cast<size_t>(first) * static_cast<size_t>(args.head_dim); }
+};
+
+// Which tokens of the page each row sees; false where none sees any.
+bool look_at(const PageView& page, RowTile* tile) {
+  TileSoftmax& softmax = tile->softmax;
+  store_f32(softmax.before, zero_f32());
+  store_f32(softmax.after, zero_f32());
+  store_f32(softmax.greatest_code, zero_f32());
+  store_f32(softmax.code_sum, zero_f32());
   bool any = false;
-  for (int r = 0; r < rows; ++r) {
-    const int from = args.visible_begin[first + r] - page.first_token;
-    const int to = args.visible_end[first + r] - page.first_token;
-    softmax->from[r] = from < 0 ? 0 : from > kPageTokens ? kPageTokens : from;
-    softmax->to[r] = to < 0 ? 0 : to > kPageTokens ? kPageTokens : to;
-    any = any || softmax->to[r] > softmax->from[r];
-    softmax->before[r] = args.max[first + r];
-    softmax->factor[r] = args.query_scales[first + r] * kLog2E;
+  for (int r = 0; r < tile->rows; ++r) {
+    const int from = tile->args.visible_begin[tile->first + r] - page.first_token;
+    const int to = tile->args.visible_end[tile->first + r] - page.first_token;
+    softmax.from[r] = from < 0 ? 0 : from > kPageTokens ? kPageTokens : from;
+    softmax.to[r] = to < 0 ? 0 : to > kPageTokens ? kPageTokens : to;
+    any = any || softmax.to[r] > softmax.from[r];
+    softmax.before[r] = tile->args.max[tile->first + r];
   }
   return any;
 }
 
-// `rows` (at most kTileRows) rows from `first` attend to one page.
-template <bool kAhead>
-void attend_tile(const AttentionArgs& args, int first, int rows, const PageView& page) {
-  TileSoftmax softmax;
-  if (!look_at(args, first, rows, page, &softmax)) return;
-  int farthest = 0;
-  for (int r = 0; r < rows; ++r) farthest = softmax.to[r] > farthest ? softmax.to[r] : farthest;
-
-  alignas(64) float scores[kTileRows * kPageTokens];
-  alignas(64) int16_t codes[kTileRows * kPageTokens];
-  const int head_dim = args.head_dim;
-  product<kAhead>({.left = args.queries + static_cast<size_t>(first) * static_cast<size_t>(head_dim),
-                   .left_stride = head_dim,
-                   .right = page.keys,
-                   .right_columns = kPageTokens,
-                   .pairs = head_dim / 2,
-                   .next = page.values},
-                  rows, kPageVectors, [&](int r, int t, I32 sum) {
-                    store_f32(scores + r * kPageTokens + t, mul(to_f32(sum), load_f32(page.key_scales + t)));
-                  });
-  if (args.score_cap > 0) {
-    for (int r = 0; r < rows; ++r) cap_scores(args.score_cap, scores + r * kPageTokens, &softmax.factor[r]);
+void cap_tile(RowTile* tile) {
+  if (!(tile->args.score_cap > 0)) return;
+  for (int r = 0; r < tile->rows; ++r) {
+    cap_scores(tile->args.score_cap, tile->scores + r * kPageTokens, &tile->softmax.factor[r],
+               &tile->softmax.offset[r]);
   }
-  soften(page, scores, rows, &softmax, codes);
-  float* const out = args.out + static_cast<size_t>(first) * static_cast<size_t>(head_dim);
-  product<kAhead>({.left = codes,
-                   .left_stride = kPageTokens,
-                   .right = page.values,
-                   .right_columns = head_dim,
-                   .pairs = (farthest + 1) / 2,
-                   .next = page.next_keys},
-                  rows, head_dim / kLanes, [&](int r, int d, I32 sum) {
-                    float* const target = out + r * head_dim + d;
-                    const F32 faded = mul(load_f32(target), set_f32(softmax.fade[r]));
-                    store_f32(target, add(fma(to_f32(sum), set_f32(softmax.from_code[r]), faded), zero_f32()));
-                  });
-  for (int r = 0; r < rows; ++r) {
-    args.max[first + r] = softmax.after[r];
-    args.sum[first + r] = args.sum[first + r] * softmax.fade[r] + softmax.weight_sum[r];
+}
+
+// ---- One page, at each level.
+
+// out = out * fade + (sum + offset of the row) / f, then + 0.
+void add_values(const RowTile& tile, int r, int d, F32 sum) {
+  float* const target = tile.out() + r * tile.args.head_dim + d;
+  const F32 faded = mul(load_f32(target), set_f32(tile.softmax.fade[r]));
+  store_f32(target, add(fma(sum, set_f32(tile.softmax.from_code[r]), faded), zero_f32()));
+}
+
+const int16_t* first_codes(const AttentionPage& page) {
+  return reinterpret_cast<const int16_t*>(page.full != nullptr ? page.full : page.high);
+}
+
+template <bool kAhead>
+void attend_full(const PageView& page, RowTile* tile) {
+  const int head_dim = tile->args.head_dim;
+  int farthest = 0;
+  for (int r = 0; r < tile->rows; ++r) {
+    farthest = tile->softmax.to[r] > farthest ? tile->softmax.to[r] : farthest;
+    tile->softmax.factor[r] = tile->factors(r).scale * kLog2E;
+    tile->softmax.offset[r] = 0.0f;
+  }
+  const auto* const values = reinterpret_cast<const int16_t*>(page.parts.full + values_at(head_dim));
+  product<PairTile<kAhead>>(CodeProduct{.left = reinterpret_cast<const int16_t*>(tile->query(0)),
+                                        .left_stride = query_bytes(head_dim) / 2,
+                                        .right = reinterpret_cast<const int16_t*>(page.parts.full),
+                                        .right_columns = kPageTokens,
+                                        .pairs = head_dim / 2,
+                                        .next = values},
+                            tile->rows, kPageVectors, [&](int r, int t, I32 sum) {
+                              store_f32(tile->scores + r * kPageTokens + t,
+                                        mul(to_f32(sum), load_f32(page.key_scales + t)));
+                            });
+  cap_tile(tile);
+  soften(page, tile->scores, tile->rows, &tile->softmax);
+  alignas(64) int16_t codes[kTileRows * kPageTokens];
+  code_weights(tile->scores, tile->rows, &tile->softmax, codes);
+  product<PairTile<kAhead>>(CodeProduct{.left = codes,
+                                        .left_stride = kPageTokens,
+                                        .right = values,
+                                        .right_columns = head_dim,
+                                        .pairs = (farthest + 1) / 2,
+                                        .next = first_codes(page.next)},
+                            tile->rows, head_dim / kLanes,
+                            [&](int r, int d, I32 sum) { add_values(*tile, r, d, to_f32(sum)); });
+}
+
+// What the mean key adds to all scores of row r, in base 2.
+float score_of_mean(const RowTile& tile, const std::byte* mean, int r, float factor) {
+  const int head_dim = tile.args.head_dim;
+  I32 sum = set_i32(0);
+  int d = 0;
+  for (; d + 2 * kLanes <= head_dim; d += 2 * kLanes) {
+    sum = dot_pairs(sum, load_i32(tile.query(r) + 2 * d), load_i32(mean + 2 * d));
+  }
+  int32_t total = sum_lanes_i32(sum);
+  for (; d < head_dim; ++d) {
+    int16_t a, b;
+    __builtin_memcpy(&a, tile.query(r) + 2 * d, sizeof a);
+    __builtin_memcpy(&b, mean + 2 * d, sizeof b);
+    total += a * b;
+  }
+  float scale;
+  __builtin_memcpy(&scale, mean + 2 * head_dim, sizeof scale);
+  return static_cast<float>(total) * scale * factor;
+}
+
+template <bool kAhead, bool kLow>
+void attend_planes(const PageView& page, RowTile* tile) {
+  const int head_dim = tile->args.head_dim, values_at = plane_values_at(head_dim);
+  const AttentionPage& parts = page.parts;
+  const auto* const next = reinterpret_cast<const std::byte*>(first_codes(page.next));
+  const float middle = kLow ? kMiddle : kMiddle - kLowMiddle;
+  float key_offset[kTileRows];
+  for (int r = 0; r < tile->rows; ++r) {
+    const QueryFactors factors = tile->factors(r);
+    tile->softmax.factor[r] = factors.byte_scale * kLog2E;
+    tile->softmax.offset[r] = score_of_mean(*tile, parts.high + plane_mean_at(head_dim), r, factors.scale * kLog2E);
+    key_offset[r] = -middle * factors.byte_sum;
+  }
+  product<NibbleTile<kAhead, kLow, Sign::kLeft>>(NibbleProduct{.left = tile->query(0) + 2 * head_dim,
+                                                               .left_stride = query_bytes(head_dim),
+                                                               .high = parts.high,
+                                                               .low = parts.low,
+                                                               .right_columns = kPageTokens,
+                                                               .steps = head_dim / 8,
+                                                               .next_high = parts.high + values_at,
+                                                               .next_low = parts.low + values_at},
+                                                 tile->rows, kPageVectors, [&](int r, int t, I32 sum) {
+                                                   const F32 x = add(to_f32(sum), set_f32(key_offset[r]));
+                                                   store_f32(tile->scores + r * kPageTokens + t,
+                                                             mul(x, load_f32(page.key_scales + t)));
+                                                 });
+  cap_tile(tile);
+  soften(page, tile->scores, tile->rows, &tile->softmax);
+  alignas(64) uint8_t codes[kTileRows * kPageTokens];
+  code_weights(tile->scores, tile->rows, &tile->softmax, codes);
+  const float value_middle = 128.0f - middle;  // The values' codes are less 128 already.
+  product<NibbleTile<kAhead, kLow, Sign::kRight>>(
+      NibbleProduct{.left = reinterpret_cast<const std::byte*>(codes),
+                    .left_stride = kPageTokens,
+                    .high = parts.high + values_at,
+                    .low = parts.low + values_at,
+                    .right_columns = head_dim,
+                    .steps = kPageTokens / 8,
+                    .next_high = next,
+                    .next_low = page.next.low != nullptr ? page.next.low : next},
+      tile->rows, head_dim / kLanes, [&](int r, int d, I32 sum) {
+        add_values(*tile, r, d, add(to_f32(sum), set_f32(value_middle * tile->softmax.code_sum[r])));
+      });
+}
+
+// ---- Rows over pages.
+
+template <bool kAhead>
+void attend_tile(const PageView& page, RowTile* tile) {
+  if (!look_at(page, tile)) return;
+  if (page.parts.full != nullptr) {
+    attend_full<kAhead>(page, tile);
+  } else if (page.parts.low != nullptr) {
+    attend_planes<kAhead, true>(page, tile);
+  } else {
+    attend_planes<kAhead, false>(page, tile);
+  }
+  for (int r = 0; r < tile->rows; ++r) {
+    const int row = tile->first + r;
+    tile->args.max[row] = tile->softmax.after[r];
+    tile->args.sum[row] = tile->args.sum[row] * tile->softmax.fade[r] + tile->softmax.weight_sum[r];
   }
 }
 
@@ -376,17 +522,32 @@ void attend_tile(const AttentionArgs& args, int first, int rows, const PageView&
 template <bool kAhead>
 void attend_page(const AttentionArgs& args, const PageView& page) {
   const int tiles = (args.rows + kTileRows - 1) / kTileRows;
-  for (int tile = 0; tile < tiles; ++tile) {
-    const int first = static_cast<int>(static_cast<int64_t>(args.rows) * tile / tiles);
-    const int last = static_cast<int>(static_cast<int64_t>(args.rows) * (tile + 1) / tiles);
-    attend_tile<kAhead>(args, first, last - first, page);
+  for (int i = 0; i < tiles; ++i) {
+    const int first = static_cast<int>(static_cast<int64_t>(args.rows) * i / tiles);
+    const int last = static_cast<int>(static_cast<int64_t>(args.rows) * (i + 1) / tiles);
+    RowTile tile(args, first, last - first);
+    attend_tile<kAhead>(page, &tile);
   }
 }
 
-void prefetch_scales(const std::byte* page, int head_dim) {
-  for (int at = key_scales_at(head_dim); at < key_scales_at(head_dim) + 2 * 4 * kPageTokens; at += 64) {
-    __builtin_prefetch(page + at);
+// Behind the codes, and so out of reach of the products' own prefetching.
+void prefetch_scales(const AttentionPage& page, int head_dim) {
+  const std::byte* const scales =
+      page.full != nullptr ? page.full + key_scales_at(head_dim) : page.high + plane_key_scales_at(head_dim);
+  for (int at = 0; at < 2 * 4 * kPageTokens; at += 64) __builtin_prefetch(scales + at);
+}
+
+// The scales of a page's tokens; those of planes are put into `room`, [2][64].
+PageView view_of(const AttentionPage& page, int head_dim, float* room) {
+  PageView view{.parts = page, .next = page, .key_scales = room, .value_scales = room + kPageTokens, .first_token = 0};
+  if (page.full != nullptr) {
+    view.key_scales = reinterpret_cast<const float*>(page.full + key_scales_at(head_dim));
+    view.value_scales = reinterpret_cast<const float*>(page.full + value_scales_at(head_dim));
+    return view;
   }
+  const auto* const scales = reinterpret_cast<const uint16_t*>(page.high + plane_key_scales_at(head_dim));
+  for (int i = 0; i < 2 * kPageTokens; i += kLanes) store_f32(room + i, load_bf16(scales + i));
+  return view;
 }
 
 void attend(const AttentionArgs& args) {
@@ -399,18 +560,13 @@ void attend(const AttentionArgs& args) {
 
   const bool few = args.rows <= kFewRows;
   if (few && args.page_count > 0) prefetch_scales(args.pages[0], args.head_dim);
-
   for (int page = 0; page < args.page_count; ++page) {
-    const std::byte* const parts = args.pages[page];
-    const int next = page + 1 < args.page_count ? page + 1 : page;
-    const PageView view{.keys = reinterpret_cast<const int16_t*>(parts),
-                        .values = reinterpret_cast<const int16_t*>(parts + values_at(args.head_dim)),
-                        .key_scales = reinterpret_cast<const float*>(parts + key_scales_at(args.head_dim)),
-                        .value_scales = reinterpret_cast<const float*>(parts + value_scales_at(args.head_dim)),
-                        .next_keys = reinterpret_cast<const int16_t*>(args.pages[next]),
-                        .first_token = page * kPageTokens};
+    alignas(64) float scales[2 * kPageTokens];
+    PageView view = view_of(args.pages[page], args.head_dim, scales);
+    view.next = args.pages[page + 1 < args.page_count ? page + 1 : page];
+    view.first_token = page * kPageTokens;
     if (few) {
-      prefetch_scales(args.pages[next], args.head_dim);
+      prefetch_scales(view.next, args.head_dim);
       attend_page<true>(args, view);
     } else {
       attend_page<false>(args, view);

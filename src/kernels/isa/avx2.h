@@ -115,8 +115,9 @@ I32 bits_of(F32 v) { return {_mm256_castps_si256(v.lo), _mm256_castps_si256(v.hi
 F32 from_bits(I32 v) { return {_mm256_castsi256_ps(v.lo), _mm256_castsi256_ps(v.hi)}; }
 void store_i8(int8_t* p, I32 v) {
   // packs works within 128-bit halves: gather the low bytes, then put the four words in order.
-  const __m256i words = _mm256_packs_epi32(v.lo, v.hi);
-  const __m256i bytes = _mm256_packs_epi16(words, words);
+  const __m256i low = _mm256_set1_epi32(0xFF);
+  const __m256i words = _mm256_packus_epi32(_mm256_and_si256(v.lo, low), _mm256_and_si256(v.hi, low));
+  const __m256i bytes = _mm256_packus_epi16(words, words);
   const __m256i order = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 0, 4, 1, 5));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_castsi256_si128(order));
 }
@@ -202,6 +203,13 @@ U8 repeat_16(const uint8_t* p) {
   return {twice, twice};
 }
 U8 bytes_of(I32 v) { return {v.lo, v.hi}; }
+// In 16 bits: the instruction for bytes would saturate, as 2 * 255 * 127 does not fit.
+__m256i add_dot_bytes(__m256i sum, __m256i a, __m256i b) {
+  const __m256i even = _mm256_and_si256(a, _mm256_set1_epi16(0xFF)), odd = _mm256_srli_epi16(a, 8);
+  sum = add_dot_pairs(sum, even, _mm256_srai_epi16(_mm256_slli_epi16(b, 8), 8));
+  return add_dot_pairs(sum, odd, _mm256_srai_epi16(b, 8));
+}
+I32 dot_bytes(I32 sum, U8 a, U8 b) { return {add_dot_bytes(sum.lo, a.lo, b.lo), add_dot_bytes(sum.hi, a.hi, b.hi)}; }
 U8 lookup(U8 table, U8 index) {
   return {_mm256_shuffle_epi8(table.lo, index.lo), _mm256_shuffle_epi8(table.hi, index.hi)};
 }

@@ -110,6 +110,10 @@ U8 sub_u8(U8 a, U8 b) { return _mm512_sub_epi8(a, b); }
 U8 add_where(U8 v, U8 addend, uint64_t mask) { return _mm512_mask_add_epi8(v, mask, v, addend); }
 U8 repeat_16(const uint8_t* p) { return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
 U8 bytes_of(I32 v) { return v; }
+I32 dot_bytes(I32 sum, U8 a, U8 b) {
+  asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+  return sum;
+}
 U8 lookup(U8 table, U8 index) { return _mm512_shuffle_epi8(table, index); }
 template <int kValue>
 U8 or_where(U8 v, uint64_t mask) {

@@ -248,6 +248,14 @@ U8 bit_field(U8 v) {
 U8 or_u8(U8 a, U8 b) {
   return each_u8([&](int i) { return a.byte[i] | b.byte[i]; });
 }
+// sum + a[0] * b[0] + ... + a[3] * b[3] for the bytes of each lane, a unsigned and b signed.
+I32 dot_bytes(I32 sum, U8 a, U8 b) {
+  return each_i32([&](int lane) {
+    int32_t total = sum.lane[lane];
+    for (int i = 4 * lane; i < 4 * lane + 4; ++i) total += a.byte[i] * static_cast<int8_t>(b.byte[i]);
+    return total;
+  });
+}
 U8 set_u8(int x) {
   return each_u8([=](int) { return x; });
 }
