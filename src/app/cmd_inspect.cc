@@ -1,74 +1,15 @@
 #include <algorithm>
-#include <map>
 
 #include "app/commands.h"
+#include "app/inspect_findings.h"
 #include "app/loading.h"
 #include "app/text_width.h"
 #include "base/bytes.h"
 #include "base/format.h"
-#include "kv/page_pool.h"
+#include "kernels/block_formats.h"
 
 namespace infer::app {
 namespace {
-
-struct TypeTotal {
-  std::string name;
-  uint64_t tensors = 0;
-  uint64_t bytes = 0;
-};
-
-// What is known about the file; the parts that it does not have (a vocabulary alone has no model) carry their error.
-struct Findings {
-  std::string name;
-  const gguf::File& file;
-  uint64_t parameters = 0;
-  std::vector<TypeTotal> types;  // Most bytes first.
-  Result<model::ModelConfig> config;
-  Result<model::MemoryEstimate> memory;
-  Result<std::unique_ptr<tokenizer::Tokenizer>> tokenizer;
-  int context = 0;  // That `memory` is for.
-  int threads = 1;
-};
-
-uint64_t kv_bytes_per_token(const model::ModelConfig& config) {
-  const kv::PageShape shape{.kv_heads = config.kv_heads, .head_dim = config.head_dim};
-  return kv::cache_bytes(shape, config.layers, kernels::kPageTokens) / kernels::kPageTokens;
-}
-
-std::vector<TypeTotal> totals_by_type(const gguf::File& file) {
-  std::map<std::string, TypeTotal> by_name;
-  for (const gguf::Tensor& tensor : file.tensors()) {
-    const char* name = kernels::weight_type_info(static_cast<uint32_t>(tensor.type))->name;
-    TypeTotal& total = by_name[name];
-    total.name = name;
-    ++total.tensors;
-    total.bytes += tensor.data.size();
-  }
-  std::vector<TypeTotal> totals;
-  for (auto& [name, total] : by_name) totals.push_back(total);
-  std::sort(totals.begin(), totals.end(), [](const TypeTotal& a, const TypeTotal& b) { return a.bytes > b.bytes; });
-  return totals;
-}
-
-Findings examine(const gguf::File& file, const InspectOptions& options, Services& services) {
-  model::ModelOptions model_options = model_options_of(options.model);
-  model_options.memory_available_bytes = 0;  // Whether it fits is for the user to see, not a reason to say nothing.
-  const int threads = threads_of(options.model);
-  Findings findings{.name = model_display_name(options.model.path),
-                    .file = file,
-                    .types = totals_by_type(file),
-                    .config = model::read_model_config(file),
-                    .memory = model::Model::estimate(file, threads, model_options),
-                    .tokenizer = load_vocabulary(file, services),
-                    .threads = threads};
-  for (const gguf::Tensor& tensor : file.tensors()) findings.parameters += tensor.elements();
-  if (findings.config) {
-    constexpr int kDefaultContextMax = 4096;  // Of model::ModelOptions.
-    const int trained = findings.config->context_trained;
-    findings.context = options.model.context > 0 ? options.model.context : std::min(trained, kDefaultContextMax);
-  }
-  return findings;
-}
 
 std::string count_text(uint64_t count) {
   const auto value = static_cast<double>(count);
@@ -96,35 +37,89 @@ std::string model_rows(const Findings& found) {
   text += row("KV cache", format("{} per token in 16 bits", format_bytes(kv_bytes_per_token(config))));
   if (!found.memory) return text + row("memory", found.memory.error().message);
   const model::MemoryEstimate& memory = *found.memory;
-  return text + row("memory", format("{} for {} tokens: weights {}, KV {}, buffers {}", format_bytes(memory.total()),
-                                     found.context, format_bytes(memory.weights_bytes), format_bytes(memory.kv_bytes),
-                                     format_bytes(memory.buffers_bytes)));
+  text += row("memory", format("{} for {} tokens of context", format_bytes(memory.total()), found.context));
+  return text + row("", format("weights {}, KV cache {}, buffers {}", format_bytes(memory.weights_bytes),
+                               format_bytes(memory.kv_bytes), format_bytes(memory.buffers_bytes)));
 }
 
-std::string tokenizer_row(const Findings& found) {
+// What kind of vocabulary a model_name() is.
+std::string_view kind_text(std::string_view model) {
+  if (model == "gpt2") return "byte-level BPE";
+  if (model == "llama") return "SentencePiece BPE";
+  return model == "t5" ? "SentencePiece unigram" : "of another kind";
+}
+
+int count_kind(const tokenizer::Tokenizer& tokenizer, tokenizer::TokenKind kind) {
+  int count = 0;
+  for (TokenId id = 0; id < tokenizer.vocabulary_size(); ++id) count += tokenizer.token_kind(id) == kind ? 1 : 0;
+  return count;
+}
+
+std::string token_label(const tokenizer::Tokenizer& tokenizer, TokenId id) {
+  constexpr int kColumns = 30;
+  return format("{} {}", id, fit_width(printable(tokenizer.token_text(id)), kColumns));
+}
+
+std::string vocabulary_rows(const Findings& found) {
   if (!found.tokenizer) return row("vocabulary", found.tokenizer.error().message);
   const tokenizer::Tokenizer& tokenizer = **found.tokenizer;
-  std::string text = format("{} tokens, {}", tokenizer.vocabulary_size(), tokenizer.model_name());
-  if (!tokenizer.pre_name().empty()) text += format(", pre-tokenizer {}", tokenizer.pre_name());
-  const auto special = [&](const char* name, TokenId id) {
-    if (id != kNoToken) text += format(", {} {} {}", name, id, tokenizer.token_text(id));
-  };
-  special("BOS", tokenizer.bos());
-  special("EOS", tokenizer.eos());
-  return row("vocabulary", text);
+  std::string text = format("{} tokens, {} ({})", tokenizer.vocabulary_size(), kind_text(tokenizer.model_name()),
+                            tokenizer.model_name());
+  if (!tokenizer.pre_name().empty()) text += format(", pre-tokenizer {}", printable(tokenizer.pre_name()));
+  std::string rows = row("vocabulary", text);
+  constexpr size_t kEndsMax = 6;
+  std::string specials = tokenizer.bos() == kNoToken ? "no BOS" : "BOS " + token_label(tokenizer, tokenizer.bos());
+  if (tokenizer.bos() != kNoToken) specials += tokenizer.adds_bos() ? " (put in front)" : " (not put in front)";
+  const std::vector<TokenId> ends = end_tokens(tokenizer);
+  for (size_t i = 0; i < ends.size() && i < kEndsMax; ++i) {
+    specials += format("{}{}", i == 0 ? ", ends with " : ", ", token_label(tokenizer, ends[i]));
+  }
+  if (ends.size() > kEndsMax) specials += format(" and {} more", ends.size() - kEndsMax);
+  rows += row("specials", specials);
+  rows += row(
+      "", format("{} control, {} user-defined, {} byte tokens", count_kind(tokenizer, tokenizer::TokenKind::kControl),
+                 count_kind(tokenizer, tokenizer::TokenKind::kUserDefined),
+                 count_kind(tokenizer, tokenizer::TokenKind::kByte)));
+  return rows;
+}
+
+std::string_view first_line(std::string_view text) { return text.substr(0, text.find_first_of("\r\n")); }
+
+std::string template_row(const Findings& found) {
+  const gguf::Value* value = chat_template(found.file);
+  if (value == nullptr) return row("chat template", "none");
+  constexpr int kColumns = 60;
+  const std::string_view text = *value->as_string();
+  return row("chat template", format("{} bytes: {}", text.size(), fit_width(printable(first_line(text)), kColumns)));
+}
+
+std::string type_rows(const Findings& found) {
+  if (found.types.empty()) return row("tensors", "none");
+  std::string parameters = format("{}, {} parameters", found.file.tensors().size(), count_text(found.parameters));
+  if (found.parameters_active != found.parameters) {
+    parameters += format(", {} of them for a token", count_text(found.parameters_active));
+  }
+  std::string rows = row("tensors", parameters);
+  uint64_t total = 0;
+  for (const TypeTotal& type : found.types) total += type.bytes;
+  for (const TypeTotal& type : found.types) {
+    const double share = 100 * static_cast<double>(type.bytes) / static_cast<double>(std::max<uint64_t>(total, 1));
+    rows += row("", format("{:<7}{:>5} {:<7} {:>9} {:>5.1f} %", type.name, type.tensors,
+                           type.tensors == 1 ? "tensor" : "tensors", format_bytes(type.bytes), share));
+  }
+  return rows;
+}
+
+std::string unusual_rows(const Findings& found) {
+  std::string rows;
+  for (const Remark& remark : found.unusual) rows += row(rows.empty() ? "unusual" : "", remark.text);
+  return rows;
 }
 
 std::string as_text(const Findings& found, const InspectOptions& options) {
-  std::string types;
-  for (const TypeTotal& total : found.types) {
-    types += format("{}{} {} ({})", types.empty() ? "" : ", ", total.tensors, total.name, format_bytes(total.bytes));
-  }
   std::string text = row("file", format("{}, GGUF version {}, {}", found.name, found.file.version(),
                                         format_bytes(found.file.file_bytes())));
-  text += row("tensors", found.types.empty() ? "none"
-                                             : format("{}, {} parameters: {}", found.file.tensors().size(),
-                                                      count_text(found.parameters), types));
-  text += model_rows(found) + tokenizer_row(found);
+  text += type_rows(found) + model_rows(found) + vocabulary_rows(found) + template_row(found) + unusual_rows(found);
   if (options.metadata) {
     text += "\nmetadata\n";
     constexpr size_t kValueChars = 100;
@@ -182,7 +177,11 @@ api::Json tokenizer_json(const Findings& found) {
       .set("tokens", tokenizer.vocabulary_size())
       .set("bos", id(tokenizer.bos()))
       .set("eos", id(tokenizer.eos()))
-      .set("adds_bos", tokenizer.adds_bos());
+      .set("adds_bos", tokenizer.adds_bos())
+      .set("end_tokens", api::Json::array_of(end_tokens(tokenizer)))
+      .set("control_tokens", count_kind(tokenizer, tokenizer::TokenKind::kControl))
+      .set("user_defined_tokens", count_kind(tokenizer, tokenizer::TokenKind::kUserDefined))
+      .set("byte_tokens", count_kind(tokenizer, tokenizer::TokenKind::kByte));
 }
 
 api::Json as_json(const Findings& found, const InspectOptions& options) {
@@ -190,15 +189,27 @@ api::Json as_json(const Findings& found, const InspectOptions& options) {
   for (const TypeTotal& total : found.types) {
     types.set(total.name, api::Json::object().set("tensors", total.tensors).set("bytes", total.bytes));
   }
+  api::Json template_json;
+  if (const gguf::Value* value = chat_template(found.file)) {
+    const std::string_view text = *value->as_string();
+    template_json = api::Json::object().set("bytes", text.size()).set("first_line", first_line(text));
+  }
+  api::Json unusual = api::Json::array();
+  for (const Remark& remark : found.unusual) {
+    unusual.push(api::Json::object().set("name", remark.name).set("text", remark.text));
+  }
   api::Json json = api::Json::object();
   json.set("file", found.name)
       .set("gguf_version", found.file.version())
       .set("file_bytes", found.file.file_bytes())
       .set("tensor_count", found.file.tensors().size())
       .set("parameters", found.parameters)
+      .set("parameters_active", found.parameters_active)
       .set("types", std::move(types))
       .set("model", model_json(found))
-      .set("tokenizer", tokenizer_json(found));
+      .set("tokenizer", tokenizer_json(found))
+      .set("chat_template", std::move(template_json))
+      .set("unusual", std::move(unusual));
   if (options.metadata) {
     constexpr size_t kValueChars = 1000;
     std::vector<api::Json::Member> entries;
@@ -225,7 +236,7 @@ api::Json as_json(const Findings& found, const InspectOptions& options) {
 
 Status inspect_command(const InspectOptions& options, Services& services) {
   INFER_ASSIGN(const auto file, open_model_file(options.model.path));
-  const Findings found = examine(*file, options, services);
+  const Findings found = examine_model(*file, options, services);
   if (options.json) return services.out().write_json(as_json(found, options));
   return services.out().write(as_text(found, options));
 }

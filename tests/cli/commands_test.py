@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 
 import program
 
@@ -129,6 +130,51 @@ class CommandsTest(program.ProgramTest):
         self.assertIn("general.architecture", text)
         self.assertIn("blk.5.ffn_down.weight", text)
         self.assertEqual(len(self.document("inspect", "--tensors", "--metadata")["tensors"]), document["tensor_count"])
+
+    def test_inspect_shows_types_vocabulary_and_what_is_unusual(self):
+        document = self.document("inspect", self.tales)
+        self.assertEqual(sum(kind["tensors"] for kind in document["types"].values()), document["tensor_count"])
+        self.assertEqual(document["parameters_active"], document["parameters"])
+        self.assertEqual((document["tokenizer"]["end_tokens"], document["tokenizer"]["control_tokens"]), ([4095], 2))
+        self.assertIsNone(document["chat_template"])
+        self.assertEqual([remark["name"] for remark in document["unusual"]], ["tied_output", "no_chat_template"])
+        text = self.output("inspect", self.tales, "--ctx", 512)
+        self.assertRegex(text, r"q8_0 +43 tensors +6.13 MB +99.8 %")
+        self.assertRegex(text, r"memory +[0-9.]+ MB for 512 tokens of context\n +weights [0-9.]+ MB, KV cache")
+        self.assertIn("BOS 4094 <|bos|> (put in front), ends with 4095 <|eos|>", text)
+
+    def test_inspect_describes_files_that_cannot_be_run(self):
+        sys.path.insert(0, str(self.repository / "tests/golden"))
+        import tiny_models
+        model = tiny_models.Model(1)
+        model.string("general.architecture", "llama")
+        model.string("tokenizer.ggml.model", "gpt2")
+        model.string("tokenizer.ggml.pre", "gpt-2")
+        model.strings("tokenizer.ggml.tokens", ["a", "b", "<|im_end|>", "<x>"])
+        model.integers("tokenizer.ggml.token_type", [1, 1, 3, 4])
+        model.strings("tokenizer.ggml.merges", [])
+        model.string("tokenizer.chat_template", "{% for message in messages %}\n{{ message }}{% endfor %}")
+        model.number("mystery.depth", 3)
+        model.tensor("token_embd.weight", 32, 4)
+        for layer, width in enumerate((32, 32, 64)):
+            model.tensor(f"blk.{layer}.ffn_up.weight", 32, width)
+        model.tensor("blk.1.attn_q.bias", 32)
+        path = self.folder / "odd.gguf"
+        model.write(path)
+        document = self.document("inspect", path)
+        self.assertFalse(document["model"]["runnable"])
+        self.assertIn("llama.", document["model"]["reason"])
+        self.assertEqual(document["chat_template"], {"bytes": 55, "first_line": "{% for message in messages %}"})
+        self.assertEqual((document["tokenizer"]["end_tokens"], document["tokenizer"]["user_defined_tokens"]), ([2], 1))
+        remarks = [(remark["name"], remark["text"]) for remark in document["unusual"]]
+        self.assertEqual([name for name, _ in remarks],
+                         ["tied_output", "biases", "unequal_layers", "unequal_layers", "unknown_keys"])
+        self.assertIn("attn_q.bias: [32] in 1 of 3 layers", remarks[2][1])
+        self.assertIn("ffn_up.weight: [32, 32] in 2 of 3 layers, [32, 64] in 1 of 3 layers", remarks[3][1])
+        self.assertIn("mystery.depth", remarks[4][1])
+        text = self.output("inspect", path)
+        self.assertIn("{% for message in messages %}", text)
+        self.assertIn("cannot be run", text)
 
     def test_tokenize_shows_ids_and_pieces(self):
         document = self.document("tokenize", "-p", "Hello")
