@@ -186,6 +186,7 @@ Result<GenerationResult> Conversation::State::generate(std::span<const TokenId> 
   result.prompt_tokens = static_cast<int>(prompt.size());
   AnswerText answer(std::move(stops), observer, result.text);
   const int length_before = cache.length();
+  cache.set_mark();  // Where restore() goes back to.
   const TokenId pending_before = pending;
   const size_t history_before = history.size();
 

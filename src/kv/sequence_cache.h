@@ -3,10 +3,14 @@
 // A step reserves room behind length(), writes keys and values there, and commits; until then nothing of it counts, so
 // that a step that was cancelled leaves the sequence as it was.
 //
-// Invariants: all layers hold the same number of pages; length() <= reserved() <= context(); reserved() is a whole
-// number of pages or context(). Ownership: holds pages of the pool and gives them back on destruction; the pool must
-// outlive it. Move-only. Thread safety: one thread (the engine's); reading page pointers inside a step from many
-// threads is fine.
+// A layer with a window keeps the pages that the next token sees, those that a token kRewindTokens before it would see,
+// and those that the next token would see if the sequence ended at its mark; the others go back to the pool when tokens
+// are committed.
+//
+// Invariants: all layers have pages for the same positions, but for those that a window has passed; length() <=
+// reserved() <= context(); reserved() is a whole number of pages or context(). Ownership: holds pages of the pool and
+// gives them back on destruction; the pool must outlive it. Move-only. Thread safety: one thread (the engine's);
+// reading page pointers inside a step from many threads is fine.
 #pragma once
 
 #include <cstdint>
@@ -18,15 +22,23 @@
 
 namespace infer::kv {
 
+// As many tokens as this can be taken back from the end of a sequence that grew.
+inline constexpr int kRewindTokens = 64;
+
+// The most pages that a layer holds whose tokens see `window` tokens (0: all), for a context appended to in steps of at
+// most `step` tokens.
+int layer_pages_max(int window, int context, int step);
+
 class SequenceCache {
  public:
-  // Room for the page tables of `context` tokens is allocated here, so that no later call allocates.
-  SequenceCache(PagePool& pool, int layers, int context);
+  // Room for the page tables of `context` tokens is allocated here, so that no later call allocates. windows: of each
+  // layer, 0: none.
+  SequenceCache(PagePool& pool, std::span<const int> windows, int context);
   SequenceCache(SequenceCache&& other) noexcept;
   SequenceCache& operator=(SequenceCache&& other) noexcept;
   ~SequenceCache();
 
-  int layers() const { return layers_; }
+  int layers() const { return static_cast<int>(layers_.size()); }
   int context() const { return context_; }
   int length() const { return length_; }  // Committed tokens.
   int reserved() const;                   // Tokens that fit into the pages held.
@@ -36,10 +48,16 @@ class SequenceCache {
   Status reserve(int tokens);
   // The `tokens` after length() are written: they count from now on. They were reserved.
   void commit(int tokens);
-  // Forgets the tokens from `length` on and gives back the pages that held nothing else. 0 <= length <= length().
+  // Forgets the tokens from `length` on and gives back the pages that held nothing else. 0 <= length <= length(), and
+  // can_truncate(length).
   void truncate(int length);
+  // Whether what the windows keep allows it: always to 0, to the mark and to the last kRewindTokens; to any length
+  // where no layer has a window.
+  bool can_truncate(int length) const;
+  // The sequence can be truncated to its present length from now on, and no more to the mark before.
+  void set_mark();
 
-  // The pages of a layer in order of position; page i holds tokens 64i .. 64i+63.
+  // The pages of a layer in order of position; page i holds tokens 64i .. 64i+63. Null where a window has passed.
   std::span<std::byte* const> pages(int layer) const;
 
   // Bytes of the pages held, and what as many pages would take in F16.
@@ -47,13 +65,26 @@ class SequenceCache {
   uint64_t kv_bytes_f16() const;
 
  private:
+  struct Layer {
+    int window;
+    int looked_at;  // Pages before this one are null or kept for the mark.
+  };
+
+  std::byte*& page(size_t layer, int index) {
+    return tables_[layer * static_cast<size_t>(pages_for_tokens(context_)) + static_cast<size_t>(index)];
+  }
+  // The first page that the token after `length` sees.
+  static int first_page(const Layer& layer, int length);
   void give_back_pages(int pages_kept);
+  void leave_windows();
 
   PagePool* pool_;
-  int layers_;
+  std::vector<Layer> layers_;
   int context_;
   int length_ = 0;
-  int pages_held_ = 0;              // Per layer.
+  int mark_ = 0;
+  int pages_end_ = 0;               // Of every layer's table.
+  int64_t pages_held_ = 0;          // By all layers.
   std::vector<std::byte*> tables_;  // [layers][pages for context]
 };
 

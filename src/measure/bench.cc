@@ -118,20 +118,31 @@ class Bench {
     const int computed = std::min(settings_.depth, settings_.computed_depth_max);
     INFER_TRY(feed(std::span<Sequence>(sequences_).first(1), 0, computed));
     const kv::SequenceCache& source = sequences_.front().cache;
+    for (Sequence& sequence : sequences_) {
+      if (sequence.cache.length() == settings_.depth) continue;
+      INFER_TRY(call_.check("filling the KV cache"));
+      INFER_TRY(copy_pages(source, computed, sequence.cache));
+    }
+    for (Sequence& sequence : sequences_) sequence.cache.set_mark();
+    return {};
+  }
+
+  // Fills `cache` up to the depth with what the `computed` tokens of `source` (perhaps itself) have, again and again.
+  Status copy_pages(const kv::SequenceCache& source, int computed, kv::SequenceCache& cache) {
     const auto page_count = static_cast<size_t>(kv::pages_for_tokens(computed));
     const size_t page_bytes = model_.page_pool().shape().page_bytes();
-    for (Sequence& sequence : sequences_) {
-      const int have = sequence.cache.length();
-      if (have == settings_.depth) continue;
-      INFER_TRY(call_.check("filling the KV cache"));
-      INFER_TRY(sequence.cache.reserve(settings_.depth - have));
-      for (int layer = 0; layer < sequence.cache.layers(); ++layer) {
-        const std::span<std::byte* const> pages = sequence.cache.pages(layer);
+    for (int have = cache.length(); have < settings_.depth; have = cache.length()) {
+      const int part = std::min(model_.options().tokens_per_step, settings_.depth - have);
+      INFER_TRY(cache.reserve(part));
+      for (int layer = 0; layer < cache.layers(); ++layer) {
+        const std::span<std::byte* const> pages = cache.pages(layer), from = source.pages(layer);
         for (size_t p = static_cast<size_t>(have / kernels::kPageTokens); p < pages.size(); ++p) {
-          std::memcpy(pages[p], source.pages(layer)[p % page_count], page_bytes);
+          size_t filled = p % page_count;  // Or what a window left of the source: its last pages.
+          while (from[filled] == nullptr) ++filled;
+          if (pages[p] != from[filled]) std::memcpy(pages[p], from[filled], page_bytes);
         }
       }
-      sequence.cache.commit(settings_.depth - have);
+      cache.commit(part);
     }
     return {};
   }

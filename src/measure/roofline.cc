@@ -12,8 +12,8 @@ uint64_t kv_bytes(const model::Model& model, int depth) {
 // Scores and weighted values of one token that sees `depth` others: two products a coordinate each.
 uint64_t attention_ops(const model::Model& model, int depth) {
   const model::ModelConfig& config = model.config();
-  return uint64_t{4} * static_cast<uint64_t>(config.query_width()) * static_cast<uint64_t>(config.layers) *
-         static_cast<uint64_t>(depth);
+  return uint64_t{4} * static_cast<uint64_t>(config.query_width()) *
+         static_cast<uint64_t>(config.visible_tokens(depth));
 }
 
 WorkCost products(const model::Model& model, bool logits, uint64_t tokens) {

@@ -220,6 +220,19 @@ TEST(Forward, TokensBeforeTheWindowsOfAllLayersChangeNoBitAndTheLastOneInsideDoe
   }
 }
 
+TEST(Forward, LayersWithAWindowKeepOnlyTheirWindow) {
+  const RandomModel shape = windowed(2);  // The first layer of two has a window of 50.
+  const auto loaded = testing::load_random(shape, *testing::machine_kernels().front(), 1,
+                                           {.context = 2048, .tokens_per_step = 64, .logits_per_step = 64});
+  kv::SequenceCache cache = loaded->model->make_sequence();
+  Rng rng(17);
+  loaded->compute(cache, random_tokens(rng, 1500, shape.vocabulary), 64);
+  const uint64_t page = loaded->model->page_pool().shape().page_bytes();
+  EXPECT_EQ(cache.kv_bytes(), page * (24 + 3));  // 24 pages of 64 tokens; and a window, a rewind and a border.
+  EXPECT_LE(loaded->model->memory().kv_bytes, page * (32 + 9));
+  EXPECT_EQ(loaded->model->config().visible_tokens(1500), 1500 + 50);
+}
+
 // Of matrix products: bytes of the panels, and how often one was asked for.
 uint64_t g_bytes;
 const kernels::KernelTable* g_counted;

@@ -55,8 +55,22 @@ Result<ModelOptions> complete_options(const ModelOptions& given, const ModelConf
 
 kv::PageShape page_shape(const ModelConfig& config) { return {config.kv_heads, config.head_dim}; }
 
+std::vector<int> windows_of(const ModelConfig& config) {
+  std::vector<int> windows;
+  for (const LayerDescription& layer : config.layer) windows.push_back(layer.window);
+  return windows;
+}
+
 int64_t page_count(const ModelConfig& config, const ModelOptions& options) {
-  return int64_t{config.layers} * options.sequences * kv::pages_for_tokens(options.context);
+  int64_t pages = 0;
+  for (const LayerDescription& layer : config.layer) {
+    pages += kv::layer_pages_max(layer.window, options.context, options.tokens_per_step);
+  }
+  return pages * options.sequences;
+}
+
+uint64_t kv_bytes(const ModelConfig& config, const ModelOptions& options) {
+  return static_cast<uint64_t>(page_count(config, options)) * page_shape(config).page_bytes();
 }
 
 Result<Blueprint> draw_blueprint(const gguf::File& file, int threads, const ModelOptions& options) {
@@ -70,8 +84,7 @@ Result<Blueprint> draw_blueprint(const gguf::File& file, int threads, const Mode
                  .context = plan.options.context,
                  .threads = threads};
   plan.memory.weights_bytes = plan.tensors.weights_bytes();
-  plan.memory.kv_bytes = static_cast<uint64_t>(plan.options.sequences) *
-                         kv::cache_bytes(page_shape(plan.config), plan.config.layers, plan.options.context);
+  plan.memory.kv_bytes = kv_bytes(plan.config, plan.options);
   plan.memory.buffers_bytes = StepBuffers::bytes(plan.config, plan.kinds, plan.limits);
   return plan;
 }
@@ -80,11 +93,15 @@ Result<Blueprint> draw_blueprint(const gguf::File& file, int threads, const Mode
 std::string remedy(const Blueprint& plan, uint64_t budget) {
   const MemoryEstimate& memory = plan.memory;
   const uint64_t fixed = memory.weights_bytes + memory.buffers_bytes;
-  const uint64_t per_page = static_cast<uint64_t>(plan.options.sequences) *
-                            kv::cache_bytes(page_shape(plan.config), plan.config.layers, kernels::kPageTokens);
-  const uint64_t tokens = budget > fixed ? (budget - fixed) / per_page * kernels::kPageTokens : 0;
-  if (tokens == 0) return "use a smaller model or a smaller weight type";
-  return format("a context of at most {} tokens fits", std::min<uint64_t>(tokens, kContextMax));
+  int fits = 0;
+  for (int above = plan.options.context; budget > fixed && above - fits > 1;) {
+    ModelOptions options = plan.options;
+    options.context = fits + (above - fits) / 2;
+    (kv_bytes(plan.config, options) <= budget - fixed ? fits : above) = options.context;
+  }
+  const int whole_pages = fits / kernels::kPageTokens * kernels::kPageTokens;
+  if (whole_pages == 0) return "use a smaller model or a smaller weight type";
+  return format("a context of at most {} tokens fits", whole_pages);
 }
 
 Status check_budget(const Blueprint& plan, uint64_t budget, std::string_view budget_name) {
@@ -172,7 +189,7 @@ int Model::threads() const { return state_->pool.threads(); }
 kv::PagePool& Model::page_pool() { return *state_->pages; }
 
 kv::SequenceCache Model::make_sequence() {
-  return kv::SequenceCache(*state_->pages, state_->config.layers, state_->options.context);
+  return kv::SequenceCache(*state_->pages, windows_of(state_->config), state_->options.context);
 }
 
 namespace {
@@ -263,7 +280,7 @@ uint64_t Model::bytes_per_token(int depth) const {
   });
   bytes += floats * sizeof(float);
   const uint64_t kv_token_bytes = 2 * sizeof(uint16_t) * static_cast<uint64_t>(state_->config.kv_width());
-  return bytes + kv_token_bytes * static_cast<uint64_t>(state_->config.layers) * static_cast<uint64_t>(depth);
+  return bytes + kv_token_bytes * static_cast<uint64_t>(state_->config.visible_tokens(depth));
 }
 
 WeightsSource Model::weights_source() const {

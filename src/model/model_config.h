@@ -9,6 +9,7 @@
 // Thread safety: a plain value.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -123,6 +124,12 @@ struct ModelConfig {
 
   int query_width() const { return heads * head_dim; }
   int kv_width() const { return kv_heads * head_dim; }
+  // Of `depth` tokens before one, those that it sees, of all layers together.
+  int64_t visible_tokens(int depth) const {
+    int64_t sum = 0;
+    for (const LayerDescription& each : layer) sum += each.window > 0 && each.window < depth ? each.window : depth;
+    return sum;
+  }
   int rope_pairs() const { return ropes.front().dims / 2; }
 };
 
