@@ -3,7 +3,9 @@
 
 #include <pcre2.h>
 
+#include <algorithm>
 #include <array>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <utility>
@@ -40,7 +42,49 @@ struct Range {
   size_t end;
 };
 
-Result<Expression> compile_expression(std::string_view pattern) {
+// What Unicode 15.0 and 15.1 added to the classes that expressions name. PCRE2 10.42 knows Unicode 14; models' own
+// tokenizers are newer. Where the library knows them too they change nothing.
+struct AddedCharacters {
+  std::string_view name;
+  std::string_view ranges;
+};
+constexpr AddedCharacters kAdded[] = {
+    {"\\p{L}",
+     R"(\x{1123F}-\x{11240}\x{11F02}\x{11F04}-\x{11F10}\x{11F12}-\x{11F33}\x{1342F}\x{13441}-\x{13446}\x{1B132}\x{1B155})"
+     R"(\x{1DF25}-\x{1DF2A}\x{1E030}-\x{1E06D}\x{1E4D0}-\x{1E4EB}\x{2B739}\x{2EBF0}-\x{2EE5D}\x{31350}-\x{323AF})"},
+    {"\\p{Lo}",
+     R"(\x{1123F}-\x{11240}\x{11F02}\x{11F04}-\x{11F10}\x{11F12}-\x{11F33}\x{2EBF0}-\x{2EE5D}\x{31350}-\x{323AF})"},
+    {"\\p{M}",
+     R"(\x{CF3}\x{ECE}\x{10EFD}-\x{10EFF}\x{11241}\x{11F00}-\x{11F01}\x{11F03}\x{11F34}-\x{11F3A}\x{11F3E}-\x{11F42})"
+     R"(\x{13440}\x{13447}-\x{13455}\x{1E08F}\x{1E4EC}-\x{1E4EF})"},
+    {"\\p{N}", R"(\x{11F50}-\x{11F59}\x{1D2C0}-\x{1D2D3}\x{1E4F0}-\x{1E4F9})"},
+    {"\\p{P}", R"(\x{11B00}-\x{11B09}\x{11F43}-\x{11F4F})"},
+};
+
+// The expression with each named class completed.
+std::string with_added_characters(std::string_view pattern) {
+  std::string out;
+  bool in_class = false;
+  while (!pattern.empty()) {
+    const auto* const added = std::find_if(std::begin(kAdded), std::end(kAdded), [&](const AddedCharacters& entry) {
+      return pattern.substr(0, entry.name.size()) == entry.name;
+    });
+    if (added != std::end(kAdded)) {
+      out.append(in_class ? "" : "[").append(added->name).append(added->ranges).append(in_class ? "" : "]");
+      pattern.remove_prefix(added->name.size());
+      continue;
+    }
+    if (pattern[0] == '[') in_class = true;
+    if (pattern[0] == ']') in_class = false;
+    const size_t length = pattern[0] == '\\' ? std::min<size_t>(2, pattern.size()) : 1;
+    out.append(pattern.substr(0, length));
+    pattern.remove_prefix(length);
+  }
+  return out;
+}
+
+Result<Expression> compile_expression(std::string_view named) {
+  const std::string pattern = with_added_characters(named);
   int error = 0;
   PCRE2_SIZE error_offset = 0;
   Expression expression;

@@ -65,6 +65,13 @@ TEST(Pretokenizer, DeepseekLlmTakesTheSpacesAtTheEndAsOneWord) {
   EXPECT_EQ(split("deepseek-llm", "ΐΩK é \xE2\x84\xA6 猫"), (Words{"ΐΩ", "K", " é", " ", "\xE2\x84\xA6", " ", "猫"}));
 }
 
+TEST(Pretokenizer, LettersAndDigitsOfUnicode15AreKnown) {
+  EXPECT_EQ(split("gpt-2", "a\U00031350\U0002EBF0's"), (Words{"a\U00031350\U0002EBF0", "'s"}));
+  EXPECT_EQ(split("gpt-2", "!\U00031350"), (Words{"!", "\U00031350"}));
+  EXPECT_EQ(split("qwen2", "\U00011F50\U00011F51"), (Words{"\U00011F50", "\U00011F51"}));
+  EXPECT_EQ(split("gpt-4o", "a\U00031350b"), (Words{"a\U00031350b"}));
+}
+
 TEST(Pretokenizer, KimiK2KeepsChineseCharactersApart) {
   EXPECT_EQ(split("kimi-k2", "我们a们。'sB"), (Words{"我们", "a", "们", "。'", "s", "B"}));
 }
