@@ -20,29 +20,6 @@ std::string count_text(uint64_t count) {
 
 std::string row(std::string_view label, std::string_view text) { return format("{:<14}{}\n", label, text); }
 
-// What sets the model apart from a plain decoder, "" for nothing.
-std::string unusual_text(const model::ModelConfig& config) {
-  std::string text;
-  const auto add = [&text](const std::string& what) { text += (text.empty() ? "" : ", ") + what; };
-  if (config.experts.count > 0) add(format("{} experts, {} for a token", config.experts.count, config.experts.used));
-  const auto windows = std::count_if(config.layer.begin(), config.layer.end(),
-                                     [](const model::LayerDescription& layer) { return layer.window > 0; });
-  if (windows > 0) {
-    const auto first = std::find_if(config.layer.begin(), config.layer.end(),
-                                    [](const model::LayerDescription& layer) { return layer.window > 0; });
-    add(format("{} of {} layers see a window of {} tokens", windows, config.layers, first->window));
-  }
-  if (config.attention_sinks) add("attention sinks");
-  if (config.attention_cap > 0) add("scores are capped");
-  if (config.logit_cap > 0) add("logits are capped");
-  if (config.parallel_residual) add("attention and feed-forward side by side");
-  if (config.learned_positions) add("learned positions");
-  if (config.ropes.front().yarn.original_context > 0) {
-    add(format("YaRN beyond {} tokens", config.ropes.front().yarn.original_context));
-  }
-  return text;
-}
-
 std::string model_rows(const Findings& found) {
   if (found.file.tensors().empty()) {
     const gguf::Value* architecture = found.file.find("general.architecture");
@@ -56,7 +33,6 @@ std::string model_rows(const Findings& found) {
   text += row("shape",
               format("{} layers, width {}, {} heads ({} for keys and values) of {}, feed-forward {}", config.layers,
                      config.width, config.heads, config.kv_heads, config.head_dim, config.ffn_width));
-  if (const std::string unusual = unusual_text(config); !unusual.empty()) text += row("unusual", unusual);
   text += row("context", format("{} tokens trained", config.context_trained));
   text += row("KV cache", format("{} per token in 16 bits", format_bytes(kv_bytes_per_token(config))));
   if (!found.memory) return text + row("memory", found.memory.error().message);
@@ -178,7 +154,6 @@ api::Json model_json(const Findings& found) {
       .set("ffn_width", config.ffn_width)
       .set("experts", config.experts.count)
       .set("experts_used", config.experts.used)
-      .set("unusual", unusual_text(config))
       .set("vocabulary", config.vocabulary)
       .set("context_trained", config.context_trained)
       .set("kv_bytes_per_token", kv_bytes_per_token(config));
