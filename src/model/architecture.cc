@@ -25,6 +25,7 @@ constexpr std::array kArchitectures{
     Architecture{"gptneox", read_gptneox},        //
     Architecture{"gpt-oss", read_gpt_oss},        //
     Architecture{"olmo2", read_olmo2},            //
+    Architecture{"olmoe", read_olmoe},            //
     Architecture{"stablelm", read_stablelm},      //
     Architecture{"starcoder2", read_starcoder2},  //
 };

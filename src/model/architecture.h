@@ -40,6 +40,7 @@ Status read_gptneox(const MetadataReader& metadata, ModelConfig& config);
 Status read_gpt_oss(const MetadataReader& metadata, ModelConfig& config);
 Status read_llama(const MetadataReader& metadata, ModelConfig& config);
 Status read_olmo2(const MetadataReader& metadata, ModelConfig& config);
+Status read_olmoe(const MetadataReader& metadata, ModelConfig& config);
 Status read_phi3(const MetadataReader& metadata, ModelConfig& config);
 Status read_qwen2(const MetadataReader& metadata, ModelConfig& config);
 Status read_qwen3(const MetadataReader& metadata, ModelConfig& config);

@@ -26,15 +26,16 @@ struct ArchCase {
 constexpr double kExact = 3e-4, kSharpScores = 6e-4, kGeluTable = 4e-4;
 
 const ArchCase kCases[] = {
-    {"llama", kExact},         {"llama-yarn", kExact},
-    {"llama-experts", kExact}, {"qwen2", kExact},
-    {"qwen3", kExact},         {"qwen3moe", kExact},
-    {"phi3", kExact},          {"phi3-long", kExact},
-    {"gemma2", kGeluTable},    {"gemma3", kGeluTable},
-    {"gpt-oss", kSharpScores}, {"gpt2", kGeluTable},
-    {"gptneox", kGeluTable},   {"gptneox-sequential", kGeluTable},
-    {"stablelm", kExact},      {"stablelm-parallel", kExact},
-    {"olmo2", kExact},         {"starcoder2", kGeluTable},
+    {"llama", kExact},          {"llama-yarn", kExact},
+    {"llama-experts", kExact},  {"qwen2", kExact},
+    {"qwen3", kExact},          {"qwen3moe", kExact},
+    {"phi3", kExact},           {"phi3-long", kExact},
+    {"gemma2", kGeluTable},     {"gemma3", kGeluTable},
+    {"gpt-oss", kSharpScores},  {"gpt2", kGeluTable},
+    {"gptneox", kGeluTable},    {"gptneox-sequential", kGeluTable},
+    {"stablelm", kExact},       {"stablelm-parallel", kExact},
+    {"olmo2", kExact},          {"olmoe", kExact},
+    {"starcoder2", kGeluTable},
 };
 
 class ArchGolden : public ::testing::TestWithParam<ArchCase> {

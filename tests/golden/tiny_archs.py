@@ -206,6 +206,20 @@ def olmo2(vocabulary, seed):
     return model.finish()
 
 
+def olmoe(vocabulary, seed):
+    model = Arch("olmoe", seed, vocabulary, kv_heads=HEADS, hidden=64)
+    rope(model)
+    model.set(expert_count=EXPERTS, expert_used_count=2)
+    for block in model.blocks():
+        model.norm(block + "attn_norm")
+        model.attention(block)
+        model.norm(block + "attn_q_norm", HEADS * HEAD)
+        model.norm(block + "attn_k_norm", HEADS * HEAD)
+        model.norm(block + "ffn_norm")
+        model.experts(block, 64)
+    return model.finish()
+
+
 def starcoder2(vocabulary, seed):
     model = Arch("starcoder2", seed, vocabulary, rms=False)
     rope(model, base=100000.0)
@@ -270,6 +284,7 @@ MODELS = {
     "stablelm": lambda v: stablelm(v, 110, parallel=False),
     "stablelm-parallel": lambda v: stablelm(v, 111, parallel=True),
     "olmo2": lambda v: olmo2(v, 112),
+    "olmoe": lambda v: olmoe(v, 120),
     "starcoder2": lambda v: starcoder2(v, 113),
 }
 
