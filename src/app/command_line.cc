@@ -113,6 +113,20 @@ void add_model_choice(Command& command, ModelChoice& choice, bool with_context) 
                 });
 }
 
+void add_levels(Command& command, kv::LevelPolicy& levels) {
+  command.value("--kv", "MODE", "KV cache behind the recent window: f16, q8 (8 bits) or q4 (4 bits) (f16)",
+                [&levels](const std::string& given) -> Status {
+                  const auto mode = kv::mode_from_name(given);
+                  if (!mode) {
+                    return Error{ErrorCode::kInvalidArgument, format("'{}' is unknown; one of f16, q8, q4", given)};
+                  }
+                  levels.mode = *mode;
+                  return {};
+                });
+  command.number("--kv-window", levels.recent_window, 0, kContextMax,
+                 "the last so many tokens keep 16 bits in every mode (64)");
+}
+
 void add_repack_cache(Command& command, ModelChoice& choice) {
   command.text("--repack-cache", choice.repack_cache_folder, "DIR",
                "keep repacked weights there, for quicker starts; without it large models that load slowly are kept in "
@@ -164,6 +178,7 @@ void add_sampling(Command& command, RunOptions& options) {
 
 void add_run(Command& command, RunOptions& options) {
   add_model_choice(command, options.model, true);
+  add_levels(command, options.model.levels);
   add_repack_cache(command, options.model);
   add_text_choice(command, options.prompt, "the text to continue");
   command.number("-n,--tokens", options.tokens_max, -1, kTokensMax, "most tokens to generate; -1: until the end (-1)");
@@ -206,15 +221,20 @@ void add_tokenize(Command& command, TokenizeOptions& options) {
 
 void add_perplexity(Command& command, PerplexityCommand& options) {
   add_model_choice(command, options.model, false);
+  add_levels(command, options.model.levels);
   add_repack_cache(command, options.model);
   command.text("-f,--file", options.file, "FILE", "the text to measure on (- is standard input)")->required();
   command.number("-c,--ctx", options.context, 4, kContextMax, "tokens of a window (512)");
   command.number("--chunks", options.chunks, -1, std::numeric_limits<int>::max(), "windows to measure; -1: all (-1)");
+  command.flag("--decode", options.decode, true, "token by token, as in generating (slow)");
+  command.flag("--kld", options.divergence, true,
+               "compare with 16 bits at each position: divergence, same most likely token");
   command.flag("--json", options.json, true, "print one JSON document");
 }
 
 void add_bench(Command& command, BenchOptions& options) {
   add_model_choice(command, options.model, false);
+  add_levels(command, options.model.levels);
   add_repack_cache(command, options.model);
   command.number("--pp", options.prompt_tokens, 1, kTokensMax, "tokens of the prompt (512)");
   command.number("--tg", options.generated_tokens, 0, kTokensMax, "tokens to generate (32)");
@@ -270,7 +290,8 @@ constexpr const char* kTokenizeExamples =
     "  inferos tokenize -f book.txt --bench         how fast it is";
 constexpr const char* kPerplexityExamples =
     "  inferos perplexity -m model.gguf -f test.txt\n"
-    "  inferos perplexity -m model.gguf -f test.txt --ctx 1024 --chunks 10 --json";
+    "  inferos perplexity -m model.gguf -f test.txt --ctx 1024 --chunks 10 --json\n"
+    "  inferos perplexity -m model.gguf -f test.txt --ctx 2048 --kv q8 --kld";
 constexpr const char* kBenchExamples =
     "  inferos bench -m model.gguf                      512 tokens in, 32 out\n"
     "  inferos bench -m model.gguf --depth 8192 --tg 16 with a full cache\n"

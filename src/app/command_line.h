@@ -15,6 +15,7 @@
 
 #include "base/result.h"
 #include "base/time.h"
+#include "kv/level_policy.h"
 #include "sampling/sampler.h"
 
 namespace infer::app {
@@ -26,6 +27,7 @@ struct ModelChoice {
   int context = 0;                   // 0: the model's own, within the engine's default limit.
   uint64_t memory_limit_bytes = 0;   // 0: no limit but the machine's.
   std::optional<Duration> deadline;  // For the whole command.
+  kv::LevelPolicy levels{};          // Of the KV cache.
 
   // Where repacked weights are kept between starts.
   bool repack_cache = true;
@@ -84,6 +86,8 @@ struct PerplexityCommand {
   std::string file;
   int context = 512;
   int chunks = -1;
+  bool decode = false;
+  bool divergence = false;
   bool json = false;
 };
 

@@ -101,6 +101,7 @@ int threads_of(const ModelChoice& choice) {
 model::ModelOptions model_options_of(const ModelChoice& choice) {
   model::ModelOptions options;
   options.context = choice.context;
+  options.levels = choice.levels;
   options.memory_limit_bytes = choice.memory_limit_bytes;
   options.memory_available_bytes = os::available_memory_bytes().value_or(0);
   return options;

@@ -77,8 +77,7 @@ struct Conversation::State {
   sampling::SamplingParams params;
   std::unique_ptr<sampling::Sampler> sampler;
   kv::SequenceCache cache;
-  std::vector<TokenId> history;  // All tokens of the conversation, for the sampler's penalties.
-  TokenId pending = kNoToken;    // Chosen last, not yet in the cache.
+  std::vector<TokenId> history;  // All tokens of the conversation; the cache holds the first of them.
 
   Result<GenerationResult> generate(std::span<const TokenId> prompt, const GenerationOptions& options,
                                     const CallContext& call, const GenerationObserver& observer);
@@ -87,8 +86,8 @@ struct Conversation::State {
   Status prefill(std::span<const TokenId> tokens, const CallContext& call, const GenerationObserver& observer);
   Result<FinishReason> decode(const GenerationOptions& options, const CallContext& call, AnswerText& answer,
                               Instant start, GenerationResult& result);
-  // Back to `length` cached tokens, `pending_before` and `history_length`.
-  Status restore(int length, TokenId pending_before, size_t history_length);
+  // Back to at most `length` cached tokens and to `history_length`.
+  Status restore(int length, size_t history_length);
   void accept(TokenId token);
 };
 
@@ -103,7 +102,7 @@ Status Conversation::State::check_prompt(std::span<const TokenId> prompt, const 
         ErrorCode::kInvalidArgument,
         format("the number of tokens to generate is {}: give 0 or more, or -1 for no limit", options.tokens_max)};
   }
-  const int used = cache.length() + (pending != kNoToken ? 1 : 0);
+  const int used = static_cast<int>(history.size());
   if (used == 0 && prompt.empty()) {
     return Error{ErrorCode::kInvalidArgument,
                  "the prompt is empty and the model adds no BOS token: give at least one token"};
@@ -149,26 +148,23 @@ Result<FinishReason> Conversation::State::decode(const GenerationOptions& option
     result.decode_time = now - first_token;
     if (!options.ignore_end_tokens && tokenizer.ends_generation(token)) return FinishReason::kStop;
     accept(token);
-    pending = token;
     result.tokens.push_back(token);
     if (answer.push(tokenizer.piece(token, false))) return FinishReason::kStop;
     const bool full = cache.length() == cache.context();
     if (full || (options.tokens_max >= 0 && result.generated_tokens() >= options.tokens_max)) {
       return FinishReason::kLength;
     }
-    const model::SequenceSlice slice{&cache, {&pending, 1}, 0, 1};
+    const model::SequenceSlice slice{&cache, {&token, 1}, 0, 1};
     const Status step = model.run({{&slice, 1}}, call);
     if (!step) {
       if (const auto reason = as_finish_reason(step.error())) return *reason;
       return Error(step.error());
     }
-    pending = kNoToken;
   }
 }
 
-Status Conversation::State::restore(int length, TokenId pending_before, size_t history_length) {
+Status Conversation::State::restore(int length, size_t history_length) {
   cache.truncate(length);
-  pending = pending_before;
   history.resize(history_length);
   INFER_ASSIGN(sampler, sampling::Sampler::make(params, tokenizer.vocabulary_size(), model.options().context));
   for (const TokenId token : history) sampler->accept(token);
@@ -187,26 +183,24 @@ Result<GenerationResult> Conversation::State::generate(std::span<const TokenId> 
   AnswerText answer(std::move(stops), observer, result.text);
   const int length_before = cache.length();
   cache.set_mark();  // Where restore() goes back to.
-  const TokenId pending_before = pending;
   const size_t history_before = history.size();
 
-  std::vector<TokenId> tokens;
-  if (pending != kNoToken) tokens.push_back(pending);
+  // What the cache lacks: the token chosen last, and what a failed turn took along with a lowered page.
+  std::vector<TokenId> tokens(history.begin() + length_before, history.end());
   tokens.insert(tokens.end(), prompt.begin(), prompt.end());
   const Status prefilled = prefill(tokens, call, observer);
   result.prefill_time = call.clock.now() - start;
   if (!prefilled) {
     // A prompt that was not computed whole is no part of the conversation.
-    INFER_TRY(restore(length_before, pending_before, history_before));
+    INFER_TRY(restore(length_before, history_before));
     const auto reason = as_finish_reason(prefilled.error());
     if (!reason) return Error(prefilled.error());
     result.finish_reason = *reason;
   } else {
-    pending = kNoToken;
     for (const TokenId token : prompt) accept(token);
     const Result<FinishReason> finish = decode(options, call, answer, start, result);
     if (!finish) {
-      INFER_TRY(restore(length_before, pending_before, history_before));
+      INFER_TRY(restore(length_before, history_before));
       return Error(finish.error());
     }
     result.finish_reason = *finish;
@@ -232,8 +226,8 @@ Result<std::unique_ptr<Conversation>> Conversation::make(model::Model& model, co
   }
   INFER_TRY(params.validate());
   INFER_ASSIGN(auto sampler, sampling::Sampler::make(params, tokenizer.vocabulary_size(), model.options().context));
-  return std::unique_ptr<Conversation>(new Conversation(std::unique_ptr<State>(
-      new State{model, tokenizer, params, std::move(sampler), model.make_sequence(), {}, kNoToken})));
+  return std::unique_ptr<Conversation>(new Conversation(
+      std::unique_ptr<State>(new State{model, tokenizer, params, std::move(sampler), model.make_sequence(), {}})));
 }
 
 Result<GenerationResult> Conversation::generate(std::span<const TokenId> prompt, const GenerationOptions& options,
@@ -241,11 +235,11 @@ Result<GenerationResult> Conversation::generate(std::span<const TokenId> prompt,
   return state_->generate(prompt, options, call, observer);
 }
 
-int Conversation::length() const { return state_->cache.length() + (state_->pending != kNoToken ? 1 : 0); }
+int Conversation::length() const { return static_cast<int>(state_->history.size()); }
 
 void Conversation::clear() {
   // The parameters were good when the conversation was made, so the sampler can be made again.
-  INFER_CHECK(state_->restore(0, kNoToken, 0).has_value());
+  INFER_CHECK(state_->restore(0, 0).has_value());
 }
 
 }  // namespace infer::engine

@@ -45,7 +45,7 @@ TEST_F(Generation, GivesAsManyTokensAsAskedFor) {
     EXPECT_EQ(result.generated_tokens(), count);
     EXPECT_EQ(result.finish_reason, FinishReason::kLength);
     EXPECT_EQ(result.prompt_tokens, 4);
-    EXPECT_EQ(result.kv_bytes, loaded_->model->page_pool().shape().page_bytes() * 2);
+    EXPECT_EQ(result.kv_bytes, loaded_->model->page_pool().shape().page_bytes(kv::Level::k16) * 2);
     EXPECT_EQ(conversation_->length(), 4 + count);
   }
 }

@@ -1,11 +1,9 @@
 #include "kv/page_pool.h"
 
-#include <limits>
 #include <utility>
 
 #include "base/check.h"
 #include "base/format.h"
-#include "kernels/kernel_table.h"
 #include "kernels/panels.h"
 
 namespace infer::kv {
@@ -17,9 +15,15 @@ constexpr int kKvHeadsMax = 1 << 16;
 
 }  // namespace
 
-size_t PageShape::head_bytes() const { return kernels::kv_page_bytes(head_dim); }
-
-size_t PageShape::page_bytes() const { return static_cast<size_t>(kv_heads) * head_bytes(); }
+size_t PageShape::page_bytes(Level level) const {
+  const auto heads = static_cast<size_t>(kv_heads);
+  switch (level) {
+    case Level::k16: return heads * kernels::kv_page_bytes(head_dim);
+    case Level::k8: return heads * (kernels::kv_high_bytes(head_dim) + kernels::kv_low_bytes(head_dim));
+    case Level::k4: return heads * kernels::kv_high_bytes(head_dim);
+  }
+  return 0;
+}
 
 size_t PageShape::page_bytes_f16() const {
   return 2 * size_t{kernels::kPageTokens} * static_cast<size_t>(kv_heads) * static_cast<size_t>(head_dim) * 2;
@@ -31,7 +35,8 @@ int pages_for_tokens(int tokens) {
 }
 
 uint64_t cache_bytes(const PageShape& shape, int layers, int tokens) {
-  return uint64_t{shape.page_bytes()} * static_cast<uint64_t>(layers) * static_cast<uint64_t>(pages_for_tokens(tokens));
+  return uint64_t{shape.page_bytes(Level::k16)} * static_cast<uint64_t>(layers) *
+         static_cast<uint64_t>(pages_for_tokens(tokens));
 }
 
 Result<std::unique_ptr<PagePool>> PagePool::make(const PageShape& shape, int pages_max) {
@@ -42,53 +47,113 @@ Result<std::unique_ptr<PagePool>> PagePool::make(const PageShape& shape, int pag
         format("{} KV heads of dimension {}: the dimension must be a multiple of 16 up to {}, the heads 1 to {}",
                shape.kv_heads, shape.head_dim, kernels::kHeadDimMax, kKvHeadsMax)};
   }
-  if (pages_max < 1 || static_cast<size_t>(pages_max) > std::numeric_limits<size_t>::max() / 2 / shape.page_bytes()) {
-    return Error{ErrorCode::kInvalidArgument,
-                 format("{} KV pages of {} bytes: ask for a shorter context", pages_max, shape.page_bytes())};
-  }
-  Result<os::PageMemory> memory = os::PageMemory::allocate(static_cast<size_t>(pages_max) * shape.page_bytes());
-  if (!memory) return std::move(memory).error().with_context(format("reserving {} KV pages", pages_max));
-  return std::unique_ptr<PagePool>(new PagePool(shape, pages_max, *std::move(memory)));
+  const auto heads = static_cast<size_t>(shape.kv_heads);
+  INFER_ASSIGN(BlockStore full, BlockStore::make(heads * kernels::kv_page_bytes(shape.head_dim), pages_max));
+  INFER_ASSIGN(BlockStore high, BlockStore::make(heads * kernels::kv_high_bytes(shape.head_dim), pages_max));
+  INFER_ASSIGN(BlockStore low, BlockStore::make(heads * kernels::kv_low_bytes(shape.head_dim), pages_max));
+  return std::unique_ptr<PagePool>(new PagePool(shape, pages_max, std::move(full), std::move(high), std::move(low)));
 }
 
-PagePool::PagePool(const PageShape& shape, int pages_max, os::PageMemory memory)
-    : shape_(shape), memory_(std::move(memory)), taken_(static_cast<size_t>(pages_max)) {
-  free_.reserve(taken_.size());
-  for (int page = pages_max - 1; page >= 0; --page) free_.push_back(page);
+PagePool::PagePool(const PageShape& shape, int pages_max, BlockStore full, BlockStore high, BlockStore low)
+    : shape_(shape),
+      full_(std::move(full)),
+      high_(std::move(high)),
+      low_(std::move(low)),
+      pages_(static_cast<size_t>(pages_max)) {
+  free_.reserve(pages_.size());
+  for (PageId page = pages_max - 1; page >= 0; --page) free_.push_back(page);
 }
 
-size_t PagePool::index_of(const std::byte* page) const {
-  const auto offset = static_cast<size_t>(page - memory_.data());
-  INFER_CHECK(offset % shape_.page_bytes() == 0 && offset / shape_.page_bytes() < taken_.size());
-  return offset / shape_.page_bytes();
+PagePool::Page& PagePool::at(PageId page) {
+  INFER_CHECK(page >= 0 && page < pages_max() && pages_[static_cast<size_t>(page)].users > 0);
+  return pages_[static_cast<size_t>(page)];
 }
 
-std::byte* PagePool::take() {
-  if (free_.empty()) return nullptr;
-  const auto index = static_cast<size_t>(free_.back());
+const PagePool::Page& PagePool::at(PageId page) const { return const_cast<PagePool*>(this)->at(page); }
+
+uint64_t PagePool::bytes() const {
+  const auto taken = [](const BlockStore& store) {
+    return uint64_t{store.block_bytes()} * static_cast<uint64_t>(store.blocks() - store.free_blocks());
+  };
+  return taken(full_) + taken(high_) + taken(low_);
+}
+
+PageId PagePool::take() {
+  if (free_.empty()) return kNoPage;
+  const PageId page = free_.back();
   free_.pop_back();
-  taken_[index] = 1;
-  return memory_.data() + index * shape_.page_bytes();
+  pages_[static_cast<size_t>(page)] = {.full = full_.take(), .users = 1};
+  return page;
 }
 
-void PagePool::give_back(std::byte* page) {
-  const size_t index = index_of(page);
-  INFER_CHECK(taken_[index] == 1);
-  taken_[index] = 0;
-  free_.push_back(static_cast<int>(index));
+void PagePool::share(PageId page) { ++at(page).users; }
+
+void PagePool::give_back(PageId page) {
+  Page& entry = at(page);
+  if (--entry.users > 0) return;
+  drop(full_, entry.full);
+  drop(high_, entry.high);
+  drop(low_, entry.low);
+  free_.push_back(page);
+}
+
+void PagePool::drop(BlockStore& store, std::byte*& block) {
+  if (block != nullptr) store.give_back(block);
+  block = nullptr;
+}
+
+kernels::AttentionPage PagePool::part(PageId page, int kv_head) const {
+  const Page& entry = at(page);
+  const auto head = static_cast<size_t>(kv_head);
+  const auto within = [head](const std::byte* block, size_t bytes) {
+    return block != nullptr ? block + head * bytes : nullptr;
+  };
+  if (entry.level == Level::k16) return {within(entry.full, kernels::kv_page_bytes(shape_.head_dim)), nullptr, nullptr};
+  return {nullptr, within(entry.high, kernels::kv_high_bytes(shape_.head_dim)),
+          within(entry.low, kernels::kv_low_bytes(shape_.head_dim))};
+}
+
+std::byte* PagePool::writable_part(PageId page, int kv_head) {
+  Page& entry = at(page);
+  INFER_CHECK(entry.level == Level::k16);
+  return entry.full + static_cast<size_t>(kv_head) * kernels::kv_page_bytes(shape_.head_dim);
+}
+
+void PagePool::lower(PageId page, Level level, const kernels::KernelTable& kernels) {
+  Page& entry = at(page);
+  INFER_CHECK(level > entry.level);
+  if (entry.level == Level::k16) {
+    entry.high = high_.take();
+    entry.low = low_.take();
+    for (int head = 0; head < shape_.kv_heads; ++head) {
+      const auto index = static_cast<size_t>(head);
+      kernels.make_planes(entry.full + index * kernels::kv_page_bytes(shape_.head_dim), shape_.head_dim,
+                          entry.high + index * kernels::kv_high_bytes(shape_.head_dim),
+                          entry.low + index * kernels::kv_low_bytes(shape_.head_dim));
+    }
+    drop(full_, entry.full);
+  }
+  if (level == Level::k4) drop(low_, entry.low);
+  entry.level = level;
 }
 
 bool PagePool::check_integrity() const {
-  std::vector<uint8_t> seen(taken_);
-  for (const int page : free_) {
-    const auto index = static_cast<size_t>(page);
-    if (index >= seen.size() || seen[index] != 0) return false;  // Free and taken, or free twice.
-    seen[index] = 1;
+  if (!full_.check_integrity() || !high_.check_integrity() || !low_.check_integrity()) return false;
+  std::vector<uint8_t> listed(pages_.size());
+  for (const PageId page : free_) {
+    if (page < 0 || page >= pages_max() || listed[static_cast<size_t>(page)]++ != 0) return false;
   }
-  for (const uint8_t mark : seen) {
-    if (mark != 1) return false;  // Neither free nor taken.
+  int full = 0, high = 0, low = 0;
+  for (size_t i = 0; i < pages_.size(); ++i) {
+    const Page& page = pages_[i];
+    if ((page.users > 0) == (listed[i] != 0)) return false;
+    const bool taken = page.users > 0, lowered = taken && page.level != Level::k16;
+    if ((page.full != nullptr) != (taken && !lowered) || (page.high != nullptr) != lowered) return false;
+    if ((page.low != nullptr) != (taken && page.level == Level::k8)) return false;
+    full += page.full != nullptr, high += page.high != nullptr, low += page.low != nullptr;
   }
-  return true;
+  const auto agrees = [](const BlockStore& store, int taken) { return store.blocks() - store.free_blocks() == taken; };
+  return agrees(full_, full) && agrees(high_, high) && agrees(low_, low);
 }
 
 }  // namespace infer::kv

@@ -1,40 +1,43 @@
-// Pages of KV cache: each holds the keys and values of 64 tokens of one layer, for all its KV heads, in 16-bit codes.
+// Pages of KV cache: each holds the keys and values of 64 tokens of one layer, for all its KV heads, at one of three
+// levels (kernels::AttentionPage), and belongs to one or more sequences.
 //
-// Inside a page, KV head h lies at h * head_bytes(), laid out as the attention kernels read it
-// (kernels::AttentionArgs).
+// A page starts at 16 bits, where tokens are written. Once all 64 are, it may be lowered: to 8 bits (two planes), to 4
+// (one plane). What a level no longer needs is given back to the system at once. Inside a block, KV head h lies at
+// h * (bytes of one head).
 //
-// Invariants (check_integrity tests them):
-//  1. Every page is either free or taken, never both; free_pages() + taken_pages() == pages_max().
-//  2. A page's address never changes, and no two pages overlap.
-// Memory: the address space of all pages is reserved once; a page costs memory from its first use on. The page
-// given back last is taken next, so that what is in use stays compact.
-// Ownership: the pool must outlive everything that holds a page. Thread safety: one thread (the engine's).
+// Invariants (check_integrity): a page has users or is free, and has exactly the blocks of its level.
+// Ownership: the pool must outlive everything that holds a page. Thread safety: one thread (the engine's); parts() from
+// any while nothing changes.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <vector>
 
 #include "base/result.h"
-#include "os/page_memory.h"
+#include "kernels/kernel_table.h"
+#include "kv/block_store.h"
 
 namespace infer::kv {
+
+enum class Level : uint8_t { k16, k8, k4 };
 
 // The shape of one layer's keys and values.
 struct PageShape {
   int kv_heads;
   int head_dim;
 
-  size_t head_bytes() const;  // Keys and values of one KV head in a page.
-  size_t page_bytes() const;
+  size_t page_bytes(Level level) const;
   size_t page_bytes_f16() const;  // What they would take as IEEE halves, without scales.
 };
 
 int pages_for_tokens(int tokens);
-// What `tokens` of one sequence take in `layers` layers: whole pages.
+// What `tokens` of one sequence take in `layers` layers at 16 bits: whole pages.
 uint64_t cache_bytes(const PageShape& shape, int layers, int tokens);
+
+using PageId = int32_t;
+inline constexpr PageId kNoPage = -1;
 
 class PagePool {
  public:
@@ -45,26 +48,48 @@ class PagePool {
   PagePool& operator=(const PagePool&) = delete;
 
   const PageShape& shape() const { return shape_; }
-  int pages_max() const { return static_cast<int>(taken_.size()); }
+  int pages_max() const { return static_cast<int>(pages_.size()); }
   int free_pages() const { return static_cast<int>(free_.size()); }
   int taken_pages() const { return pages_max() - free_pages(); }
+  uint64_t bytes() const;  // Of all blocks taken.
 
-  // A page with undefined content (finite or not), or nullptr when all are taken.
-  std::byte* take();
-  // `page` came from take() and was not given back since.
-  void give_back(std::byte* page);
+  // A page of 16 bits with one user and undefined content, or kNoPage when all are taken.
+  PageId take();
+  // One more user, who reads only.
+  void share(PageId page);
+  // One user less; the last one frees the page.
+  void give_back(PageId page);
+  int users(PageId page) const { return at(page).users; }
+
+  Level level(PageId page) const { return at(page).level; }
+  // The page's part of one KV head.
+  kernels::AttentionPage part(PageId page, int kv_head) const;
+  // Where tokens are written: the page is at 16 bits.
+  std::byte* writable_part(PageId page, int kv_head);
+  // To a lower level than the page has, for all its users. All 64 tokens are written.
+  void lower(PageId page, Level level, const kernels::KernelTable& kernels);
 
   // True when the invariants hold. For tests and simulation; linear in the number of pages.
   bool check_integrity() const;
 
  private:
-  PagePool(const PageShape& shape, int pages_max, os::PageMemory memory);
-  size_t index_of(const std::byte* page) const;
+  struct Page {
+    std::byte* full = nullptr;
+    std::byte* high = nullptr;
+    std::byte* low = nullptr;
+    int users = 0;
+    Level level = Level::k16;
+  };
+
+  PagePool(const PageShape& shape, int pages_max, BlockStore full, BlockStore high, BlockStore low);
+  Page& at(PageId page);
+  const Page& at(PageId page) const;
+  static void drop(BlockStore& store, std::byte*& block);
 
   PageShape shape_;
-  os::PageMemory memory_;
-  std::vector<int> free_;       // A stack; the next page to take is at the back.
-  std::vector<uint8_t> taken_;  // By page index.
+  BlockStore full_, high_, low_;  // As many blocks each as there are pages, so that a page never lacks one.
+  std::vector<Page> pages_;
+  std::vector<PageId> free_;  // A stack.
 };
 
 }  // namespace infer::kv

@@ -1,6 +1,7 @@
 #include "kv/sequence_cache.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "base/check.h"
@@ -22,7 +23,7 @@ SequenceCache::SequenceCache(PagePool& pool, std::span<const int> windows, int c
   INFER_CHECK(!windows.empty() && context > 0);
   layers_.reserve(windows.size());
   for (const int window : windows) layers_.push_back({window, 0});
-  tables_.resize(layers_.size() * static_cast<size_t>(pages_for_tokens(context)));
+  tables_.assign(layers_.size() * static_cast<size_t>(pages_for_tokens(context)), kNoPage);
 }
 
 SequenceCache::SequenceCache(SequenceCache&& other) noexcept
@@ -31,6 +32,7 @@ SequenceCache::SequenceCache(SequenceCache&& other) noexcept
       context_(other.context_),
       length_(std::exchange(other.length_, 0)),
       mark_(std::exchange(other.mark_, 0)),
+      policy_(other.policy_),
       pages_end_(std::exchange(other.pages_end_, 0)),
       pages_held_(std::exchange(other.pages_held_, 0)),
       tables_(std::move(other.tables_)) {}
@@ -41,6 +43,7 @@ SequenceCache& SequenceCache::operator=(SequenceCache&& other) noexcept {
   std::swap(context_, other.context_);
   std::swap(length_, other.length_);
   std::swap(mark_, other.mark_);
+  std::swap(policy_, other.policy_);
   std::swap(pages_end_, other.pages_end_);
   std::swap(pages_held_, other.pages_held_);
   std::swap(tables_, other.tables_);
@@ -63,8 +66,9 @@ Status SequenceCache::reserve(int tokens) {
                         length_, tokens, context_)};
   }
   const int pages_needed = pages_for_tokens(length_ + tokens);
-  if (pages_needed <= pages_end_) return {};
-  const int64_t missing = int64_t{pages_needed - pages_end_} * layers();
+  const int new_pages = std::max(0, pages_needed - pages_end_);
+  const bool copy = tokens > 0 && last_page_is_shared();
+  const int64_t missing = int64_t{new_pages + (copy ? 1 : 0)} * layers();
   if (missing > pool_->free_pages()) {
     return Error{
         ErrorCode::kExhausted,
@@ -72,11 +76,29 @@ Status SequenceCache::reserve(int tokens) {
                "give the cache more memory",
                missing, length_ + tokens, pool_->free_pages(), pool_->pages_max())};
   }
+  if (copy) copy_last_pages();
   for (; pages_end_ < pages_needed; ++pages_end_) {
     for (size_t layer = 0; layer < layers_.size(); ++layer) page(layer, pages_end_) = pool_->take();
   }
-  pages_held_ += missing;
+  pages_held_ += int64_t{new_pages} * layers();
   return {};
+}
+
+// Whether the next token would be written into a page that others read. All layers are alike.
+bool SequenceCache::last_page_is_shared() const {
+  const auto index = static_cast<size_t>(length_ / kernels::kPageTokens);
+  return length_ % kernels::kPageTokens != 0 && pool_->users(pages(0)[index]) > 1;
+}
+
+// The page that length() is in becomes this sequence's own, in all layers. The pool has enough pages.
+void SequenceCache::copy_last_pages() {
+  for (size_t layer = 0; layer < layers_.size(); ++layer) {
+    PageId& shared = page(layer, length_ / kernels::kPageTokens);
+    const PageId own = pool_->take();
+    std::memcpy(pool_->writable_part(own, 0), pool_->part(shared, 0).full, pool_->shape().page_bytes(Level::k16));
+    pool_->give_back(shared);
+    shared = own;
+  }
 }
 
 void SequenceCache::commit(int tokens) {
@@ -85,11 +107,36 @@ void SequenceCache::commit(int tokens) {
   leave_windows();
 }
 
-void SequenceCache::truncate(int length) {
+int SequenceCache::truncate(int length) {
   INFER_CHECK(length >= 0 && length <= length_ && can_truncate(length));
+  const int last = length / kernels::kPageTokens;
+  if (length % kernels::kPageTokens != 0) {
+    for (int layer = 0; layer < layers(); ++layer) {
+      if (level(layer, last) != Level::k16) length = last * kernels::kPageTokens;
+    }
+  }
   length_ = length;
   mark_ = std::min(mark_, length);
   give_back_pages(pages_for_tokens(length));
+  return length_;
+}
+
+SequenceCache SequenceCache::fork() const {
+  std::vector<int> windows;
+  for (const Layer& layer : layers_) windows.push_back(layer.window);
+  SequenceCache copy(*pool_, windows, context_);
+  copy.length_ = length_;
+  copy.policy_ = policy_;
+  for (; copy.pages_end_ < pages_for_tokens(length_); ++copy.pages_end_) {
+    for (size_t layer = 0; layer < layers_.size(); ++layer) {
+      const PageId shared = pages(static_cast<int>(layer))[static_cast<size_t>(copy.pages_end_)];
+      if (shared == kNoPage) continue;
+      pool_->share(shared);
+      copy.page(layer, copy.pages_end_) = shared;
+      ++copy.pages_held_;
+    }
+  }
+  return copy;
 }
 
 int SequenceCache::first_page(const Layer& layer, int length) {
@@ -98,10 +145,10 @@ int SequenceCache::first_page(const Layer& layer, int length) {
 
 bool SequenceCache::can_truncate(int length) const {
   for (int layer = 0; layer < layers(); ++layer) {
-    const std::span<std::byte* const> table = pages(layer);
+    const std::span<const PageId> table = pages(layer);
     const int last = pages_for_tokens(length);
     for (int i = first_page(layers_[static_cast<size_t>(layer)], length); i < last; ++i) {
-      if (table[static_cast<size_t>(i)] == nullptr) return false;
+      if (table[static_cast<size_t>(i)] == kNoPage) return false;
     }
   }
   return true;
@@ -110,6 +157,20 @@ bool SequenceCache::can_truncate(int length) const {
 void SequenceCache::set_mark() {
   mark_ = length_;
   for (Layer& layer : layers_) layer.looked_at = 0;
+}
+
+void SequenceCache::apply_policy(const kernels::KernelTable& kernels) {
+  if (policy_.mode == KvMode::kF16) return;
+  for (int index = 0; index < length_ / kernels::kPageTokens; ++index) {
+    const Level wanted = wanted_level(policy_, index, length_);
+    const bool marked = mark_ % kernels::kPageTokens != 0 && mark_ / kernels::kPageTokens == index;
+    if (wanted == Level::k16 || marked) continue;
+    for (size_t layer = 0; layer < layers_.size(); ++layer) {
+      const PageId candidate = page(layer, index);
+      if (layers_[layer].window != 0 || pool_->level(candidate) >= wanted) continue;
+      pool_->lower(candidate, wanted, kernels);
+    }
+  }
 }
 
 // Gives back what no token will see any more, whether the sequence goes on from here, from a little before or from the
@@ -122,9 +183,9 @@ void SequenceCache::leave_windows() {
     const int mark_begin = first_page(layer, mark_);
     const int end = first_page(layer, std::max(0, length_ - kRewindTokens));
     for (int at = layer.looked_at; at < end; ++at) {
-      std::byte*& candidate = page(i, at);
-      if (candidate == nullptr || (at >= mark_begin && at < mark_end)) continue;
-      pool_->give_back(std::exchange(candidate, nullptr));
+      PageId& candidate = page(i, at);
+      if (candidate == kNoPage || (at >= mark_begin && at < mark_end)) continue;
+      pool_->give_back(std::exchange(candidate, kNoPage));
       --pages_held_;
     }
     layer.looked_at = std::max(layer.looked_at, end);
@@ -135,23 +196,29 @@ void SequenceCache::give_back_pages(int pages_kept) {
   // Last taken first, so that the pool hands them out in the same order again.
   for (; pages_end_ > pages_kept; --pages_end_) {
     for (size_t layer = layers_.size(); layer > 0; --layer) {
-      std::byte*& candidate = page(layer - 1, pages_end_ - 1);
-      if (candidate == nullptr) continue;
-      pool_->give_back(std::exchange(candidate, nullptr));
+      PageId& candidate = page(layer - 1, pages_end_ - 1);
+      if (candidate == kNoPage) continue;
+      pool_->give_back(std::exchange(candidate, kNoPage));
       --pages_held_;
     }
   }
   for (Layer& layer : layers_) layer.looked_at = std::min(layer.looked_at, pages_kept);
 }
 
-std::span<std::byte* const> SequenceCache::pages(int layer) const {
+std::span<const PageId> SequenceCache::pages(int layer) const {
   INFER_CHECK(layer >= 0 && layer < layers());
   const size_t stride = static_cast<size_t>(pages_for_tokens(context_));
   return std::span(tables_).subspan(static_cast<size_t>(layer) * stride, static_cast<size_t>(pages_end_));
 }
 
 uint64_t SequenceCache::kv_bytes() const {
-  return uint64_t{pool_->shape().page_bytes()} * static_cast<uint64_t>(pages_held_);
+  uint64_t bytes = 0;
+  for (int layer = 0; layer < layers(); ++layer) {
+    for (const PageId page : pages(layer)) {
+      if (page != kNoPage) bytes += pool_->shape().page_bytes(pool_->level(page));
+    }
+  }
+  return bytes;
 }
 
 uint64_t SequenceCache::kv_bytes_f16() const {

@@ -1,11 +1,12 @@
 // The KV cache of one sequence: for each layer a table of pages in order of position, and how many tokens are valid.
 //
 // A step reserves room behind length(), writes keys and values there, and commits; until then nothing of it counts, so
-// that a step that was cancelled leaves the sequence as it was.
+// that a step that was cancelled leaves the sequence as it was. Pages may be shared with other sequences (fork): who
+// writes into one first gets a copy.
 //
 // A layer with a window keeps the pages that the next token sees, those that a token kRewindTokens before it would see,
 // and those that the next token would see if the sequence ended at its mark; the others go back to the pool when tokens
-// are committed.
+// are committed. Its pages are never lowered: they are few.
 //
 // Invariants: all layers have pages for the same positions, but for those that a window has passed; length() <=
 // reserved() <= context(); reserved() is a whole number of pages or context(). Ownership: holds pages of the pool and
@@ -18,6 +19,8 @@
 #include <vector>
 
 #include "base/result.h"
+#include "kernels/kernel_table.h"
+#include "kv/level_policy.h"
 #include "kv/page_pool.h"
 
 namespace infer::kv {
@@ -48,17 +51,35 @@ class SequenceCache {
   Status reserve(int tokens);
   // The `tokens` after length() are written: they count from now on. They were reserved.
   void commit(int tokens);
+  // Gives back what was reserved and not committed.
+  void release_reserved() { give_back_pages(pages_for_tokens(length_)); }
   // Forgets the tokens from `length` on and gives back the pages that held nothing else. 0 <= length <= length(), and
-  // can_truncate(length).
-  void truncate(int length);
+  // can_truncate(length). Nothing can be written into a page that was lowered: where `length` is inside one, which the
+  // mark never is, the page's start becomes the length. Returns the new length.
+  int truncate(int length);
   // Whether what the windows keep allows it: always to 0, to the mark and to the last kRewindTokens; to any length
   // where no layer has a window.
   bool can_truncate(int length) const;
   // The sequence can be truncated to its present length from now on, and no more to the mark before.
   void set_mark();
 
-  // The pages of a layer in order of position; page i holds tokens 64i .. 64i+63. Null where a window has passed.
-  std::span<std::byte* const> pages(int layer) const;
+  // A sequence with the same committed tokens in the same pages, and without a mark.
+  SequenceCache fork() const;
+
+  // The pages of a layer in order of position; page i holds tokens 64i .. 64i+63. kNoPage where a window has passed.
+  std::span<const PageId> pages(int layer) const;
+  kernels::AttentionPage part(int layer, int index, int kv_head) const {
+    return pool_->part(pages(layer)[static_cast<size_t>(index)], kv_head);
+  }
+  std::byte* writable_part(int layer, int index, int kv_head) {
+    return pool_->writable_part(pages(layer)[static_cast<size_t>(index)], kv_head);
+  }
+  Level level(int layer, int index) const { return pool_->level(pages(layer)[static_cast<size_t>(index)]); }
+
+  // What levels pages shall have, from the next apply_policy on: it lowers those that are above. Between steps.
+  const LevelPolicy& policy() const { return policy_; }
+  void set_policy(const LevelPolicy& policy) { policy_ = policy; }
+  void apply_policy(const kernels::KernelTable& kernels);
 
   // Bytes of the pages held, and what as many pages would take in F16.
   uint64_t kv_bytes() const;
@@ -70,11 +91,13 @@ class SequenceCache {
     int looked_at;  // Pages before this one are null or kept for the mark.
   };
 
-  std::byte*& page(size_t layer, int index) {
+  PageId& page(size_t layer, int index) {
     return tables_[layer * static_cast<size_t>(pages_for_tokens(context_)) + static_cast<size_t>(index)];
   }
   // The first page that the token after `length` sees.
   static int first_page(const Layer& layer, int length);
+  bool last_page_is_shared() const;
+  void copy_last_pages();
   void give_back_pages(int pages_kept);
   void leave_windows();
 
@@ -83,9 +106,10 @@ class SequenceCache {
   int context_;
   int length_ = 0;
   int mark_ = 0;
-  int pages_end_ = 0;               // Of every layer's table.
-  int64_t pages_held_ = 0;          // By all layers.
-  std::vector<std::byte*> tables_;  // [layers][pages for context]
+  LevelPolicy policy_;
+  int pages_end_ = 0;           // Of every layer's table.
+  int64_t pages_held_ = 0;      // By all layers.
+  std::vector<PageId> tables_;  // [layers][pages for context]
 };
 
 }  // namespace infer::kv

@@ -7,6 +7,9 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/panels.h"
+#include "testing/attention_case.h"
+#include "testing/machine_kernels.h"
 #include "testing/property.h"
 
 namespace infer::kv {
@@ -27,7 +30,7 @@ TEST(SequenceCache, TakesPagesOnlyWhenTokensNeedThem) {
   EXPECT_EQ(pool->taken_pages(), 6);
   cache.commit(1);
   EXPECT_EQ(cache.length(), 65);
-  EXPECT_EQ(cache.kv_bytes(), 6 * kShape.page_bytes());
+  EXPECT_EQ(cache.kv_bytes(), 6 * kShape.page_bytes(Level::k16));
   EXPECT_EQ(cache.kv_bytes_f16(), 6 * kShape.page_bytes_f16());
   EXPECT_EQ(cache.pages(0).size(), 2u);
 }
@@ -97,7 +100,7 @@ std::vector<int> held(const SequenceCache& cache, int layer) {
   std::vector<int> indices;
   const auto pages = cache.pages(layer);
   for (size_t i = 0; i < pages.size(); ++i) {
-    if (pages[i] != nullptr) indices.push_back(static_cast<int>(i));
+    if (pages[i] != kNoPage) indices.push_back(static_cast<int>(i));
   }
   return indices;
 }
@@ -110,7 +113,7 @@ TEST(SequenceCache, ALayerWithAWindowGivesBackThePagesThatItHasPassed) {
   EXPECT_EQ(held(cache, 0).size(), 10u);
   EXPECT_EQ(held(cache, 1), (std::vector<int>{7, 8, 9}));
   EXPECT_EQ(pool->taken_pages(), 13);
-  EXPECT_EQ(cache.kv_bytes(), 13 * kShape.page_bytes());
+  EXPECT_EQ(cache.kv_bytes(), 13 * kShape.page_bytes(Level::k16));
   EXPECT_TRUE(cache.can_truncate(640 - kRewindTokens));
   EXPECT_FALSE(cache.can_truncate(400));
   EXPECT_TRUE(cache.can_truncate(0));
@@ -173,7 +176,7 @@ TEST(SequenceCache, WindowsNeverHoldMorePagesThanTold) {
         const int window = windows[layer];
         const int first = window == 0 ? 0 : std::max(0, cache.length() + 1 - window) / 64;
         for (int p = first; p < pages_for_tokens(cache.length()); ++p) {
-          ASSERT_NE(cache.pages(layer)[static_cast<size_t>(p)], nullptr) << "layer " << layer << ", page " << p;
+          ASSERT_NE(cache.pages(layer)[static_cast<size_t>(p)], kNoPage) << "layer " << layer << ", page " << p;
         }
       }
     }
@@ -204,7 +207,7 @@ TEST(SequenceCache, SequencesNeverShareAPage) {
           ASSERT_EQ(cache.length(), before);
         }
       }
-      std::set<const std::byte*> pages;
+      std::set<PageId> pages;
       size_t held = 0;
       for (const SequenceCache& each : caches) {
         for (int layer = 0; layer < layers; ++layer) {
@@ -218,6 +221,114 @@ TEST(SequenceCache, SequencesNeverShareAPage) {
     }
     ASSERT_TRUE(pool->check_integrity());
   });
+}
+
+// Writes all tokens behind length() with something of their own, and commits them.
+void write(PagePool& pool, SequenceCache& cache, int tokens, Rng& rng) {
+  ASSERT_TRUE(cache.reserve(tokens).has_value());
+  const auto& table = *testing::machine_kernels()[0];
+  const auto dims = static_cast<size_t>(pool.shape().head_dim);
+  for (int position = cache.length(); position < cache.length() + tokens; ++position) {
+    const std::vector<float> x = testing::random_floats(rng, dims, 1.0f);
+    for (int layer = 0; layer < cache.layers(); ++layer) {
+      std::byte* const page = cache.writable_part(layer, position / kernels::kPageTokens, 0);
+      table.store_key(x.data(), pool.shape().head_dim, position % kernels::kPageTokens, page);
+      table.store_value(x.data(), pool.shape().head_dim, position % kernels::kPageTokens, page);
+    }
+  }
+  cache.commit(tokens);
+}
+
+// The content of a page at 16 bits.
+std::vector<std::byte> content(const SequenceCache& cache, int layer, int index) {
+  const std::byte* full = cache.part(layer, index, 0).full;
+  return {full, full + kernels::kv_page_bytes(kShape.head_dim)};
+}
+
+TEST(SequenceCache, AForkReadsTheSamePagesAndWritesIntoItsOwn) {
+  Rng rng(3);
+  auto pool = *PagePool::make(kShape, 30);
+  SequenceCache first(*pool, kTwoLayers, 400);
+  write(*pool, first, 150, rng);  // Two full pages and a part.
+  {
+    SequenceCache second = first.fork();
+    EXPECT_EQ(second.length(), 150);
+    EXPECT_EQ(pool->taken_pages(), 6);
+    EXPECT_EQ(second.pages(1)[0], first.pages(1)[0]);
+    const std::vector<std::byte> before = content(first, 1, 2);
+    write(*pool, second, 10, rng);
+    EXPECT_EQ(pool->taken_pages(), 8) << "The page that both would write into is there twice.";
+    EXPECT_NE(second.pages(1)[2], first.pages(1)[2]);
+    EXPECT_EQ(content(first, 1, 2), before);
+    EXPECT_NE(content(second, 1, 2), before);
+    write(*pool, first, 1, rng);
+    EXPECT_EQ(pool->taken_pages(), 8);
+  }
+  EXPECT_EQ(pool->taken_pages(), 6);
+  EXPECT_TRUE(pool->check_integrity());
+}
+
+TEST(SequenceCache, APolicyLowersWhatLeftTheWindowAndIsNoSink) {
+  Rng rng(4);
+  for (const auto& [mode, level] : {std::pair{KvMode::kQ8, Level::k8}, std::pair{KvMode::kQ4, Level::k4}}) {
+    auto pool = *PagePool::make(kShape, 30);
+    SequenceCache cache(*pool, kTwoLayers, 600);
+    cache.set_policy({.mode = mode, .recent_window = 100, .sink_tokens = 4});
+    write(*pool, cache, 512, rng);
+    EXPECT_EQ(cache.kv_bytes(), 16 * kShape.page_bytes(Level::k16)) << "Nothing happens but by apply_policy.";
+    cache.apply_policy(*testing::machine_kernels()[0]);
+    for (int layer = 0; layer < 2; ++layer) {
+      EXPECT_EQ(cache.level(layer, 0), Level::k16) << "sinks";
+      for (int index = 1; index < 6; ++index) EXPECT_EQ(cache.level(layer, index), level) << index;
+      EXPECT_EQ(cache.level(layer, 6), Level::k16) << "Its last tokens are among the last 100.";
+      EXPECT_EQ(cache.level(layer, 7), Level::k16);
+    }
+    EXPECT_EQ(cache.kv_bytes(), 6 * kShape.page_bytes(Level::k16) + 10 * kShape.page_bytes(level));
+    EXPECT_EQ(pool->bytes(), cache.kv_bytes());
+    EXPECT_EQ(cache.kv_bytes_f16(), 16 * kShape.page_bytes_f16());
+  }
+}
+
+TEST(SequenceCache, TruncatingIntoALoweredPageForgetsThatPage) {
+  Rng rng(5);
+  auto pool = *PagePool::make(kShape, 30);
+  SequenceCache cache(*pool, kTwoLayers, 600);
+  cache.set_policy({.mode = KvMode::kQ8, .recent_window = 64, .sink_tokens = 0});
+  write(*pool, cache, 300, rng);
+  cache.apply_policy(*testing::machine_kernels()[0]);
+  EXPECT_EQ(cache.truncate(280), 280) << "The last page was never lowered.";
+  EXPECT_EQ(cache.truncate(140), 128);
+  EXPECT_EQ(cache.pages(0).size(), 2u);
+  write(*pool, cache, 20, rng);
+  EXPECT_EQ(cache.length(), 148);
+  EXPECT_TRUE(pool->check_integrity());
+}
+
+TEST(SequenceCache, TheMarkIsNeverLost) {
+  Rng rng(6);
+  auto pool = *PagePool::make(kShape, 30);
+  SequenceCache cache(*pool, kTwoLayers, 600);
+  cache.set_policy({.mode = KvMode::kQ4, .recent_window = 0, .sink_tokens = 0});
+  write(*pool, cache, 140, rng);
+  cache.set_mark();
+  write(*pool, cache, 300, rng);
+  cache.apply_policy(*testing::machine_kernels()[0]);
+  EXPECT_EQ(cache.level(0, 1), Level::k4);
+  EXPECT_EQ(cache.level(0, 2), Level::k16) << "The mark is inside.";
+  EXPECT_EQ(cache.level(0, 3), Level::k4);
+  EXPECT_EQ(cache.truncate(140), 140);
+}
+
+TEST(SequenceCache, LayersWithAWindowAreNotLowered) {
+  Rng rng(7);
+  auto pool = *PagePool::make(kShape, 40);
+  const int windows[] = {0, 200};
+  SequenceCache cache(*pool, windows, 600);
+  cache.set_policy({.mode = KvMode::kQ4, .recent_window = 0, .sink_tokens = 0});
+  for (int i = 0; i < 8; ++i) write(*pool, cache, 60, rng);
+  cache.apply_policy(*testing::machine_kernels()[0]);
+  EXPECT_EQ(cache.level(0, 6), Level::k4);
+  EXPECT_EQ(cache.level(1, 6), Level::k16);
 }
 
 }  // namespace

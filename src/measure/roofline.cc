@@ -5,8 +5,9 @@
 namespace infer::measure {
 namespace {
 
-uint64_t kv_bytes(const model::Model& model, int depth) {
-  return model.bytes_per_token(depth) - model.bytes_per_token(0);
+uint64_t kv_bytes(const model::Model& model, int depth, double kv_share) {
+  const auto halves = static_cast<double>(model.bytes_per_token(depth) - model.bytes_per_token(0));
+  return static_cast<uint64_t>(halves * kv_share);
 }
 
 // Scores and weighted values of one token that sees `depth` others: two products a coordinate each.
@@ -27,22 +28,23 @@ double seconds(uint64_t amount, double per_second) {
 
 }  // namespace
 
-WorkCost decode_step_cost(const model::Model& model, int sequences, int depth) {
+WorkCost decode_step_cost(const model::Model& model, int sequences, int depth, double kv_share) {
   const auto count = static_cast<uint64_t>(sequences);
   WorkCost cost = products(model, true, count);
   cost.f32_ops += attention_ops(model, depth) * count;
-  cost.read_bytes = model.bytes_per_token(0) + kv_bytes(model, depth) * count;
+  cost.read_bytes = model.bytes_per_token(0) + kv_bytes(model, depth, kv_share) * count;
   return cost;
 }
 
-WorkCost prefill_cost(const model::Model& model, int sequences, int tokens, int depth) {
+WorkCost prefill_cost(const model::Model& model, int sequences, int tokens, int depth, double kv_share) {
   const auto count = static_cast<uint64_t>(sequences);
   const uint64_t all_tokens = count * static_cast<uint64_t>(tokens);
   WorkCost cost = products(model, false, all_tokens);
   cost.f32_ops += attention_ops(model, depth + tokens / 2) * all_tokens;
   const auto step = static_cast<uint64_t>(model.options().tokens_per_step);
   // A sequence's cache is read at least once for its prompt, however it is cut.
-  cost.read_bytes = (all_tokens + step - 1) / step * model.bytes_per_token(0) + kv_bytes(model, depth) * count;
+  cost.read_bytes =
+      (all_tokens + step - 1) / step * model.bytes_per_token(0) + kv_bytes(model, depth, kv_share) * count;
   return cost;
 }
 

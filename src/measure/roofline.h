@@ -19,9 +19,10 @@ struct WorkCost {
 };
 
 // One step that gives one token to each of `sequences`, all with `depth` tokens in the cache.
-WorkCost decode_step_cost(const model::Model& model, int sequences, int depth);
+// kv_share: what the KV cache takes of what bare halves would.
+WorkCost decode_step_cost(const model::Model& model, int sequences, int depth, double kv_share = 1.0);
 // The prompts of `sequences`, `tokens` each behind `depth` others, in steps as large as the model takes.
-WorkCost prefill_cost(const model::Model& model, int sequences, int tokens, int depth);
+WorkCost prefill_cost(const model::Model& model, int sequences, int tokens, int depth, double kv_share = 1.0);
 
 // Limits of 0 count as unknown and bound nothing.
 double least_seconds(const WorkCost& cost, const MachineLimits& limits);

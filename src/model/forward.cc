@@ -374,8 +374,8 @@ void Forward::rotate_row(const LayerWeights& layer, int index, int row) {
   float* const value = key + config_.kv_width();
 
   const int position = rows_[at].position, slot = position % kernels::kPageTokens;
-  std::byte* page = rows_[at].cache->pages(index)[static_cast<size_t>(position / kernels::kPageTokens)];
-  for (int kv_head = 0; kv_head < config_.kv_heads; ++kv_head, page += kernels::kv_page_bytes(head_dim)) {
+  for (int kv_head = 0; kv_head < config_.kv_heads; ++kv_head) {
+    std::byte* const page = rows_[at].cache->writable_part(index, position / kernels::kPageTokens, kv_head);
     for (int i = 0; i < group_; ++i) {
       float* const own = query + (kv_head * group_ + i) * head_dim;
       kernels_.rotate_hadamard(own, head_dim);
@@ -437,11 +437,9 @@ void Forward::attend_chunk(const AttentionItem& item, int layer, int kv_head, in
   const int length = first.position + item.rows;  // Tokens that the last row sees, but for its window.
   const int page_begin = std::max(chunk * kChunkPages, first_visible(layer, first.position) / kernels::kPageTokens);
   const int pages = std::min((chunk + 1) * kChunkPages, kv::pages_for_tokens(length)) - page_begin;
-  const std::span<std::byte* const> table = first.cache->pages(layer);
-  const size_t head_at = static_cast<size_t>(kv_head) * kernels::kv_page_bytes(config_.head_dim);
   std::array<kernels::AttentionPage, kChunkPages> parts{};
-  for (size_t page = 0; page < static_cast<size_t>(pages); ++page) {
-    parts[page].full = table[static_cast<size_t>(page_begin) + page] + head_at;
+  for (int page = 0; page < pages; ++page) {
+    parts[static_cast<size_t>(page)] = first.cache->part(layer, page_begin + page, kv_head);
   }
   const int origin = page_begin * kernels::kPageTokens, tokens = pages * kernels::kPageTokens;
   for (int token = 0; token < item.rows; ++token) {

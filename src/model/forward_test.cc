@@ -227,7 +227,7 @@ TEST(Forward, LayersWithAWindowKeepOnlyTheirWindow) {
   kv::SequenceCache cache = loaded->model->make_sequence();
   Rng rng(17);
   loaded->compute(cache, random_tokens(rng, 1500, shape.vocabulary), 64);
-  const uint64_t page = loaded->model->page_pool().shape().page_bytes();
+  const uint64_t page = loaded->model->page_pool().shape().page_bytes(kv::Level::k16);
   EXPECT_EQ(cache.kv_bytes(), page * (24 + 3));  // 24 pages of 64 tokens; and a window, a rewind and a border.
   EXPECT_LE(loaded->model->memory().kv_bytes, page * (32 + 9));
   EXPECT_EQ(loaded->model->config().visible_tokens(1500), 1500 + 50);

@@ -70,7 +70,7 @@ int64_t page_count(const ModelConfig& config, const ModelOptions& options) {
 }
 
 uint64_t kv_bytes(const ModelConfig& config, const ModelOptions& options) {
-  return static_cast<uint64_t>(page_count(config, options)) * page_shape(config).page_bytes();
+  return static_cast<uint64_t>(page_count(config, options)) * page_shape(config).page_bytes(kv::Level::k16);
 }
 
 Result<Blueprint> draw_blueprint(const gguf::File& file, int threads, const ModelOptions& options) {
@@ -189,7 +189,9 @@ int Model::threads() const { return state_->pool.threads(); }
 kv::PagePool& Model::page_pool() { return *state_->pages; }
 
 kv::SequenceCache Model::make_sequence() {
-  return kv::SequenceCache(*state_->pages, windows_of(state_->config), state_->options.context);
+  kv::SequenceCache sequence(*state_->pages, windows_of(state_->config), state_->options.context);
+  sequence.set_policy(state_->options.levels);
+  return sequence;
 }
 
 namespace {
@@ -245,8 +247,9 @@ Status Model::run(const StepBatch& batch, const CallContext& call) {
   for (const SequenceSlice& slice : batch.slices) {
     if (status) {
       slice.cache->commit(static_cast<int>(slice.tokens.size()));
+      slice.cache->apply_policy(state_->kernels);
     } else {
-      slice.cache->truncate(slice.cache->length());  // Gives back what was reserved.
+      slice.cache->release_reserved();
     }
   }
   return status;

@@ -22,6 +22,7 @@
 #include "base/result.h"
 #include "gguf/file.h"
 #include "kernels/kernel_table.h"
+#include "kv/level_policy.h"
 #include "kv/page_pool.h"
 #include "kv/sequence_cache.h"
 #include "model/model_config.h"
@@ -37,6 +38,7 @@ struct ModelOptions {
   int sequences = 1;                    // How many sequences of `context` tokens the KV pool can hold.
   int tokens_per_step = 512;            // Most tokens in one step.
   int logits_per_step = 1;              // Most tokens that want logits in one step.
+  kv::LevelPolicy levels{};             // What make_sequence gives its sequences.
   uint64_t memory_limit_bytes = 0;      // Refuse to load when the estimate is above; 0: no limit.
   uint64_t memory_available_bytes = 0;  // What the machine has to give now (os); 0: unknown.
   // Where repacked weights are kept between starts; borrowed, outlives the model. Null: nowhere.

@@ -14,6 +14,9 @@ class PageMemory {
  public:
   // kExhausted with the numbers when the system refuses.
   static Result<PageMemory> allocate(size_t bytes);
+  // The same for more than may ever be used: on Linux and macOS only address space, whatever the machine has. Windows
+  // counts it against its commit limit.
+  static Result<PageMemory> reserve(size_t bytes);
 
   PageMemory() = default;  // Empty.
   PageMemory(PageMemory&& other) noexcept;
@@ -24,6 +27,8 @@ class PageMemory {
   size_t size() const { return size_; }
   // Gives the whole pages of this part back to the system; they read as zero afterwards.
   void release(std::span<std::byte> part);
+  // The size and alignment of what is worth releasing at once: a smaller part of a huge page would break it up.
+  size_t release_unit() const;
 
  private:
   PageMemory(std::byte* data, size_t size) : data_(data), size_(size) {}

@@ -25,15 +25,15 @@ constexpr size_t kHugeFrom = 2 * kHugePage;
 size_t page_size() { return static_cast<size_t>(::sysconf(_SC_PAGESIZE)); }
 size_t round_up(size_t value, size_t unit) { return (value + unit - 1) / unit * unit; }
 
-std::byte* map_zeroed(size_t bytes) {
-  void* address = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+std::byte* map_zeroed(size_t bytes, int flags) {
+  void* address = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
   return address == MAP_FAILED ? nullptr : static_cast<std::byte*>(address);
 }
 
 // Maps more than needed and gives back what lies before the first and after the last needed page. `alignment` is a
 // multiple of the page size.
-std::byte* map_aligned(size_t bytes, size_t alignment) {
-  std::byte* start = map_zeroed(bytes + alignment);
+std::byte* map_aligned(size_t bytes, size_t alignment, int flags) {
+  std::byte* start = map_zeroed(bytes + alignment, flags);
   if (!start) return nullptr;
   const size_t before = round_up(reinterpret_cast<uintptr_t>(start), alignment) - reinterpret_cast<uintptr_t>(start);
   const size_t after = alignment - before;
@@ -42,25 +42,45 @@ std::byte* map_aligned(size_t bytes, size_t alignment) {
   return start + before;
 }
 
+// Null when the system refuses. `flags` beside those that all mappings have.
+std::byte* map_for_use(size_t bytes, int flags) {
+  errno = ENOMEM;
+  if (bytes > std::numeric_limits<size_t>::max() / 2) return nullptr;
+  const size_t mapped = round_up(bytes, page_size());
+  std::byte* const data = mapped >= kHugeFrom ? map_aligned(mapped, kHugePage, flags) : map_zeroed(mapped, flags);
+#if defined(MADV_HUGEPAGE)
+  // Advice only: without huge pages everything works, with more misses of the TLB.
+  if (data && mapped >= kHugeFrom) (void)::madvise(data, mapped, MADV_HUGEPAGE);
+#endif
+  return data;
+}
+
+Error refused(size_t bytes) {
+  return {ErrorCode::kExhausted, format("cannot get {} ({} bytes) of memory: {}; free memory or ask for less",
+                                        format_bytes(bytes), bytes, last_system_reason())};
+}
+
 }  // namespace
 
 Result<PageMemory> PageMemory::allocate(size_t bytes) {
   if (bytes == 0) return PageMemory();
-  errno = ENOMEM;
-  std::byte* data = nullptr;
-  if (bytes <= std::numeric_limits<size_t>::max() / 2) {
-    const size_t mapped = round_up(bytes, page_size());
-    data = mapped >= kHugeFrom ? map_aligned(mapped, kHugePage) : map_zeroed(mapped);
-#if defined(MADV_HUGEPAGE)
-    // Advice only: without huge pages everything works, with more misses of the TLB.
-    if (data && mapped >= kHugeFrom) (void)::madvise(data, mapped, MADV_HUGEPAGE);
-#endif
-  }
-  if (!data) {
-    return Error{ErrorCode::kExhausted, format("cannot get {} ({} bytes) of memory: {}; free memory or ask for less",
-                                               format_bytes(bytes), bytes, last_system_reason())};
-  }
+  std::byte* const data = map_for_use(bytes, 0);
+  if (!data) return refused(bytes);
   return PageMemory(data, bytes);
+}
+
+Result<PageMemory> PageMemory::reserve(size_t bytes) {
+  if (bytes == 0) return PageMemory();
+  std::byte* const data = map_for_use(bytes, MAP_NORESERVE);
+  if (!data) return refused(bytes);
+  return PageMemory(data, bytes);
+}
+
+size_t PageMemory::release_unit() const {
+#if defined(MADV_HUGEPAGE)
+  if (round_up(size_, page_size()) >= kHugeFrom) return kHugePage;
+#endif
+  return page_size();
 }
 
 PageMemory::PageMemory(PageMemory&& other) noexcept

@@ -33,6 +33,10 @@ Result<PageMemory> PageMemory::allocate(size_t bytes) {
   return PageMemory(static_cast<std::byte*>(address), bytes);
 }
 
+Result<PageMemory> PageMemory::reserve(size_t bytes) { return allocate(bytes); }
+
+size_t PageMemory::release_unit() const { return page_size(); }
+
 PageMemory::PageMemory(PageMemory&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
 

@@ -6,12 +6,14 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string_view>
 
 #include "base/call_context.h"
 #include "base/result.h"
 #include "base/time.h"
 #include "model/model.h"
+#include "quality/divergence.h"
 #include "tokenizer/tokenizer.h"
 
 namespace infer::quality {
@@ -19,6 +21,10 @@ namespace infer::quality {
 struct PerplexityOptions {
   int context = 512;  // Tokens of a window; at most the model's context.
   int chunks = -1;    // Windows to measure; -1: all.
+  // Most tokens of a step; 0: as many as the model takes. What a step writes is lowered after it at the earliest, so
+  // that levels of the KV cache show only with small steps: 64, or 1 as in decoding.
+  int tokens_per_step = 0;
+  bool divergence = false;  // Also computes everything with 16 bits, and compares.
 };
 
 struct PerplexityResult {
@@ -27,6 +33,9 @@ struct PerplexityResult {
   int chunks = 0;         // Windows measured.
   int64_t tokens_scored = 0;
   int64_t tokens_total = 0;  // Of the whole text.
+  uint64_t kv_bytes = 0;     // At the end of the last window.
+  uint64_t kv_bytes_f16 = 0;
+  std::optional<Divergence> divergence;  // From 16 bits.
   Duration elapsed;
 };
 

@@ -73,6 +73,29 @@ TEST_F(Perplexity, DoesNotDependOnStepSizes) {
   }
 }
 
+TEST_F(Perplexity, ComparesLoweredPagesWith16Bits) {
+  for (int i = 0; i < 1000; ++i) text_ += static_cast<char>('a' + (i * i / 3) % 26);
+  const PerplexityOptions compared{.context = 500, .tokens_per_step = 64, .divergence = true};
+  double before = 0;
+  for (const kv::KvMode mode : {kv::KvMode::kF16, kv::KvMode::kQ8, kv::KvMode::kQ4}) {
+    load({.context = 500, .sequences = 2, .logits_per_step = 64, .levels = {.mode = mode}});
+    const auto result = measure(compared);
+    ASSERT_TRUE(result.has_value()) << result.error().message;
+    ASSERT_TRUE(result->divergence.has_value());
+    EXPECT_NEAR(result->divergence->ppl_reference + result->divergence->delta_ppl, result->ppl, 1e-6 * result->ppl);
+    if (mode == kv::KvMode::kF16) {
+      EXPECT_EQ(result->divergence->kld_max, 0.0);
+      EXPECT_EQ(result->divergence->same_top, 1.0);
+      EXPECT_GT(result->kv_bytes, result->kv_bytes_f16) << "Scales come on top.";
+    } else {
+      EXPECT_GT(result->divergence->kld_mean, before);
+      EXPECT_LT(result->divergence->kld_mean, 0.01);
+      EXPECT_LT(result->kv_bytes, result->kv_bytes_f16);
+      before = result->divergence->kld_mean;
+    }
+  }
+}
+
 TEST_F(Perplexity, MeasuresAsManyWindowsAsAskedForAndReportsEach) {
   std::vector<int> done;
   double last = 0;

@@ -222,6 +222,28 @@ class CommandsTest(program.ProgramTest):
         self.assertTrue(20 < document["ppl"] < 50, document)
         self.assertIn("perplexity", self.output("perplexity", "-f", text, "--chunks", 1))
 
+    def test_perplexity_compares_levels_of_the_kv_cache(self):
+        text = self.repository / "models/tales-heldout.txt"
+        words = ["perplexity", "-f", text, "--chunks", 2, "--ctx", 1024, "--kld"]
+        plain = self.document(*words)
+        self.assertEqual((plain["kv"], plain["divergence"]["kld_max"], plain["divergence"]["same_top"]), ("f16", 0, 1))
+        for mode, share, divergence in [("q8", 0.65, 1e-3), ("q4", 0.45, 3e-3)]:
+            lowered = self.document(*words, "--kv", mode)
+            self.assertLess(lowered["kv_bytes"], share * lowered["kv_bytes_f16"])
+            self.assertAlmostEqual(lowered["divergence"]["ppl_f16"], plain["ppl"], delta=1e-6)
+            error = lowered["divergence"]["delta_ppl_stderr"]
+            self.assertLess(abs(lowered["divergence"]["delta_ppl"]), 5 * error)
+            self.assertTrue(0 < lowered["divergence"]["kld_mean"] < divergence, lowered)
+            self.assertGreater(lowered["divergence"]["same_top"], 0.98)
+        self.assertIsNone(self.document(*words[:-1])["divergence"])
+        self.assertIn("same most likely token", self.output(*words, "--kv", "q8", "--decode", "--chunks", 1, "--ctx", 256))
+
+    def test_run_takes_a_level_for_the_kv_cache(self):
+        words = ["run", "-p", "Once upon a time", "-n", 300, "--seed", 1, "--ignore-eos"]
+        plain, lowered = self.document(*words), self.document(*words, "--kv", "q4", "--kv-window", 32)
+        self.assertLess(lowered["kv_bytes"], 0.7 * plain["kv_bytes"])
+        self.assertEqual(lowered["kv_bytes_f16"], plain["kv_bytes_f16"])
+
     def test_bench_measures_and_its_output_repeats(self):
         words = ["--pp", 16, "--tg", 4, "--repetitions", 2]
         document = self.document("bench", *words)

@@ -1,0 +1,72 @@
+#include "kv/block_store.h"
+
+#include <algorithm>
+#include <bit>
+#include <limits>
+#include <utility>
+
+#include "base/check.h"
+#include "base/format.h"
+
+namespace infer::kv {
+
+Result<BlockStore> BlockStore::make(size_t block_bytes, int blocks) {
+  INFER_CHECK(block_bytes > 0 && block_bytes % 64 == 0);
+  if (blocks < 1 || static_cast<size_t>(blocks) > std::numeric_limits<size_t>::max() / 2 / block_bytes) {
+    return Error{ErrorCode::kInvalidArgument,
+                 format("{} KV pages of {} bytes: ask for a shorter context", blocks, block_bytes)};
+  }
+  Result<os::PageMemory> memory = os::PageMemory::reserve(static_cast<size_t>(blocks) * block_bytes);
+  if (!memory) return std::move(memory).error().with_context(format("reserving {} KV pages", blocks));
+  return BlockStore(block_bytes, blocks, *std::move(memory));
+}
+
+BlockStore::BlockStore(size_t block_bytes, int blocks, os::PageMemory memory)
+    : block_bytes_(block_bytes), blocks_(blocks), free_(blocks), memory_(std::move(memory)) {
+  const auto count = static_cast<size_t>(blocks);
+  free_bits_.assign((count + 63) / 64, ~uint64_t{0});
+  if (count % 64 != 0) free_bits_.back() = (uint64_t{1} << count % 64) - 1;
+}
+
+std::byte* BlockStore::take() {
+  while (first_word_ < free_bits_.size() && free_bits_[first_word_] == 0) ++first_word_;
+  if (first_word_ == free_bits_.size()) return nullptr;
+  uint64_t& word = free_bits_[first_word_];
+  const size_t block = first_word_ * 64 + static_cast<size_t>(std::countr_zero(word));
+  word &= word - 1;
+  --free_;
+  return memory_.data() + block * block_bytes_;
+}
+
+void BlockStore::give_back(const std::byte* block) {
+  const auto offset = static_cast<size_t>(block - memory_.data());
+  const size_t index = offset / block_bytes_;
+  INFER_CHECK(offset % block_bytes_ == 0 && index < static_cast<size_t>(blocks_) && !is_free(index));
+  free_bits_[index / 64] |= uint64_t{1} << index % 64;
+  first_word_ = std::min(first_word_, index / 64);
+  ++free_;
+  release_around(index);
+}
+
+// Units of the system that a block shares with others are released with the last of them.
+void BlockStore::release_around(size_t block) {
+  const size_t unit = memory_.release_unit();
+  const size_t last_unit = ((block + 1) * block_bytes_ - 1) / unit;
+  for (size_t at = block * block_bytes_ / unit; at <= last_unit; ++at) {
+    const size_t begin = at * unit, end = std::min(begin + unit, memory_.size());
+    bool free = true;
+    for (size_t other = begin / block_bytes_; free && other * block_bytes_ < end; ++other) free = is_free(other);
+    if (free) memory_.release({memory_.data() + begin, end - begin});
+  }
+}
+
+bool BlockStore::check_integrity() const {
+  int free = 0;
+  for (const uint64_t word : free_bits_) free += std::popcount(word);
+  for (size_t i = 0; i < first_word_; ++i) {
+    if (free_bits_[i] != 0) return false;
+  }
+  return free == free_;
+}
+
+}  // namespace infer::kv
