@@ -1,11 +1,13 @@
 #include "tokenizer/piece_trie.h"
 
 #include <algorithm>
+#include <tuple>
 
 namespace infer::tokenizer {
 
 PieceTrie PieceTrie::build(std::vector<Piece> pieces) {
-  std::stable_sort(pieces.begin(), pieces.end(), [](const Piece& a, const Piece& b) { return a.text < b.text; });
+  std::sort(pieces.begin(), pieces.end(),
+            [](const Piece& a, const Piece& b) { return std::tie(a.text, a.id) < std::tie(b.text, b.id); });
   // The pieces that begin with the bytes of a node, which has `depth` of them.
   struct Range {
     size_t begin;

@@ -21,7 +21,7 @@ class PieceTrie {
     TokenId id;
   };
 
-  // Of equal texts the first stays.
+  // Of equal texts the one with the lowest id stays.
   static PieceTrie build(std::vector<Piece> pieces);
 
   // Calls on_piece(bytes, id) for each token that `text` begins with, the shortest first.

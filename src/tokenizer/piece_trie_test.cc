@@ -26,8 +26,8 @@ TEST(PieceTrie, AllPrefixesAreFoundTheShortestFirst) {
   EXPECT_EQ(prefixes(trie, ""), Found{});
 }
 
-TEST(PieceTrie, OfEqualPiecesTheFirstStays) {
-  EXPECT_EQ(prefixes(PieceTrie::build({{"a", 7}, {"a", 3}}), "a"), (Found{{1, 7}}));
+TEST(PieceTrie, OfEqualPiecesTheLowestIdStays) {
+  EXPECT_EQ(prefixes(PieceTrie::build({{"a", 7}, {"a", 3}, {"a", 5}}), "a"), (Found{{1, 3}}));
   EXPECT_EQ(prefixes(PieceTrie::build({}), "a"), Found{});
 }
 
