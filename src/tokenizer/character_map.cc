@@ -1,5 +1,6 @@
 #include "tokenizer/character_map.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/format.h"
@@ -26,6 +27,17 @@ uint32_t little_endian(std::string_view bytes, size_t at) {
   return value;
 }
 
+// Of NUL-terminated texts.
+size_t longest_text(std::string_view texts) {
+  size_t longest = 0;
+  while (!texts.empty()) {
+    const size_t length = texts.find('\0');
+    longest = std::max(longest, length);
+    texts.remove_prefix(length + 1);
+  }
+  return longest;
+}
+
 }  // namespace
 
 Result<CharacterMap> CharacterMap::parse(std::string_view bytes) {
@@ -42,6 +54,9 @@ Result<CharacterMap> CharacterMap::parse(std::string_view bytes) {
   if (!map.replacements_.empty() && map.replacements_.back() != '\0') {
     return corrupt("ends inside of a replacement; expected a zero byte at its end");
   }
+  if (const size_t longest = longest_text(map.replacements_); longest > kTextBytesMax) {
+    return corrupt(format("has a replacement of {} bytes; expected at most {}", longest, kTextBytesMax));
+  }
   map.units_.reserve(table_bytes / kUnitBytes);
   for (size_t at = 0; at < table_bytes; at += kUnitBytes) {
     map.units_.push_back(little_endian(bytes, kUnitBytes + at));
@@ -53,7 +68,8 @@ CharacterMap::Normalized CharacterMap::normalize_next(std::string_view text) con
   size_t matched = 0;
   size_t replacement = 0;
   size_t unit = units_.empty() ? 0 : children_offset(units_[0]);
-  for (size_t at = 0; at < text.size() && text[at] != '\0'; ++at) {
+  const size_t end_of_sequence = std::min(text.size(), kTextBytesMax);
+  for (size_t at = 0; at < end_of_sequence && text[at] != '\0'; ++at) {
     const auto byte = static_cast<uint8_t>(text[at]);
     unit ^= byte;
     if (unit >= units_.size() || label(units_[unit]) != byte) break;

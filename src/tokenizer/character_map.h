@@ -1,11 +1,12 @@
 // SentencePiece's precompiled normalization: which character sequences are replaced by which others before text is cut
 // into tokens, as a Darts double array with the replacements behind it (tokenizer.ggml.precompiled_charsmap).
 //
-// Invariants: any bytes are accepted as a map; indices out of range end a match. What normalize_next gives is never
-// longer than the longest replacement, or four bytes.
-// Ownership: owns its table. Thread safety: const after parse.
+// Invariants: any table is accepted; indices out of range end a match. Neither sequences nor replacements are longer
+// than kTextBytesMax, so that no map makes the work for a byte of text unbounded: not by a table that leads back into
+// itself, not by what it writes for it. Ownership: owns its table. Thread safety: const after parse.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -17,8 +18,11 @@ namespace infer::tokenizer {
 
 class CharacterMap {
  public:
+  // Unicode's longest replacement (NFKC) has 33 bytes.
+  static constexpr size_t kTextBytesMax = 512;
+
   CharacterMap() = default;  // Replaces nothing.
-  // kCorrupt: sizes that contradict each other, or a last replacement without its end.
+  // kCorrupt: sizes that contradict each other, a replacement that is too long, or a last one without its end.
   static Result<CharacterMap> parse(std::string_view bytes);
 
   struct Normalized {

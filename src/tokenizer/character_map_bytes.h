@@ -29,6 +29,7 @@ inline std::string character_map_bytes(const std::vector<std::pair<std::string, 
   }
   std::vector<uint32_t> units(size_t{256} * (nodes.size() + 2), 0);
   std::vector<bool> used(units.size(), false);
+  std::vector<bool> is_base(units.size(), false);         // Of one node alone: a unit does not tell whose child it is.
   std::vector<std::pair<size_t, size_t>> placed{{0, 0}};  // A node and its unit.
   used[0] = true;
   for (size_t i = 0; i < placed.size(); ++i) {
@@ -39,9 +40,10 @@ inline std::string character_map_bytes(const std::vector<std::pair<std::string, 
     size_t base = 0;  // Where the children's labels are added to, by exclusive or.
     for (bool fits = false; !fits;) {
       ++base;
-      fits = true;
+      fits = !is_base[base];
       for (const uint8_t byte : labels) fits = fits && !used[base ^ byte];
     }
+    is_base[base] = true;
     const auto offset = static_cast<uint32_t>(base ^ unit);
     units[unit] |= offset << 10 | (nodes[node].value >= 0 ? 0x100u : 0u);
     for (const uint8_t byte : labels) used[base ^ byte] = true;

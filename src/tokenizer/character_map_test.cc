@@ -51,6 +51,22 @@ TEST(CharacterMap, SizesThatContradictEachOtherAreRefused) {
   EXPECT_TRUE(CharacterMap::parse("").has_value());
 }
 
+TEST(CharacterMap, AReplacementWithoutMeasureIsRefused) {
+  const std::string longest(CharacterMap::kTextBytesMax, 'x');
+  EXPECT_EQ(normalize(map_of({{"a", longest}}), "aa"), longest + longest);
+  const auto map = CharacterMap::parse(character_map_bytes({{"b", "c"}, {"a", longest + "x"}}));
+  ASSERT_FALSE(map.has_value());
+  EXPECT_EQ(map.error().code, ErrorCode::kCorrupt);
+  EXPECT_NE(map.error().message.find("513 bytes"), std::string::npos) << map.error().message;
+}
+
+TEST(CharacterMap, SequencesAboveTheLimitAreNotFound) {
+  const std::string longest(CharacterMap::kTextBytesMax, 'a');
+  const CharacterMap map = map_of({{longest, "1"}, {longest + "a", "2"}});
+  EXPECT_EQ(map.normalize_next(longest + "aa").text, "1");
+  EXPECT_EQ(map.normalize_next(longest + "aa").consumed, longest.size());
+}
+
 TEST(CharacterMap, DamagedTablesNeverLeaveTheirMemory) {
   const std::string good = character_map_bytes({{"ｶ", "カ"}, {"ｶﾞ", "ガ"}, {"①", "1"}, {"a", "b"}});
   testing::for_each_case(300, [&](Rng& rng) {
