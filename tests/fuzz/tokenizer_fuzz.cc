@@ -1,7 +1,6 @@
 // Fuzzes the tokenizers. The first byte of the input chooses what the rest is:
-//   even: text for complete small vocabularies (BPE with every pre-tokenizer, SentencePiece): decoding must give it
-//   back,
-//         and the UTF-8 stream over its pieces must release only well-formed text;
+//   even: text for complete small vocabularies (BPE with every pre-tokenizer, SentencePiece, unigram): decoding must
+//         give it back, and the UTF-8 stream over its pieces must release only well-formed text;
 //   odd:  a vocabulary made of the input's bytes, then a text for it: any answer is fine, a crash is not.
 #include <array>
 #include <cstddef>
@@ -60,23 +59,54 @@ std::unique_ptr<Tokenizer> make_spm(bool cuts_at_spaces) {
   return make_or_stop(words.data());
 }
 
-// Every pre-tokenizer's BPE, then SentencePiece with and without cutting at spaces.
+std::unique_ptr<Tokenizer> make_unigram(bool cuts_at_spaces) {
+  HandmadeVocabulary words;
+  words.start_sentencepiece();
+  words.data().model = "t5";
+  float score = 0;
+  // The last one ends inside of a character, where no token that follows could begin.
+  for (const char* piece : {"▁the", "the", "th", "▁▁", "▁t", "aaaa", "aa", "▁", "a", "t", "の", "のa", "\xE3\x81"}) {
+    words.add(piece, TokenKind::kNormal, --score);
+  }
+  if (!cuts_at_spaces) words.add("a▁t", TokenKind::kNormal, 2);
+  words.add("<|user|>", TokenKind::kUserDefined);
+  words.data().add_space_prefix = false;
+  words.data().remove_extra_whitespaces = false;
+  return make_or_stop(words.data());
+}
+
+// Every pre-tokenizer's BPE, then SentencePiece and unigram with and without cutting at spaces.
 const std::vector<std::unique_ptr<Tokenizer>>& small_tokenizers() {
   static const auto tokenizers = [] {
     std::vector<std::unique_ptr<Tokenizer>> made;
     for (const std::string_view name : pretokenizer_names()) made.push_back(make_bpe(name));
     made.push_back(make_spm(true));
     made.push_back(make_spm(false));
+    made.push_back(make_unigram(true));
+    made.push_back(make_unigram(false));
     return made;
   }();
   return tokenizers;
 }
 
-// What decoding gives back: for SentencePiece U+2581 is a space.
+// U+FFFD for each byte that is no character.
+std::string well_formed(std::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    const Utf8Char next = first_utf8_char(text);
+    const bool is_character = next.state == Utf8State::kWhole;
+    out += is_character ? text.substr(0, next.length) : std::string_view("\xEF\xBF\xBD");
+    text.remove_prefix(is_character ? next.length : 1);
+  }
+  return out;
+}
+
+// What decoding gives back: for SentencePiece and unigram U+2581 is a space, and unigram normalizes.
 std::string expected_text(const Tokenizer& tokenizer, std::string_view text) {
   constexpr std::string_view kMark = "\xE2\x96\x81";
-  std::string expected(text);
-  if (tokenizer.model_name() != "llama") return expected;
+  const bool is_unigram = tokenizer.model_name() == "t5";
+  std::string expected = is_unigram ? well_formed(text) : std::string(text);
+  if (!is_unigram && tokenizer.model_name() != "llama") return expected;
   for (size_t at = 0; (at = expected.find(kMark, at)) != std::string::npos; ++at)
     expected.replace(at, kMark.size(), 1, ' ');
   return expected;
@@ -134,7 +164,7 @@ void fuzz_vocabulary(std::string_view input) {
   InputReader reader(input);
   HandmadeVocabulary words;
   const uint8_t model = reader.byte();
-  const bool is_unigram = model >= 250;
+  const bool is_unigram = model >= 192;
   const bool is_spm = is_unigram || model % 2 == 0;
   if (reader.byte() % 2 == 0) is_spm ? words.start_sentencepiece() : words.start_byte_level();
   VocabularyData& data = words.data();
