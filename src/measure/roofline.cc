@@ -31,7 +31,7 @@ double seconds(uint64_t amount, double per_second) {
 WorkCost decode_step_cost(const model::Model& model, int sequences, int depth, double kv_share) {
   const auto count = static_cast<uint64_t>(sequences);
   WorkCost cost = products(model, true, count);
-  cost.f32_ops += attention_ops(model, depth) * count;
+  cost.int8_ops += 2 * attention_ops(model, depth) * count;
   cost.read_bytes = model.bytes_per_token(0) + kv_bytes(model, depth, kv_share) * count;
   return cost;
 }
@@ -40,7 +40,7 @@ WorkCost prefill_cost(const model::Model& model, int sequences, int tokens, int 
   const auto count = static_cast<uint64_t>(sequences);
   const uint64_t all_tokens = count * static_cast<uint64_t>(tokens);
   WorkCost cost = products(model, false, all_tokens);
-  cost.f32_ops += attention_ops(model, depth + tokens / 2) * all_tokens;
+  cost.int8_ops += 2 * attention_ops(model, depth + tokens / 2) * all_tokens;
   const auto step = static_cast<uint64_t>(model.options().tokens_per_step);
   // A sequence's cache is read at least once for its prompt, however it is cut.
   cost.read_bytes =

@@ -14,8 +14,9 @@ namespace infer::measure {
 // Each byte of weights and KV counted once a step. A multiplication and an addition are two operations.
 struct WorkCost {
   uint64_t read_bytes = 0;
-  uint64_t int8_ops = 0;  // Products with weights of block types.
-  uint64_t f32_ops = 0;   // Products with float weights, and attention.
+  // Products with weights of block types; those of attention, in 16 bits at half the rate, count twice.
+  uint64_t int8_ops = 0;
+  uint64_t f32_ops = 0;  // Products with float weights.
 };
 
 // One step that gives one token to each of `sequences`, all with `depth` tokens in the cache.
