@@ -114,7 +114,7 @@ kernels::AttentionPage PagePool::part(PageId page, int kv_head) const {
 }
 
 std::byte* PagePool::writable_part(PageId page, int kv_head) {
-  Page& entry = at(page);
+  const Page& entry = at(page);
   INFER_CHECK(entry.level == Level::k16);
   return entry.full + static_cast<size_t>(kv_head) * kernels::kv_page_bytes(shape_.head_dim);
 }

@@ -69,7 +69,7 @@ void WholeCharacters::add_merge(std::string_view result, uint32_t priority) {
 
 uint32_t WholeCharacters::earliest_rival(const std::string& character) const {
   uint32_t earliest = std::numeric_limits<uint32_t>::max();
-  const auto look = [&](const Earliest& among, std::string bytes) {
+  const auto look = [&](const Earliest& among, const std::string& bytes) {
     const auto found = among.find(bytes);
     if (found != among.end()) earliest = std::min(earliest, found->second);
   };
