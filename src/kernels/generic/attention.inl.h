@@ -137,7 +137,7 @@ void nibble_tile(const NibbleProduct& p, int column, const Finish& finish) {
       }
     });
     unrolled<0, 2>([&](auto half) __attribute__((always_inline)) {
-      U8 codes[Vectors];
+      U8 codes[Vectors];  // NOLINT(misc-const-correctness): it does not see that the lambda writes.
       unrolled<0, Vectors>([&](auto v) __attribute__((always_inline)) {
         codes[v] = codes_of_planes < half == 1, kLow > (high[v], low[v]);
       });
