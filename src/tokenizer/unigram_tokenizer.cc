@@ -18,7 +18,7 @@ namespace {
 constexpr std::string_view kSpaceMark = "\xE2\x96\x81";
 // Longer tokens are never found, which bounds the work for each byte of a text. SentencePiece's own have 16 characters.
 constexpr size_t kMaxPieceBytes = 512;
-constexpr uint64_t kMaxTrieBytes = 1ull << 28;
+constexpr uint64_t kMaxTrieBytes = 1ull << 25;
 // Normalized text is encoded in portions of this size, up to the last start of a word.
 constexpr size_t kPortionBytes = 1 << 16;
 // An unknown character is this much less likely than the least likely token.
