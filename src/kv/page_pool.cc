@@ -48,13 +48,13 @@ Result<std::unique_ptr<PagePool>> PagePool::make(const PageShape& shape, int pag
                shape.kv_heads, shape.head_dim, kernels::kHeadDimMax, kKvHeadsMax)};
   }
   const auto heads = static_cast<size_t>(shape.kv_heads);
-  INFER_ASSIGN(BlockStore full, BlockStore::make(heads * kernels::kv_page_bytes(shape.head_dim), pages_max));
-  INFER_ASSIGN(BlockStore high, BlockStore::make(heads * kernels::kv_high_bytes(shape.head_dim), pages_max));
-  INFER_ASSIGN(BlockStore low, BlockStore::make(heads * kernels::kv_low_bytes(shape.head_dim), pages_max));
+  INFER_ASSIGN(SlabStore full, SlabStore::make(heads * kernels::kv_page_bytes(shape.head_dim), pages_max));
+  INFER_ASSIGN(SlabStore high, SlabStore::make(heads * kernels::kv_high_bytes(shape.head_dim), pages_max));
+  INFER_ASSIGN(SlabStore low, SlabStore::make(heads * kernels::kv_low_bytes(shape.head_dim), pages_max));
   return std::unique_ptr<PagePool>(new PagePool(shape, pages_max, std::move(full), std::move(high), std::move(low)));
 }
 
-PagePool::PagePool(const PageShape& shape, int pages_max, BlockStore full, BlockStore high, BlockStore low)
+PagePool::PagePool(const PageShape& shape, int pages_max, SlabStore full, SlabStore high, SlabStore low)
     : shape_(shape),
       full_(std::move(full)),
       high_(std::move(high)),
@@ -72,8 +72,8 @@ PagePool::Page& PagePool::at(PageId page) {
 const PagePool::Page& PagePool::at(PageId page) const { return const_cast<PagePool*>(this)->at(page); }
 
 uint64_t PagePool::bytes() const {
-  const auto taken = [](const BlockStore& store) {
-    return uint64_t{store.block_bytes()} * static_cast<uint64_t>(store.blocks() - store.free_blocks());
+  const auto taken = [](const SlabStore& store) {
+    return uint64_t{store.slab_bytes()} * static_cast<uint64_t>(store.slabs() - store.free_slabs());
   };
   return taken(full_) + taken(high_) + taken(low_);
 }
@@ -97,16 +97,16 @@ void PagePool::give_back(PageId page) {
   free_.push_back(page);
 }
 
-void PagePool::drop(BlockStore& store, std::byte*& block) {
-  if (block != nullptr) store.give_back(block);
-  block = nullptr;
+void PagePool::drop(SlabStore& store, std::byte*& slab) {
+  if (slab != nullptr) store.give_back(slab);
+  slab = nullptr;
 }
 
 kernels::AttentionPage PagePool::part(PageId page, int kv_head) const {
   const Page& entry = at(page);
   const auto head = static_cast<size_t>(kv_head);
-  const auto within = [head](const std::byte* block, size_t bytes) {
-    return block != nullptr ? block + head * bytes : nullptr;
+  const auto within = [head](const std::byte* slab, size_t bytes) {
+    return slab != nullptr ? slab + head * bytes : nullptr;
   };
   if (entry.level == Level::k16) return {within(entry.full, kernels::kv_page_bytes(shape_.head_dim)), nullptr, nullptr};
   return {nullptr, within(entry.high, kernels::kv_high_bytes(shape_.head_dim)),
@@ -152,7 +152,7 @@ bool PagePool::check_integrity() const {
     if ((page.low != nullptr) != (taken && page.level == Level::k8)) return false;
     full += page.full != nullptr, high += page.high != nullptr, low += page.low != nullptr;
   }
-  const auto agrees = [](const BlockStore& store, int taken) { return store.blocks() - store.free_blocks() == taken; };
+  const auto agrees = [](const SlabStore& store, int taken) { return store.slabs() - store.free_slabs() == taken; };
   return agrees(full_, full) && agrees(high_, high) && agrees(low_, low);
 }
 

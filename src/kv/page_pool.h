@@ -2,10 +2,10 @@
 // levels (kernels::AttentionPage), and belongs to one or more sequences.
 //
 // A page starts at 16 bits, where tokens are written. Once all 64 are, it may be lowered: to 8 bits (two planes), to 4
-// (one plane). What a level no longer needs is given back to the system at once. Inside a block, KV head h lies at
+// (one plane). What a level no longer needs is given back to the system at once. Inside a slab, KV head h lies at
 // h * (bytes of one head).
 //
-// Invariants (check_integrity): a page has users or is free, and has exactly the blocks of its level.
+// Invariants (check_integrity): a page has users or is free, and has exactly the slabs of its level.
 // Ownership: the pool must outlive everything that holds a page. Thread safety: one thread (the engine's); parts() from
 // any while nothing changes.
 #pragma once
@@ -17,7 +17,7 @@
 
 #include "base/result.h"
 #include "kernels/kernel_table.h"
-#include "kv/block_store.h"
+#include "kv/slab_store.h"
 
 namespace infer::kv {
 
@@ -51,7 +51,7 @@ class PagePool {
   int pages_max() const { return static_cast<int>(pages_.size()); }
   int free_pages() const { return static_cast<int>(free_.size()); }
   int taken_pages() const { return pages_max() - free_pages(); }
-  uint64_t bytes() const;  // Of all blocks taken.
+  uint64_t bytes() const;  // Of all slabs taken.
 
   // A page of 16 bits with one user and undefined content, or kNoPage when all are taken.
   PageId take();
@@ -81,13 +81,13 @@ class PagePool {
     Level level = Level::k16;
   };
 
-  PagePool(const PageShape& shape, int pages_max, BlockStore full, BlockStore high, BlockStore low);
+  PagePool(const PageShape& shape, int pages_max, SlabStore full, SlabStore high, SlabStore low);
   Page& at(PageId page);
   const Page& at(PageId page) const;
-  static void drop(BlockStore& store, std::byte*& block);
+  static void drop(SlabStore& store, std::byte*& slab);
 
   PageShape shape_;
-  BlockStore full_, high_, low_;  // As many blocks each as there are pages, so that a page never lacks one.
+  SlabStore full_, high_, low_;  // As many slabs each as there are pages, so that a page never lacks one.
   std::vector<Page> pages_;
   std::vector<PageId> free_;  // A stack.
 };

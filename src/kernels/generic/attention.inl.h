@@ -139,7 +139,8 @@ void nibble_tile(const NibbleProduct& p, int column, const Finish& finish) {
     unrolled<0, 2>([&](auto half) __attribute__((always_inline)) {
       U8 codes[Vectors];  // NOLINT(misc-const-correctness): it does not see that the lambda writes.
       unrolled<0, Vectors>([&](auto v) __attribute__((always_inline)) {
-        codes[v] = codes_of_planes < half == 1, kLow > (high[v], low[v]);
+        constexpr bool kUpper = decltype(half)::value == 1;
+        codes[v] = codes_of_planes<kUpper, kLow>(high[v], low[v]);
       });
       unrolled<0, Rows>([&](auto r) __attribute__((always_inline)) {
         const U8 factor = repeat_word(p.left + r * p.left_stride + 4 * (k + half * p.steps));
