@@ -143,6 +143,31 @@ TEST(PageDigest, TheBoundIsNeverBelowTheGreatestProduct) {
   }
 }
 
+TEST(PageDigest, TheRoundingOfSumsIsCovered) {
+  // All keys are the same, and codes of 8 bits stand for them exactly, so that the bound has no slack but for rounding.
+  testing::for_each_case(200, [](Rng& rng) {
+    const int head_dim = 16 * (1 + static_cast<int>(rng.below(16)));
+    const auto n = static_cast<size_t>(head_dim);
+    std::vector<std::byte> high(kernels::kv_high_bytes(head_dim));
+    std::vector<double> keys(n);
+    for (size_t d = 0; d < n; ++d) {
+      const auto code = static_cast<int16_t>(d == 0 ? 127 : static_cast<int>(rng.below(255)) - 127);
+      std::memcpy(high.data() + 64 * n + 256 + 2 * d, &code, sizeof code);
+      keys[d] = code / 32.0;
+    }
+    const float scale = 1.0f / 32.0f;
+    std::memcpy(high.data() + 64 * n + 256 + 2 * n, &scale, sizeof scale);
+    const auto digest = digest_of({nullptr, high.data(), nullptr}, head_dim);
+    for (int i = 0; i < 10; ++i) {
+      const auto query = testing::random_floats(rng, n, 1.0f);
+      const double product = greatest_product(keys, query);
+      const double bound = DigestQuery(query).bound(digest.data());
+      ASSERT_GE(bound, product);
+      ASSERT_LE(bound, product + 1e-3 * std::sqrt(static_cast<double>(n)));
+    }
+  });
+}
+
 TEST(PageDigest, TakesAtMostATwelfthOfAPageAtFourBits) {
   EXPECT_EQ(page_digest_bytes(64), 208u);
   EXPECT_EQ(page_digest_bytes(128), 400u);
