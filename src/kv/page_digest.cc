@@ -20,13 +20,14 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 // What sums of doubles here may lack, as a part of themselves: far more than 1000 roundings.
 constexpr double kRoundedUp = 1.0 + 1e-12;
 constexpr int kLanes = 16;
+// What sums of floats in bound() may lack, as a part of their terms: 64 u.
+constexpr double kRounding = 0x1.0p-18;
 
 // Behind the codes: what they are multiplied by, and the radii.
 struct Factors {
   float centroid;
   float reach;
   float radius;
-  float weighted_radius;
 };
 // int8 centroid[head_dim], uint8 above[head_dim], uint8 below[head_dim], Factors.
 Factors factors_of(const std::byte* digest, int head_dim) {
@@ -170,32 +171,20 @@ Reach measure(const PageKeys& keys, int head_dim, const std::byte* digest, float
   return reach;
 }
 
-// Half of what the box reaches in dimension d, as bound() has it.
-double half_reach(const std::byte* digest, int head_dim, float scale, int d) {
-  return 0.5 * double{scale} * (static_cast<int>(digest[head_dim + d]) + static_cast<int>(digest[2 * head_dim + d]));
-}
-
-double weighted_radius(const PageKeys& keys, int head_dim, const std::byte* digest, const Factors& factors) {
-  std::array<double, 2 * kPageTokens> column, squares{};
-  for (int d = 0; d < head_dim; ++d) {
-    const double half = half_reach(digest, head_dim, factors.reach, d);
-    if (half == 0.0) continue;  // All keys are at the centroid.
-    keys.column(d, column.data());
-    for (size_t t = 0; t < static_cast<size_t>(keys.count()); ++t) {
-      const double x = distance(column[t], centroid_at(digest, factors.centroid, d)) / half;
-      squares[t] += x * x;
-    }
-  }
-  return length_of_most(squares);
-}
-
-// The sums of bound(), in lanes that the compiler can keep in vectors: it may not reorder additions by itself.
+// The sums of bound(), in lanes that the compiler keeps in vectors: it may not reorder additions by itself. Plain
+// pointers, since checked indices would keep it from that.
 struct Lanes {
-  std::array<float, kLanes> of{};
-  double total() const {
-    double sum = 0.0;
-    for (const float lane : of) sum += lane;
-    return sum;
+  float of[kLanes] = {};
+  // Adds factor * code for the next of each.
+  template <class Code>
+  void add(const float* factors, const Code* codes) {
+    for (int lane = 0; lane < kLanes; ++lane) of[lane] += factors[lane] * static_cast<float>(codes[lane]);
+  }
+  double total() {
+    for (int half = kLanes / 2; half > 0; half /= 2) {
+      for (int lane = 0; lane < half; ++lane) of[lane] += of[lane + half];
+    }
+    return double{of[0]};
   }
 };
 
@@ -208,7 +197,7 @@ void make_page_digest(const AttentionPage& page, int head_dim, std::byte* digest
   const PageKeys keys(page, head_dim);
   if (!keys.have_scales()) {
     std::fill_n(digest, 3 * head_dim, std::byte{1});
-    const Factors endless{kInfinity, kInfinity, kInfinity, kInfinity};
+    const Factors endless{kInfinity, kInfinity, kInfinity};
     std::memcpy(digest + 3 * head_dim, &endless, sizeof endless);
     return;
   }
@@ -226,7 +215,6 @@ void make_page_digest(const AttentionPage& page, int head_dim, std::byte* digest
     digest[2 * head_dim + d] = code_of(reach.below[static_cast<size_t>(d)]);
   }
   factors.radius = round_up(reach.radius);
-  factors.weighted_radius = round_up(weighted_radius(keys, head_dim, digest, factors));
   std::memcpy(digest + 3 * head_dim, &factors, sizeof factors);
 }
 
@@ -234,40 +222,34 @@ DigestQuery::DigestQuery(std::span<const float> query) : head_dim_(static_cast<i
   INFER_CHECK(!query.empty() && head_dim_ <= kHeadDimMax && head_dim_ % kLanes == 0);
   double squares = 0.0;
   for (size_t d = 0; d < query.size(); ++d) {
-    const double square = double{query[d]} * query[d];
-    squares += square;
+    squares += double{query[d]} * query[d];
     value_[d] = query[d];
-    square_[d] = round_up(square);
+    above_[d] = std::max(query[d], 0.0f);
+    below_[d] = std::max(-query[d], 0.0f);
   }
-  length_ = round_up(std::sqrt(squares) * kRoundedUp);
+  length_ = std::sqrt(squares) * kRoundedUp;
+  rounding_ = kRounding * length_ * 127.0 * std::sqrt(static_cast<double>(head_dim_));
 }
 
-// Of rounding: with u = 2^-24, a lane rounds each of its at most 16 products and 16 additions, so that a sum is off by
-// less than 33 u of its terms' magnitudes; the rest is computed in doubles. Terms of the box and the ellipsoid have one
-// sign; those of the centroid are together at most |q| times its length.
+// Of rounding: with u = 2^-24, a lane rounds a product and at most 32 additions, and four more follow, so that a sum is
+// off by less than 38 u of its terms' magnitudes; the rest is computed in doubles. Terms of the box are not negative;
+// those of the centroid are together at most |q| times its length, 127 sqrt(head_dim) factors.centroid at most.
 float DigestQuery::bound(const std::byte* digest) const {
-  constexpr double kRounding = 0x1.0p-18;  // 64 u.
   const auto n = static_cast<size_t>(head_dim_);
   const Factors factors = factors_of(digest, head_dim_);
-  Lanes centroid, box, ellipsoid;
-  for (size_t begin = 0; begin < n; begin += kLanes) {
-    for (size_t lane = 0; lane < kLanes; ++lane) {
-      const size_t d = begin + lane;
-      const float value = value_[d];
-      const auto above = static_cast<float>(static_cast<int>(digest[n + d]));
-      const auto below = static_cast<float>(static_cast<int>(digest[2 * n + d]));
-      centroid.of[lane] += value * static_cast<float>(static_cast<int8_t>(digest[d]));
-      box.of[lane] += std::max(value * above, -value * below);
-      ellipsoid.of[lane] += square_[d] * ((above + below) * (above + below));
-    }
+  Lanes centroid, box;
+  const auto* const codes = reinterpret_cast<const int8_t*>(digest);
+  const auto* const reaches = reinterpret_cast<const uint8_t*>(digest + n);
+  for (size_t d = 0; d < n; d += kLanes) {
+    centroid.add(value_.data() + d, codes + d);
+    box.add(above_.data() + d, reaches + d);
+    box.add(below_.data() + d, reaches + n + d);
   }
-  const double around_centroid =
-      std::min({double{factors.reach} * box.total(), double{length_} * factors.radius,
-                0.5 * double{factors.reach} * factors.weighted_radius * std::sqrt(ellipsoid.total())});
-  const double centroid_length_max = 127.0 * double{factors.centroid} * std::sqrt(static_cast<double>(n));
-  const double result = double{factors.centroid} * centroid.total() + around_centroid * (1.0 + kRounding) +
-                        kRounding * double{length_} * centroid_length_max;
-  return std::isnan(result) ? kInfinity : round_up(result);
+  const double around_centroid = std::min(double{factors.reach} * box.total(), length_ * factors.radius);
+  const double result = double{factors.centroid} * (centroid.total() + rounding_) + around_centroid * (1.0 + kRounding);
+  if (std::isnan(result)) return kInfinity;
+  // Up by more than the conversion takes away, at half of the smallest float as well.
+  return static_cast<float>(result + 0x1.0p-23 * std::abs(result) + 0x1.0p-148);
 }
 
 void OmittedMass::add(int tokens, float bound) {

@@ -2,13 +2,12 @@
 // tokens from above, so that pages worth reading back can be told from those that can be left out.
 //
 // A digest is of one page and one KV head. It has the centroid of the keys, how far they reach above and below it in
-// each dimension, and two radii. With c the centroid, x = k - c for a key k, and a = half of the reach in a dimension:
+// each dimension, and a radius around it. With c the centroid and x = k - c for a key k:
 //
 //   q.k = q.c + q.x <= q.c + min( sum over i of max(q_i above_i, -q_i below_i)      the box
-//                               , |q| max |x|                                        the ball
-//                               , |a q| max |x / a| )                                the box's ellipsoid
+//                               , |q| max |x| )                                      the ball
 //
-// the last two by Cauchy and Schwarz. Everything is rounded outwards: bound() is never below the greatest product with
+// the second by Cauchy and Schwarz. Everything is rounded outwards: bound() is never below the greatest product with
 // the keys that the page's bytes stand for. (Attention rounds its queries, to 8 bits where pages have planes: its
 // scores may exceed the exact ones by that error.) A NaN in keys or query gives an infinite bound.
 // Thread safety: pure functions and plain values.
@@ -23,7 +22,7 @@
 
 namespace infer::kv {
 
-// 3 head_dim + 16: 4.6 % of a page's head at 4 bits for dimensions of 64 and more.
+// 3 head_dim + 12: 4.6 % of a page's head at 4 bits for dimensions of 64 and more.
 size_t page_digest_bytes(int head_dim);
 
 // Of a page whose 64 tokens are written. It holds for each level that these bytes allow: of two planes, 8 and 4 bits.
@@ -39,9 +38,9 @@ class DigestQuery {
 
  private:
   int head_dim_;
-  float length_ = 0.0f;  // Rounded up.
-  std::array<float, kernels::kHeadDimMax> value_;
-  std::array<float, kernels::kHeadDimMax> square_;  // Rounded up.
+  double length_ = 0.0;                                            // Rounded up.
+  double rounding_ = 0.0;                                          // Of the product with a centroid's codes.
+  std::array<float, kernels::kHeadDimMax> value_, above_, below_;  // The query, its positive and negative part.
 };
 
 // The share of attention that pages would get which are left out, at most.

@@ -22,7 +22,7 @@ ErrorCode code_of(DWORD reason) {
   switch (reason) {
     case ERROR_DISK_FULL:
     case ERROR_HANDLE_DISK_FULL:
-    case ERROR_DISK_QUOTA_EXCEEDED:
+    case ERROR_NOT_ENOUGH_QUOTA:
     case ERROR_FILE_TOO_LARGE: return ErrorCode::kExhausted;
     case ERROR_FILE_NOT_FOUND:
     case ERROR_PATH_NOT_FOUND:
