@@ -45,6 +45,8 @@ api::Json as_json(const quality::PerplexityResult& result, const PerplexityComma
       .set("kv_bytes", result.kv_bytes)
       .set("kv_bytes_f16", result.kv_bytes_f16)
       .set("divergence", as_json(result.divergence))
+      .set("expected_loss", result.expected_loss)
+      .set("expected_kld", result.expected_divergence ? api::Json(*result.expected_divergence) : api::Json())
       .set("seconds", seconds)
       .set("tokens_per_second", seconds > 0 ? tokens / seconds : 0)
       .set("threads", loaded.model->threads())

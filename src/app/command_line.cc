@@ -113,18 +113,67 @@ void add_model_choice(Command& command, ModelChoice& choice, bool with_context) 
                 });
 }
 
-void add_levels(Command& command, kv::LevelPolicy& levels) {
-  command.value("--kv", "MODE", "KV cache behind the recent window: f16, q8 (8 bits) or q4 (4 bits) (f16)",
-                [&levels](const std::string& given) -> Status {
-                  const auto mode = kv::mode_from_name(given);
-                  if (!mode) {
-                    return Error{ErrorCode::kInvalidArgument, format("'{}' is unknown; one of f16, q8, q4", given)};
-                  }
-                  levels.mode = *mode;
-                  return {};
-                });
+struct KvPreset {
+  std::string_view name;
+  kv::KvMode mode;
+  int recent_window;
+};
+constexpr std::array<KvPreset, 3> kKvPresets{{{"safe", kv::KvMode::kQuality, 256},
+                                              {"balanced", kv::KvMode::kDynamic, 64},
+                                              {"aggressive", kv::KvMode::kThroughput, 32}}};
+
+Status set_kv_preset(const std::string& given, kv::LevelPolicy& levels) {
+  for (const KvPreset& preset : kKvPresets) {
+    if (preset.name != given) continue;
+    levels.mode = preset.mode;
+    levels.recent_window = preset.recent_window;
+    return {};
+  }
+  return Error{ErrorCode::kInvalidArgument, format("'{}' is unknown; one of safe, balanced, aggressive", given)};
+}
+
+Status set_kv_mode(const std::string& given, kv::LevelPolicy& levels) {
+  const auto mode = kv::mode_from_name(given);
+  if (!mode) {
+    return Error{ErrorCode::kInvalidArgument,
+                 format("'{}' is unknown; one of f16, q8, q4, tiered (dynamic), latency_optimized, "
+                        "throughput_optimized, quality_optimized",
+                        given)};
+  }
+  levels.mode = *mode;
+  return {};
+}
+
+void add_levels(Command& command, ModelChoice& choice) {
+  kv::LevelPolicy& levels = choice.levels;
+  command.value(
+      "--kv", "MODE",
+      "KV cache behind the recent window: f16; q8, q4 (8, 4 bits); tiered (each page by the attention that it "
+      "gets, about 30 % of F16), latency_optimized, throughput_optimized, quality_optimized (f16)",
+      [&levels](const std::string& given) { return set_kv_mode(given, levels); });
+  command.value("--kv-preset", "NAME",
+                "mode and window together: safe (quality_optimized, 256), balanced (tiered, 64), aggressive "
+                "(throughput_optimized, 32)",
+                [&levels](const std::string& given) { return set_kv_preset(given, levels); });
   command.number("--kv-window", levels.recent_window, 0, kContextMax,
                  "the last so many tokens keep 16 bits in every mode (64)");
+  command.number("--kv-sinks", levels.sink_tokens, 0, kContextMax, "so do the first so many (4)");
+  command.value("--kv-limit", "SIZE",
+                "most memory that one text's cache should take; what is too much is spilled or, "
+                "without a disk, dropped (none)",
+                [&levels](const std::string& given) -> Status {
+                  INFER_ASSIGN(levels.memory_limit_bytes, parse_bytes(given));
+                  levels.may_evict = levels.memory_limit_bytes > 0;
+                  return {};
+                });
+  command.text("--kv-spill", choice.spill_folder, "DIR",
+               "where a tiered cache keeps what leaves memory; off: nowhere (INFEROS_KV_SPILL, or the user's cache "
+               "folder)");
+  command.value("--kv-spill-limit", "SIZE", "most that it may take there (4GiB)",
+                [&choice](const std::string& given) -> Status {
+                  INFER_ASSIGN(choice.spill_limit_bytes, parse_bytes(given));
+                  return {};
+                });
 }
 
 void add_repack_cache(Command& command, ModelChoice& choice) {
@@ -178,7 +227,7 @@ void add_sampling(Command& command, RunOptions& options) {
 
 void add_run(Command& command, RunOptions& options) {
   add_model_choice(command, options.model, true);
-  add_levels(command, options.model.levels);
+  add_levels(command, options.model);
   add_repack_cache(command, options.model);
   add_text_choice(command, options.prompt, "the text to continue");
   command.number("-n,--tokens", options.tokens_max, -1, kTokensMax, "most tokens to generate; -1: until the end (-1)");
@@ -221,7 +270,7 @@ void add_tokenize(Command& command, TokenizeOptions& options) {
 
 void add_perplexity(Command& command, PerplexityCommand& options) {
   add_model_choice(command, options.model, false);
-  add_levels(command, options.model.levels);
+  add_levels(command, options.model);
   add_repack_cache(command, options.model);
   command.text("-f,--file", options.file, "FILE", "the text to measure on (- is standard input)")->required();
   command.number("-c,--ctx", options.context, 4, kContextMax, "tokens of a window (512)");
@@ -234,7 +283,7 @@ void add_perplexity(Command& command, PerplexityCommand& options) {
 
 void add_bench(Command& command, BenchOptions& options) {
   add_model_choice(command, options.model, false);
-  add_levels(command, options.model.levels);
+  add_levels(command, options.model);
   add_repack_cache(command, options.model);
   command.number("--pp", options.prompt_tokens, 1, kTokensMax, "tokens of the prompt (512)");
   command.number("--tg", options.generated_tokens, 0, kTokensMax, "tokens to generate (32)");

@@ -28,6 +28,8 @@ struct ModelChoice {
   uint64_t memory_limit_bytes = 0;   // 0: no limit but the machine's.
   std::optional<Duration> deadline;  // For the whole command.
   kv::LevelPolicy levels{};          // Of the KV cache.
+  std::string spill_folder;          // Where it spills to; "": INFEROS_KV_SPILL, or the user's cache folder.
+  uint64_t spill_limit_bytes = uint64_t{4} << 30;
 
   // Where repacked weights are kept between starts.
   bool repack_cache = true;

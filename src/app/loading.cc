@@ -98,10 +98,24 @@ int threads_of(const ModelChoice& choice) {
   return choice.threads > 0 ? choice.threads : os::read_topology().compute_threads();
 }
 
+// Where a tiered cache puts what leaves memory: the folder that was named, by flag or environment, or the user's cache
+// folder. "": nowhere.
+std::string spill_folder_of(const ModelChoice& choice) {
+  if (!kv::is_tiered(choice.levels.mode)) return "";
+  std::string folder = choice.spill_folder;
+  if (folder.empty()) folder = os::environment_variable("INFEROS_KV_SPILL").value_or("");
+  if (folder == "off") return "";
+  if (!folder.empty()) return folder;
+  const std::string base = os::user_cache_folder();
+  return base.empty() ? "" : os::path_in(base, "inferos");
+}
+
 model::ModelOptions model_options_of(const ModelChoice& choice) {
   model::ModelOptions options;
   options.context = choice.context;
   options.levels = choice.levels;
+  options.spill_folder = spill_folder_of(choice);
+  options.spill_limit_bytes = choice.spill_limit_bytes;
   options.memory_limit_bytes = choice.memory_limit_bytes;
   options.memory_available_bytes = os::available_memory_bytes().value_or(0);
   return options;
@@ -154,6 +168,8 @@ Result<LoadedModel> load_model(const ModelChoice& choice, model::ModelOptions op
   if (with_vocabulary) {
     INFER_ASSIGN(loaded.tokenizer, load_vocabulary(*loaded.file, services));
   }
+  // A folder that cannot be made is the store's to complain of.
+  if (!options.spill_folder.empty()) static_cast<void>(os::make_private_folder(options.spill_folder));
   loaded.pool = std::make_unique<os::ThreadPool>(threads_of(choice));
   loaded.repack_cache = open_repack_cache(choice, services);
   options.repack_cache = loaded.repack_cache.get();
@@ -170,6 +186,10 @@ Result<LoadedModel> load_model(const ModelChoice& choice, model::ModelOptions op
     return error;
   }
   loaded.model = std::move(*model);
+  if (const Status& spill = loaded.model->spill_status(); !spill) {
+    services.err().write(LogLevel::kWarning,
+                         "the KV cache cannot spill to disk and keeps everything in memory: " + spill.error().message);
+  }
   const int trained = loaded.model->config().context_trained;
   if (with_vocabulary && loaded.model->options().context > trained) {
     services.err().write(

@@ -100,6 +100,10 @@ std::vector<double> exact_scores(const Cache& cache, const Queries& q, int row) 
     }
     double score = dot * (wide ? query.wide_scale() : query.narrow_scale()) * cache.key_scale(t);
     score += mean * query.wide_scale();
+    if (cache.page(t).full == nullptr && cache.page(t).low == nullptr) {
+      const double error = 16 * 32700 * query.wide_scale() * cache.key_scale(t);
+      score -= error * error / 24;
+    }
     if (q.cap > 0) score = static_cast<double>(q.cap) * std::tanh(score / static_cast<double>(q.cap));
     scores.push_back(score * 1.4426950408889634);
   }

@@ -6,27 +6,43 @@ namespace infer::kv {
 namespace {
 
 TEST(LevelPolicy, NamesOfModesGoBothWays) {
-  for (const KvMode mode : {KvMode::kF16, KvMode::kQ8, KvMode::kQ4}) {
+  for (const KvMode mode : {KvMode::kF16, KvMode::kQ8, KvMode::kQ4, KvMode::kDynamic, KvMode::kLatency,
+                            KvMode::kThroughput, KvMode::kQuality}) {
     EXPECT_EQ(mode_from_name(mode_name(mode)), mode);
   }
+  EXPECT_EQ(mode_from_name("tiered"), KvMode::kDynamic);
+  EXPECT_EQ(mode_from_name("disabled"), KvMode::kF16);
   EXPECT_EQ(mode_from_name("q8_0"), std::nullopt);
 }
 
 TEST(LevelPolicy, WindowSinksAndTheUnfinishedPageHave16Bits) {
   const LevelPolicy policy{.mode = KvMode::kQ4, .recent_window = 64, .sink_tokens = 4};
-  EXPECT_EQ(wanted_level(policy, 0, 10000), Level::k16);
-  EXPECT_EQ(wanted_level(policy, 1, 191), Level::k16);
-  EXPECT_EQ(wanted_level(policy, 1, 192), Level::k4);
-  EXPECT_EQ(wanted_level(policy, 2, 192), Level::k16);
-  LevelPolicy without = policy;
-  without.sink_tokens = 0;
-  without.recent_window = 0;
-  EXPECT_EQ(wanted_level(without, 0, 63), Level::k16) << "not full yet";
-  EXPECT_EQ(wanted_level(without, 0, 64), Level::k4);
+  EXPECT_TRUE(is_pinned(policy, 0, 10000));
+  EXPECT_TRUE(is_pinned(policy, 1, 191));
+  EXPECT_FALSE(is_pinned(policy, 1, 192));
+  EXPECT_TRUE(is_pinned(policy, 2, 192));
+  const LevelPolicy without{.mode = KvMode::kQ4, .recent_window = 0, .sink_tokens = 0};
+  EXPECT_TRUE(is_pinned(without, 0, 63)) << "not full yet";
+  EXPECT_FALSE(is_pinned(without, 0, 64));
 }
 
-TEST(LevelPolicy, F16LeavesEverythingAlone) {
-  EXPECT_EQ(wanted_level({.mode = KvMode::kF16, .recent_window = 0, .sink_tokens = 0}, 0, 100000), Level::k16);
+TEST(LevelPolicy, FixedModesHaveOneLevelEach) {
+  EXPECT_EQ(fixed_level(KvMode::kF16), Level::k16);
+  EXPECT_EQ(fixed_level(KvMode::kQ8), Level::k8);
+  EXPECT_EQ(fixed_level(KvMode::kQ4), Level::k4);
+}
+
+TEST(LevelPolicy, OnlyTieredModesThatSaySoLetPagesLeaveMemory) {
+  EXPECT_FALSE(may_evict({.mode = KvMode::kDynamic}));
+  EXPECT_TRUE(may_evict({.mode = KvMode::kDynamic, .may_evict = true}));
+  EXPECT_TRUE(may_evict({.mode = KvMode::kThroughput}));
+  EXPECT_FALSE(may_evict({.mode = KvMode::kQ4, .may_evict = true}));
+}
+
+TEST(LevelPolicy, AShareThatIsGivenGoesBeforeTheModes) {
+  EXPECT_DOUBLE_EQ(byte_share({.mode = KvMode::kDynamic, .byte_share = 0.4}), 0.4);
+  EXPECT_LT(byte_share({.mode = KvMode::kThroughput}), byte_share({.mode = KvMode::kDynamic}));
+  EXPECT_LT(byte_share({.mode = KvMode::kDynamic}), byte_share({.mode = KvMode::kQuality}));
 }
 
 }  // namespace

@@ -1,10 +1,13 @@
 #include "kv/page_pool.h"
 
+#include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "base/check.h"
 #include "base/format.h"
 #include "kernels/panels.h"
+#include "kv/page_digest.h"
 
 namespace infer::kv {
 
@@ -21,6 +24,7 @@ size_t PageShape::page_bytes(Level level) const {
     case Level::k16: return heads * kernels::kv_page_bytes(head_dim);
     case Level::k8: return heads * (kernels::kv_high_bytes(head_dim) + kernels::kv_low_bytes(head_dim));
     case Level::k4: return heads * kernels::kv_high_bytes(head_dim);
+    case Level::kEvicted: return (heads * page_digest_bytes(head_dim) + 63) / 64 * 64;
   }
   return 0;
 }
@@ -51,14 +55,18 @@ Result<std::unique_ptr<PagePool>> PagePool::make(const PageShape& shape, int pag
   INFER_ASSIGN(SlabStore full, SlabStore::make(heads * kernels::kv_page_bytes(shape.head_dim), pages_max));
   INFER_ASSIGN(SlabStore high, SlabStore::make(heads * kernels::kv_high_bytes(shape.head_dim), pages_max));
   INFER_ASSIGN(SlabStore low, SlabStore::make(heads * kernels::kv_low_bytes(shape.head_dim), pages_max));
-  return std::unique_ptr<PagePool>(new PagePool(shape, pages_max, std::move(full), std::move(high), std::move(low)));
+  INFER_ASSIGN(SlabStore digests, SlabStore::make(shape.page_bytes(Level::kEvicted), pages_max));
+  return std::unique_ptr<PagePool>(
+      new PagePool(shape, pages_max, std::move(full), std::move(high), std::move(low), std::move(digests)));
 }
 
-PagePool::PagePool(const PageShape& shape, int pages_max, SlabStore full, SlabStore high, SlabStore low)
+PagePool::PagePool(const PageShape& shape, int pages_max, SlabStore full, SlabStore high, SlabStore low,
+                   SlabStore digests)
     : shape_(shape),
       full_(std::move(full)),
       high_(std::move(high)),
       low_(std::move(low)),
+      digests_(std::move(digests)),
       pages_(static_cast<size_t>(pages_max)) {
   free_.reserve(pages_.size());
   for (PageId page = pages_max - 1; page >= 0; --page) free_.push_back(page);
@@ -75,14 +83,16 @@ uint64_t PagePool::bytes() const {
   const auto taken = [](const SlabStore& store) {
     return uint64_t{store.slab_bytes()} * static_cast<uint64_t>(store.slabs() - store.free_slabs());
   };
-  return taken(full_) + taken(high_) + taken(low_);
+  return taken(full_) + taken(high_) + taken(low_) + taken(digests_);
 }
 
 PageId PagePool::take() {
   if (free_.empty()) return kNoPage;
   const PageId page = free_.back();
   free_.pop_back();
-  pages_[static_cast<size_t>(page)] = {.full = full_.take(), .users = 1};
+  Page& entry = pages_[static_cast<size_t>(page)];
+  entry.full = full_.take();
+  entry.users = 1;
   return page;
 }
 
@@ -91,9 +101,14 @@ void PagePool::share(PageId page) { ++at(page).users; }
 void PagePool::give_back(PageId page) {
   Page& entry = at(page);
   if (--entry.users > 0) return;
+  if (entry.ticket) spill_->cancel(*std::exchange(entry.ticket, std::nullopt));
+  drop_copy(entry.high_slot);
+  drop_copy(entry.low_slot);
   drop(full_, entry.full);
   drop(high_, entry.high);
   drop(low_, entry.low);
+  drop(digests_, entry.digest);
+  entry = {};
   free_.push_back(page);
 }
 
@@ -102,15 +117,24 @@ void PagePool::drop(SlabStore& store, std::byte*& slab) {
   slab = nullptr;
 }
 
-kernels::AttentionPage PagePool::part(PageId page, int kv_head) const {
+void PagePool::drop_copy(std::optional<SpillSlot>& slot) {
+  if (slot) spill_->give_back(*std::exchange(slot, std::nullopt));
+}
+
+kernels::AttentionPage PagePool::part(PageId page, int kv_head) const { return part_at(page, kv_head, level(page)); }
+
+kernels::AttentionPage PagePool::part_at(PageId page, int kv_head, Level level) const {
   const Page& entry = at(page);
   const auto head = static_cast<size_t>(kv_head);
-  const auto within = [head](const std::byte* slab, size_t bytes) {
-    return slab != nullptr ? slab + head * bytes : nullptr;
-  };
-  if (entry.level == Level::k16) return {within(entry.full, kernels::kv_page_bytes(shape_.head_dim)), nullptr, nullptr};
-  return {nullptr, within(entry.high, kernels::kv_high_bytes(shape_.head_dim)),
-          within(entry.low, kernels::kv_low_bytes(shape_.head_dim))};
+  switch (level) {
+    case Level::k16: return {entry.full + head * kernels::kv_page_bytes(shape_.head_dim), nullptr, nullptr};
+    case Level::k8:
+      return {nullptr, entry.high + head * kernels::kv_high_bytes(shape_.head_dim),
+              entry.low + head * kernels::kv_low_bytes(shape_.head_dim)};
+    case Level::k4: return {nullptr, entry.high + head * kernels::kv_high_bytes(shape_.head_dim), nullptr};
+    case Level::kEvicted: return {};
+  }
+  return {};
 }
 
 std::byte* PagePool::writable_part(PageId page, int kv_head) {
@@ -119,41 +143,151 @@ std::byte* PagePool::writable_part(PageId page, int kv_head) {
   return entry.full + static_cast<size_t>(kv_head) * kernels::kv_page_bytes(shape_.head_dim);
 }
 
-void PagePool::lower(PageId page, Level level, const kernels::KernelTable& kernels) {
+void PagePool::make_planes(PageId page, const kernels::KernelTable& kernels) {
   Page& entry = at(page);
-  INFER_CHECK(level > entry.level);
-  if (entry.level == Level::k16) {
-    entry.high = high_.take();
-    entry.low = low_.take();
+  INFER_CHECK(entry.level == Level::k16);
+  if (entry.high != nullptr) return;
+  entry.high = high_.take();
+  entry.low = low_.take();
+  for (int head = 0; head < shape_.kv_heads; ++head) {
+    const auto index = static_cast<size_t>(head);
+    kernels.make_planes(entry.full + index * kernels::kv_page_bytes(shape_.head_dim), shape_.head_dim,
+                        entry.high + index * kernels::kv_high_bytes(shape_.head_dim),
+                        entry.low + index * kernels::kv_low_bytes(shape_.head_dim));
+  }
+}
+
+const std::byte* PagePool::digest(PageId page, int kv_head) const {
+  return at(page).digest + static_cast<size_t>(kv_head) * page_digest_bytes(shape_.head_dim);
+}
+
+void PagePool::drop_planes(PageId page) {
+  Page& entry = at(page);
+  INFER_CHECK(entry.level == Level::k16);
+  drop(high_, entry.high);
+  drop(low_, entry.low);
+}
+
+// ---- Moves.
+
+Level PagePool::highest(PageId page) const {
+  const Page& entry = at(page);
+  if (entry.level <= Level::k8 || entry.low_slot) return std::min(entry.level, Level::k8);
+  return entry.level == Level::kEvicted && !entry.high_slot ? Level::kEvicted : Level::k4;
+}
+
+bool PagePool::disk_is_good() const { return spill_ != nullptr && spill_->health().state == SpillState::kHealthy; }
+
+void PagePool::move(PageId page, Level level, bool may_lose, Instant now) {
+  Page& entry = at(page);
+  if (entry.ticket || entry.level == level || entry.pins > 0) return;
+  if (level < entry.level) {
+    if (entry.level == Level::k4 && entry.low_slot) come_back(page, false);
+    if (entry.level == Level::kEvicted && entry.high_slot) come_back(page, true);
+    return;
+  }
+  switch (entry.level) {
+    case Level::k16:
+      INFER_CHECK(entry.high != nullptr);
+      drop(full_, entry.full);
+      entry.level = Level::k8;
+      ++counters_.lowered;
+      return;
+    case Level::k8: return leave(page, false, true, now);
+    case Level::k4: return leave(page, true, may_lose, now);
+    case Level::kEvicted: return;
+  }
+}
+
+// A plane shall leave memory: at once where the disk has it already or there is no disk to wait for.
+void PagePool::leave(PageId id, bool high, bool may_lose, Instant now) {
+  Page& page = at(id);
+  if (high ? page.high_slot : page.low_slot) return end_leaving(page, high);
+  if (spill_ != nullptr) {
+    const size_t bytes = (high ? high_ : low_).slab_bytes();
+    page.ticket = spill_->start_write({high ? page.high : page.low, bytes}, tag_of(id, high), now);
+    // Too much is under way: the next move will be taken.
+    if (page.ticket || disk_is_good()) return;
+  }
+  if (!may_lose) return;
+  ++(high ? counters_.pages_lost : counters_.planes_dropped);
+  end_leaving(page, high);
+}
+
+void PagePool::end_leaving(Page& page, bool high) {
+  if (high) {
+    page.digest = digests_.take();
     for (int head = 0; head < shape_.kv_heads; ++head) {
       const auto index = static_cast<size_t>(head);
-      kernels.make_planes(entry.full + index * kernels::kv_page_bytes(shape_.head_dim), shape_.head_dim,
-                          entry.high + index * kernels::kv_high_bytes(shape_.head_dim),
-                          entry.low + index * kernels::kv_low_bytes(shape_.head_dim));
+      make_page_digest({nullptr, page.high + index * kernels::kv_high_bytes(shape_.head_dim), nullptr}, shape_.head_dim,
+                       page.digest + index * page_digest_bytes(shape_.head_dim));
     }
-    drop(full_, entry.full);
   }
-  if (level == Level::k4) drop(low_, entry.low);
-  entry.level = level;
+  drop(high ? high_ : low_, high ? page.high : page.low);
+  page.level = high ? Level::kEvicted : Level::k4;
+  ++(high ? counters_.evicted : counters_.lowered);
+}
+
+void PagePool::come_back(PageId id, bool high) {
+  Page& page = at(id);
+  page.ticket = spill_->start_read(high ? *page.high_slot : *page.low_slot, tag_of(id, high));
+}
+
+void PagePool::poll(Instant now) {
+  if (spill_ == nullptr) return;
+  for (const SpillCompletion& done : spill_->poll(now)) end_transfer(done);
+}
+
+void PagePool::end_transfer(const SpillCompletion& done) {
+  Page& page = at(static_cast<PageId>(done.tag / 2));
+  const bool high = done.tag % 2 != 0;
+  INFER_CHECK(page.ticket == done.ticket);
+  page.ticket.reset();
+  std::optional<SpillSlot>& slot = high ? page.high_slot : page.low_slot;
+  if (done.kind == TransferKind::kWrite) {
+    if (!*done.status) return;  // The plane is still there; what becomes of it is for the next move to say.
+    slot = done.slot;
+    return end_leaving(page, high);
+  }
+  if (!*done.status) {  // The copy is no good: the page has what is in memory, and no more.
+    drop_copy(slot);
+    ++(high ? counters_.pages_lost : counters_.planes_dropped);
+    return;
+  }
+  std::byte*& slab = high ? page.high : page.low;
+  slab = (high ? high_ : low_).take();
+  std::memcpy(slab, done.bytes.data(), done.bytes.size());
+  drop(digests_, page.digest);
+  page.level = high ? Level::k4 : Level::k8;
+  ++(high ? counters_.recalled : counters_.raised);
 }
 
 bool PagePool::check_integrity() const {
-  if (!full_.check_integrity() || !high_.check_integrity() || !low_.check_integrity()) return false;
+  for (const SlabStore* store : {&full_, &high_, &low_, &digests_}) {
+    if (!store->check_integrity()) return false;
+  }
   std::vector<uint8_t> listed(pages_.size());
   for (const PageId page : free_) {
     if (page < 0 || page >= pages_max() || listed[static_cast<size_t>(page)]++ != 0) return false;
   }
-  int full = 0, high = 0, low = 0;
+  int full = 0, high = 0, low = 0, digests = 0;
   for (size_t i = 0; i < pages_.size(); ++i) {
     const Page& page = pages_[i];
     if ((page.users > 0) == (listed[i] != 0)) return false;
-    const bool taken = page.users > 0, lowered = taken && page.level != Level::k16;
-    if ((page.full != nullptr) != (taken && !lowered) || (page.high != nullptr) != lowered) return false;
-    if ((page.low != nullptr) != (taken && page.level == Level::k8)) return false;
+    const bool taken = page.users > 0;
+    const Level level = page.level;
+    if ((page.full != nullptr) != (taken && level == Level::k16)) return false;
+    const bool planes = page.high != nullptr && page.low != nullptr;
+    if (level == Level::k16 && planes != (page.high != nullptr || page.low != nullptr)) return false;
+    if (level != Level::k16 && (page.high != nullptr) != (level != Level::kEvicted)) return false;
+    if (level != Level::k16 && (page.low != nullptr) != (level == Level::k8)) return false;
+    if (!taken && (page.high_slot || page.low_slot || page.ticket)) return false;
+    if ((page.digest != nullptr) != (taken && level == Level::kEvicted)) return false;
     full += page.full != nullptr, high += page.high != nullptr, low += page.low != nullptr;
+    digests += page.digest != nullptr;
   }
   const auto agrees = [](const SlabStore& store, int taken) { return store.slabs() - store.free_slabs() == taken; };
-  return agrees(full_, full) && agrees(high_, high) && agrees(low_, low);
+  return agrees(full_, full) && agrees(high_, high) && agrees(low_, low) && agrees(digests_, digests);
 }
 
 }  // namespace infer::kv

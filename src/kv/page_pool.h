@@ -1,11 +1,14 @@
-// Pages of KV cache: each holds the keys and values of 64 tokens of one layer, for all its KV heads, at one of three
+// Pages of KV cache: each holds the keys and values of 64 tokens of one layer, for all its KV heads, at one of four
 // levels (kernels::AttentionPage), and belongs to one or more sequences.
 //
-// A page starts at 16 bits, where tokens are written. Once all 64 are, it may be lowered: to 8 bits (two planes), to 4
-// (one plane). What a level no longer needs is given back to the system at once. Inside a slab, KV head h lies at
-// h * (bytes of one head).
+// A page starts at 16 bits, where tokens are written. Once all 64 are, it may be moved: to 8 bits (two planes), to 4
+// (the high plane), out of memory. What a level no longer needs is given back to the system at once. With a spill store
+// a plane that leaves memory goes to the disk first, and comes back from there bit for bit when the page is moved up
+// again; without one, or while its disk is full or fails, a low plane is dropped for good, and nothing is evicted
+// unless the caller says that the page may be lost. Moves that need the disk end later, in poll(); until then the page
+// keeps the level that it has. Inside a slab, KV head h lies at h * (bytes of one head).
 //
-// Invariants (check_integrity): a page has users or is free, and has exactly the slabs of its level.
+// Invariants (check_integrity): a page has users or is free, and has exactly the slabs of its level and of its move.
 // Ownership: the pool must outlive everything that holds a page. Thread safety: one thread (the engine's); parts() from
 // any while nothing changes.
 #pragma once
@@ -13,23 +16,26 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/result.h"
+#include "base/time.h"
 #include "kernels/kernel_table.h"
 #include "kv/slab_store.h"
+#include "kv/spill_store.h"
 
 namespace infer::kv {
 
-enum class Level : uint8_t { k16, k8, k4 };
+enum class Level : uint8_t { k16, k8, k4, kEvicted };
 
 // The shape of one layer's keys and values.
 struct PageShape {
   int kv_heads;
   int head_dim;
 
-  size_t page_bytes(Level level) const;
-  size_t page_bytes_f16() const;  // What they would take as IEEE halves, without scales.
+  size_t page_bytes(Level level) const;  // Out of memory: what is kept to know it by.
+  size_t page_bytes_f16() const;         // What they would take as IEEE halves, without scales.
 };
 
 int pages_for_tokens(int tokens);
@@ -38,6 +44,16 @@ uint64_t cache_bytes(const PageShape& shape, int layers, int tokens);
 
 using PageId = int32_t;
 inline constexpr PageId kNoPage = -1;
+
+// What happened to pages since the pool was made.
+struct PoolCounters {
+  uint64_t lowered = 0;         // Moves to a lower level that stays in memory.
+  uint64_t raised = 0;          // Moves up.
+  uint64_t evicted = 0;         // Moves out of memory,
+  uint64_t recalled = 0;        // and back.
+  uint64_t planes_dropped = 0;  // Low planes that no disk took: 4 bits are for good.
+  uint64_t pages_lost = 0;      // Pages whose only copy was dropped, or could not be read.
+};
 
 class PagePool {
  public:
@@ -66,8 +82,34 @@ class PagePool {
   kernels::AttentionPage part(PageId page, int kv_head) const;
   // Where tokens are written: the page is at 16 bits.
   std::byte* writable_part(PageId page, int kv_head);
-  // To a lower level than the page has, for all its users. All 64 tokens are written.
-  void lower(PageId page, Level level, const kernels::KernelTable& kernels);
+  // Where planes go that leave memory; null: nowhere. Before any page was moved; the store outlives the pool.
+  void set_spill(SpillStore* spill) { spill_ = spill; }
+  const SpillStore* spill() const { return spill_; }
+
+  bool has_planes(PageId page) const { return at(page).high != nullptr; }
+  // Whether planes can leave memory and be had again.
+  bool disk_is_good() const;
+  // The planes of a page at 16 bits whose 64 tokens are all written; it stays at 16 bits until it is moved.
+  void make_planes(PageId page, const kernels::KernelTable& kernels);
+  // Keeps a page from being moved, for a sequence that may come back to write into it; as often as unpinned.
+  void pin(PageId page) { ++at(page).pins; }
+  void unpin(PageId page) { --at(page).pins; }
+  // Before tokens are written into a page at 16 bits that was full once.
+  void drop_planes(PageId page);
+  // The page's part of one KV head at a level that it has the slabs of, whatever level it is at.
+  kernels::AttentionPage part_at(PageId page, int kv_head, Level level) const;
+  // The highest level that the page can have again.
+  Level highest(PageId page) const;
+  bool is_moving(PageId page) const { return at(page).ticket.has_value(); }
+  // One level nearer to `level` for all its users, at once or by way of the disk; nothing when it is there, is moving
+  // or pinned, or cannot be moved now. From 16 bits the page has its planes. may_lose: of a page that shall leave
+  // memory, the last copy may be dropped where no disk takes it.
+  void move(PageId page, Level level, bool may_lose, Instant now);
+  // Of a page out of memory: what bounds its scores (kv/page_digest.h).
+  const std::byte* digest(PageId page, int kv_head) const;
+  // Ends the moves whose transfers are done.
+  void poll(Instant now);
+  const PoolCounters& counters() const { return counters_; }
 
   // True when the invariants hold. For tests and simulation; linear in the number of pages.
   bool check_integrity() const;
@@ -77,19 +119,33 @@ class PagePool {
     std::byte* full = nullptr;
     std::byte* high = nullptr;
     std::byte* low = nullptr;
+    std::byte* digest = nullptr;         // Of a page out of memory.
+    std::optional<SpillSlot> high_slot;  // Copies on the disk.
+    std::optional<SpillSlot> low_slot;
+    std::optional<SpillTicket> ticket;  // Of the transfer that the page waits for.
     int users = 0;
+    int pins = 0;
     Level level = Level::k16;
   };
+  // Which plane of which page a transfer is for.
+  static uint64_t tag_of(PageId page, bool high) { return static_cast<uint64_t>(page) * 2 + (high ? 1 : 0); }
 
-  PagePool(const PageShape& shape, int pages_max, SlabStore full, SlabStore high, SlabStore low);
+  PagePool(const PageShape& shape, int pages_max, SlabStore full, SlabStore high, SlabStore low, SlabStore digests);
   Page& at(PageId page);
   const Page& at(PageId page) const;
   static void drop(SlabStore& store, std::byte*& slab);
+  void drop_copy(std::optional<SpillSlot>& slot);
+  void leave(PageId id, bool high, bool may_lose, Instant now);
+  void end_leaving(Page& page, bool high);
+  void come_back(PageId id, bool high);
+  void end_transfer(const SpillCompletion& done);
 
   PageShape shape_;
-  SlabStore full_, high_, low_;  // As many slabs each as there are pages, so that a page never lacks one.
+  SlabStore full_, high_, low_, digests_;  // As many slabs each as there are pages, so that a page never lacks one.
   std::vector<Page> pages_;
   std::vector<PageId> free_;  // A stack.
+  SpillStore* spill_ = nullptr;
+  PoolCounters counters_;
 };
 
 }  // namespace infer::kv

@@ -32,6 +32,12 @@ PageId written_page(PagePool& pool, Rng& rng) {
   return page;
 }
 
+// To a level that stays in memory; without a spill store nothing waits.
+void lower(PagePool& pool, PageId page, Level level) {
+  if (pool.level(page) == Level::k16) pool.make_planes(page, kernel_table());
+  while (pool.level(page) < level) pool.move(page, level, false, Instant());
+}
+
 TEST(PagePool, APageHoldsKeysAndValuesOf64TokensForAllHeads) {
   // Codes, and a scale for each token, of keys and of values.
   EXPECT_EQ(kShape.page_bytes(Level::k16), 2u * 2u * 64u * (16u * 2u + 4u));
@@ -93,7 +99,7 @@ TEST(PagePool, LoweringMakesThePlanesOfTheKernels) {
     low.emplace_back(kernels::kv_low_bytes(16));
     kernel_table().make_planes(pool->part(page, head).full, 16, high.back().data(), low.back().data());
   }
-  pool->lower(page, Level::k8, kernel_table());
+  lower(*pool, page, Level::k8);
   EXPECT_EQ(pool->bytes(), kShape.page_bytes(Level::k8));
   for (size_t head = 0; head < 2; ++head) {
     const kernels::AttentionPage part = pool->part(page, static_cast<int>(head));
@@ -101,7 +107,7 @@ TEST(PagePool, LoweringMakesThePlanesOfTheKernels) {
     EXPECT_EQ(std::memcmp(part.high, high[head].data(), kernels::kv_high_bytes(16) - 28), 0);  // But for the filling.
     EXPECT_EQ(std::memcmp(part.low, low[head].data(), kernels::kv_low_bytes(16)), 0);
   }
-  pool->lower(page, Level::k4, kernel_table());
+  lower(*pool, page, Level::k4);
   EXPECT_EQ(pool->bytes(), kShape.page_bytes(Level::k4));
   EXPECT_EQ(pool->part(page, 1).low, nullptr);
   EXPECT_EQ(std::memcmp(pool->part(page, 1).high, high[1].data(), kernels::kv_high_bytes(16) - 28), 0);
@@ -146,8 +152,7 @@ TEST(PagePool, StaysWholeUnderRandomUse) {
         pool->share(held[at]);
         held.push_back(held[at]);
       } else if (choice == 2 && !held.empty() && pool->level(held[at]) != Level::k4) {
-        pool->lower(held[at], rng.below(2) == 0 || pool->level(held[at]) == Level::k8 ? Level::k4 : Level::k8,
-                    kernel_table());
+        lower(*pool, held[at], rng.below(2) == 0 || pool->level(held[at]) == Level::k8 ? Level::k4 : Level::k8);
       } else if (pool->free_pages() > 0) {
         held.push_back(written_page(*pool, rng));
       }

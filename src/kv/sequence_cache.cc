@@ -18,12 +18,15 @@ int layer_pages_max(int window, int context, int step) {
   return static_cast<int>(std::min<int64_t>(all, kept + pages_for_tokens(step) + 1));
 }
 
-SequenceCache::SequenceCache(PagePool& pool, std::span<const int> windows, int context)
+SequenceCache::SequenceCache(PagePool& pool, std::span<const int> windows, int context, const LevelModel* levels)
     : pool_(&pool), context_(context) {
   INFER_CHECK(!windows.empty() && context > 0);
   layers_.reserve(windows.size());
   for (const int window : windows) layers_.push_back({window, 0});
   tables_.assign(layers_.size() * static_cast<size_t>(pages_for_tokens(context)), kNoPage);
+  if (levels != nullptr) {
+    levels_ = std::make_unique<SequenceLevels>(pool, windows, pages_for_tokens(context), *levels);
+  }
 }
 
 SequenceCache::SequenceCache(SequenceCache&& other) noexcept
@@ -32,7 +35,7 @@ SequenceCache::SequenceCache(SequenceCache&& other) noexcept
       context_(other.context_),
       length_(std::exchange(other.length_, 0)),
       mark_(std::exchange(other.mark_, 0)),
-      policy_(other.policy_),
+      levels_(std::move(other.levels_)),
       pages_end_(std::exchange(other.pages_end_, 0)),
       pages_held_(std::exchange(other.pages_held_, 0)),
       tables_(std::move(other.tables_)) {}
@@ -43,14 +46,17 @@ SequenceCache& SequenceCache::operator=(SequenceCache&& other) noexcept {
   std::swap(context_, other.context_);
   std::swap(length_, other.length_);
   std::swap(mark_, other.mark_);
-  std::swap(policy_, other.policy_);
+  std::swap(levels_, other.levels_);
   std::swap(pages_end_, other.pages_end_);
   std::swap(pages_held_, other.pages_held_);
   std::swap(tables_, other.tables_);
   return *this;
 }
 
-SequenceCache::~SequenceCache() { give_back_pages(0); }
+SequenceCache::~SequenceCache() {
+  pin_mark(false);
+  give_back_pages(0);
+}
 
 int SequenceCache::reserved() const {
   const int64_t tokens = int64_t{pages_end_} * kernels::kPageTokens;
@@ -77,6 +83,10 @@ Status SequenceCache::reserve(int tokens) {
                missing, length_ + tokens, pool_->free_pages(), pool_->pages_max())};
   }
   if (copy) copy_last_pages();
+  if (tokens > 0 && length_ % kernels::kPageTokens != 0) {
+    for (int layer = 0; layer < layers(); ++layer)
+      pool_->drop_planes(page(static_cast<size_t>(layer), length_ / kernels::kPageTokens));
+  }
   for (; pages_end_ < pages_needed; ++pages_end_) {
     for (size_t layer = 0; layer < layers_.size(); ++layer) page(layer, pages_end_) = pool_->take();
   }
@@ -92,6 +102,9 @@ bool SequenceCache::last_page_is_shared() const {
 
 // The page that length() is in becomes this sequence's own, in all layers. The pool has enough pages.
 void SequenceCache::copy_last_pages() {
+  const bool marked =
+      mark_ % kernels::kPageTokens != 0 && mark_ / kernels::kPageTokens == length_ / kernels::kPageTokens;
+  if (marked) pin_mark(false);
   for (size_t layer = 0; layer < layers_.size(); ++layer) {
     PageId& shared = page(layer, length_ / kernels::kPageTokens);
     const PageId own = pool_->take();
@@ -99,6 +112,7 @@ void SequenceCache::copy_last_pages() {
     pool_->give_back(shared);
     shared = own;
   }
+  if (marked) pin_mark(true);
 }
 
 void SequenceCache::commit(int tokens) {
@@ -110,14 +124,20 @@ void SequenceCache::commit(int tokens) {
 int SequenceCache::truncate(int length) {
   INFER_CHECK(length >= 0 && length <= length_ && can_truncate(length));
   const int last = length / kernels::kPageTokens;
-  if (length % kernels::kPageTokens != 0) {
+  if (length % kernels::kPageTokens != 0 && length != length_ && length != mark_) {
     for (int layer = 0; layer < layers(); ++layer) {
-      if (level(layer, last) != Level::k16) length = last * kernels::kPageTokens;
+      const PageId id = pages(layer)[static_cast<size_t>(last)];
+      if (pool_->level(id) != Level::k16 || pool_->users(id) > 1) length = last * kernels::kPageTokens;
     }
   }
   length_ = length;
-  mark_ = std::min(mark_, length);
+  if (length < mark_) {
+    pin_mark(false);
+    mark_ = length;
+    pin_mark(true);
+  }
   give_back_pages(pages_for_tokens(length));
+  if (levels_) levels_->forget_from(length / kernels::kPageTokens);
   return length_;
 }
 
@@ -126,7 +146,7 @@ SequenceCache SequenceCache::fork() const {
   for (const Layer& layer : layers_) windows.push_back(layer.window);
   SequenceCache copy(*pool_, windows, context_);
   copy.length_ = length_;
-  copy.policy_ = policy_;
+  if (levels_) copy.levels_ = std::make_unique<SequenceLevels>(*levels_);
   for (; copy.pages_end_ < pages_for_tokens(length_); ++copy.pages_end_) {
     for (size_t layer = 0; layer < layers_.size(); ++layer) {
       const PageId shared = pages(static_cast<int>(layer))[static_cast<size_t>(copy.pages_end_)];
@@ -154,23 +174,45 @@ bool SequenceCache::can_truncate(int length) const {
   return true;
 }
 
+// The page that the mark is in, if it is inside one, is kept as it is.
+void SequenceCache::pin_mark(bool pin) {
+  if (mark_ % kernels::kPageTokens == 0) return;
+  for (int layer = 0; layer < layers(); ++layer) {
+    const PageId id = pages(layer)[static_cast<size_t>(mark_ / kernels::kPageTokens)];
+    if (id == kNoPage) continue;
+    if (pin) {
+      pool_->pin(id);
+    } else {
+      pool_->unpin(id);
+    }
+  }
+}
+
 void SequenceCache::set_mark() {
+  pin_mark(false);
   mark_ = length_;
+  pin_mark(true);
   for (Layer& layer : layers_) layer.looked_at = 0;
 }
 
-void SequenceCache::apply_policy(const kernels::KernelTable& kernels) {
-  if (policy_.mode == KvMode::kF16) return;
-  for (int index = 0; index < length_ / kernels::kPageTokens; ++index) {
-    const Level wanted = wanted_level(policy_, index, length_);
-    const bool marked = mark_ % kernels::kPageTokens != 0 && mark_ / kernels::kPageTokens == index;
-    if (wanted == Level::k16 || marked) continue;
-    for (size_t layer = 0; layer < layers_.size(); ++layer) {
-      const PageId candidate = page(layer, index);
-      if (layers_[layer].window != 0 || pool_->level(candidate) >= wanted) continue;
-      pool_->lower(candidate, wanted, kernels);
-    }
-  }
+void SequenceCache::set_policy(const LevelPolicy& policy) {
+  INFER_CHECK(levels_ || policy.mode == KvMode::kF16);
+  if (levels_) levels_->set_policy(policy);
+}
+
+void SequenceCache::apply_policy(const kernels::KernelTable& kernels, Instant now) {
+  if (!levels_) return;
+  const PageTables tables{.ids = tables_,
+                          .stride = static_cast<size_t>(pages_for_tokens(context_)),
+                          .end = pages_end_,
+                          .length = length_,
+                          .mark = mark_};
+  levels_->apply(tables, kernels, now);
+}
+
+void SequenceCache::release_reserved() {
+  give_back_pages(pages_for_tokens(length_));
+  if (levels_) levels_->discard_step();
 }
 
 // Gives back what no token will see any more, whether the sequence goes on from here, from a little before or from the

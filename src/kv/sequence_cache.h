@@ -6,7 +6,8 @@
 //
 // A layer with a window keeps the pages that the next token sees, those that a token kRewindTokens before it would see,
 // and those that the next token would see if the sequence ended at its mark; the others go back to the pool when tokens
-// are committed. Its pages are never lowered: they are few.
+// are committed. Its pages are never lowered: they are few. What levels the pages of other layers have is
+// SequenceLevels' to say.
 //
 // Invariants: all layers have pages for the same positions, but for those that a window has passed; length() <=
 // reserved() <= context(); reserved() is a whole number of pages or context(). Ownership: holds pages of the pool and
@@ -15,13 +16,16 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "base/result.h"
+#include "base/time.h"
 #include "kernels/kernel_table.h"
 #include "kv/level_policy.h"
 #include "kv/page_pool.h"
+#include "kv/sequence_levels.h"
 
 namespace infer::kv {
 
@@ -35,8 +39,8 @@ int layer_pages_max(int window, int context, int step);
 class SequenceCache {
  public:
   // Room for the page tables of `context` tokens is allocated here, so that no later call allocates. windows: of each
-  // layer, 0: none.
-  SequenceCache(PagePool& pool, std::span<const int> windows, int context);
+  // layer, 0: none. levels: for policies other than to leave everything at 16 bits; outlives the sequence.
+  SequenceCache(PagePool& pool, std::span<const int> windows, int context, const LevelModel* levels = nullptr);
   SequenceCache(SequenceCache&& other) noexcept;
   SequenceCache& operator=(SequenceCache&& other) noexcept;
   ~SequenceCache();
@@ -52,10 +56,10 @@ class SequenceCache {
   // The `tokens` after length() are written: they count from now on. They were reserved.
   void commit(int tokens);
   // Gives back what was reserved and not committed.
-  void release_reserved() { give_back_pages(pages_for_tokens(length_)); }
+  void release_reserved();
   // Forgets the tokens from `length` on and gives back the pages that held nothing else. 0 <= length <= length(), and
-  // can_truncate(length). Nothing can be written into a page that was lowered: where `length` is inside one, which the
-  // mark never is, the page's start becomes the length. Returns the new length.
+  // can_truncate(length). Nothing can be written into a page that was lowered, or that others may lower: where `length`
+  // is inside one, and is not the mark, the page's start becomes the length. Returns the new length.
   int truncate(int length);
   // Whether what the windows keep allows it: always to 0, to the mark and to the last kRewindTokens; to any length
   // where no layer has a window.
@@ -76,10 +80,19 @@ class SequenceCache {
   }
   Level level(int layer, int index) const { return pool_->level(pages(layer)[static_cast<size_t>(index)]); }
 
-  // What levels pages shall have, from the next apply_policy on: it lowers those that are above. Between steps.
-  const LevelPolicy& policy() const { return policy_; }
-  void set_policy(const LevelPolicy& policy) { policy_ = policy; }
-  void apply_policy(const kernels::KernelTable& kernels);
+  // What levels pages shall have, from the next apply_policy on, which moves them. Between steps.
+  LevelPolicy policy() const { return levels_ ? levels_->policy() : LevelPolicy{}; }
+  // Without a level model only the mode that lowers nothing.
+  void set_policy(const LevelPolicy& policy);
+  void apply_policy(const kernels::KernelTable& kernels, Instant now);
+  // Null: nobody wants to know.
+  PageAttention* attention() { return levels_ ? levels_->attention() : nullptr; }
+  SequenceLevels* levels() { return levels_.get(); }
+  const SequenceLevels* levels() const { return levels_.get(); }
+  // Of a page out of memory.
+  const std::byte* digest(int layer, int index, int kv_head) const {
+    return pool_->digest(pages(layer)[static_cast<size_t>(index)], kv_head);
+  }
 
   // Bytes of the pages held, and what as many pages would take in F16.
   uint64_t kv_bytes() const;
@@ -96,6 +109,7 @@ class SequenceCache {
   }
   // The first page that the token after `length` sees.
   static int first_page(const Layer& layer, int length);
+  void pin_mark(bool pin);
   bool last_page_is_shared() const;
   void copy_last_pages();
   void give_back_pages(int pages_kept);
@@ -106,7 +120,7 @@ class SequenceCache {
   int context_;
   int length_ = 0;
   int mark_ = 0;
-  LevelPolicy policy_;
+  std::unique_ptr<SequenceLevels> levels_;
   int pages_end_ = 0;           // Of every layer's table.
   int64_t pages_held_ = 0;      // By all layers.
   std::vector<PageId> tables_;  // [layers][pages for context]

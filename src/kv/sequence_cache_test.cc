@@ -17,6 +17,10 @@ namespace {
 
 constexpr PageShape kShape{.kv_heads = 1, .head_dim = 16};
 const std::vector<int> kTwoLayers(2, 0), kThreeLayers(3, 0);  // Without windows.
+const LevelModel kLevels{.queries = {.kv_heads = 1, .group = 2, .head_dim = 16},
+                         .score_cap = 0,
+                         .floors = {},
+                         .loss_to_divergence = std::nullopt};
 
 TEST(SequenceCache, TakesPagesOnlyWhenTokensNeedThem) {
   auto pool = *PagePool::make(kShape, 12);
@@ -272,11 +276,11 @@ TEST(SequenceCache, APolicyLowersWhatLeftTheWindowAndIsNoSink) {
   Rng rng(4);
   for (const auto& [mode, level] : {std::pair{KvMode::kQ8, Level::k8}, std::pair{KvMode::kQ4, Level::k4}}) {
     auto pool = *PagePool::make(kShape, 30);
-    SequenceCache cache(*pool, kTwoLayers, 600);
+    SequenceCache cache(*pool, kTwoLayers, 600, &kLevels);
     cache.set_policy({.mode = mode, .recent_window = 100, .sink_tokens = 4});
     write(*pool, cache, 512, rng);
     EXPECT_EQ(cache.kv_bytes(), 16 * kShape.page_bytes(Level::k16)) << "Nothing happens but by apply_policy.";
-    cache.apply_policy(*testing::machine_kernels()[0]);
+    cache.apply_policy(*testing::machine_kernels()[0], Instant());
     for (int layer = 0; layer < 2; ++layer) {
       EXPECT_EQ(cache.level(layer, 0), Level::k16) << "sinks";
       for (int index = 1; index < 6; ++index) EXPECT_EQ(cache.level(layer, index), level) << index;
@@ -292,10 +296,10 @@ TEST(SequenceCache, APolicyLowersWhatLeftTheWindowAndIsNoSink) {
 TEST(SequenceCache, TruncatingIntoALoweredPageForgetsThatPage) {
   Rng rng(5);
   auto pool = *PagePool::make(kShape, 30);
-  SequenceCache cache(*pool, kTwoLayers, 600);
+  SequenceCache cache(*pool, kTwoLayers, 600, &kLevels);
   cache.set_policy({.mode = KvMode::kQ8, .recent_window = 64, .sink_tokens = 0});
   write(*pool, cache, 300, rng);
-  cache.apply_policy(*testing::machine_kernels()[0]);
+  cache.apply_policy(*testing::machine_kernels()[0], Instant());
   EXPECT_EQ(cache.truncate(280), 280) << "The last page was never lowered.";
   EXPECT_EQ(cache.truncate(140), 128);
   EXPECT_EQ(cache.pages(0).size(), 2u);
@@ -307,12 +311,12 @@ TEST(SequenceCache, TruncatingIntoALoweredPageForgetsThatPage) {
 TEST(SequenceCache, TheMarkIsNeverLost) {
   Rng rng(6);
   auto pool = *PagePool::make(kShape, 30);
-  SequenceCache cache(*pool, kTwoLayers, 600);
+  SequenceCache cache(*pool, kTwoLayers, 600, &kLevels);
   cache.set_policy({.mode = KvMode::kQ4, .recent_window = 0, .sink_tokens = 0});
   write(*pool, cache, 140, rng);
   cache.set_mark();
   write(*pool, cache, 300, rng);
-  cache.apply_policy(*testing::machine_kernels()[0]);
+  cache.apply_policy(*testing::machine_kernels()[0], Instant());
   EXPECT_EQ(cache.level(0, 1), Level::k4);
   EXPECT_EQ(cache.level(0, 2), Level::k16) << "The mark is inside.";
   EXPECT_EQ(cache.level(0, 3), Level::k4);
@@ -323,10 +327,10 @@ TEST(SequenceCache, LayersWithAWindowAreNotLowered) {
   Rng rng(7);
   auto pool = *PagePool::make(kShape, 40);
   const int windows[] = {0, 200};
-  SequenceCache cache(*pool, windows, 600);
+  SequenceCache cache(*pool, windows, 600, &kLevels);
   cache.set_policy({.mode = KvMode::kQ4, .recent_window = 0, .sink_tokens = 0});
   for (int i = 0; i < 8; ++i) write(*pool, cache, 60, rng);
-  cache.apply_policy(*testing::machine_kernels()[0]);
+  cache.apply_policy(*testing::machine_kernels()[0], Instant());
   EXPECT_EQ(cache.level(0, 6), Level::k4);
   EXPECT_EQ(cache.level(1, 6), Level::k16);
 }

@@ -136,7 +136,7 @@ class Bench {
     for (Sequence& sequence : sequences_) {
       sequence.cache.set_mark();
       sequence.cache.set_policy(model_.options().levels);
-      sequence.cache.apply_policy(model_.kernels());
+      sequence.cache.apply_policy(model_.kernels(), call_.clock.now());
     }
     return {};
   }

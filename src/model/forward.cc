@@ -93,7 +93,8 @@ void Forward::plan(const StepBatch& batch) {
     for (const TokenId token : slice.tokens) {
       const int index = static_cast<int>(rows_.size()) - row_begin;
       if (index >= slice.logits_begin && index < slice.logits_end) wanted_.push_back(row_begin + index);
-      rows_.push_back({slice.cache, token, slice.cache->length() + index});
+      const int begin = slice.cache->length();
+      rows_.push_back({slice.cache, token, begin + index, begin + static_cast<int>(slice.tokens.size()) - 1});
     }
     plan_attention(row_begin, static_cast<int>(slice.tokens.size()));
   }
@@ -410,9 +411,15 @@ void Forward::attend_item(const AttentionItem& item, int layer, int kv_head, int
   const int nearest = first_visible(layer, rows_[static_cast<size_t>(item.row_begin)].position) / kChunkTokens;
   const int chunk_begin = std::max(item.chunk_begin, nearest);
   if (chunk_begin >= item.chunk_end) return;
-  attend_chunk(item, layer, kv_head, chunk_begin, scratch, scratch.attention_out, scratch.max, scratch.sum);
+  const bool observed = observes(item, layer);
+  const auto shares_of = [&](int chunk) {
+    return observed ? scratch.shares + static_cast<ptrdiff_t>(chunk - chunk_begin) * kChunkPages * rows : nullptr;
+  };
+  attend_chunk(item, layer, kv_head, chunk_begin, scratch, scratch.attention_out, scratch.max, scratch.sum,
+               shares_of(chunk_begin));
   for (int chunk = chunk_begin + 1; chunk < item.chunk_end; ++chunk) {
-    attend_chunk(item, layer, kv_head, chunk, scratch, scratch.attention_part, scratch.part_max, scratch.part_sum);
+    attend_chunk(item, layer, kv_head, chunk, scratch, scratch.attention_part, scratch.part_max, scratch.part_sum,
+                 shares_of(chunk));
     for (int row = 0; row < rows; ++row) {
       kernels_.merge_attention(scratch.attention_part + row * head_dim, scratch.part_max[row], scratch.part_sum[row],
                                head_dim, scratch.attention_out + row * head_dim, scratch.max + row, scratch.sum + row);
@@ -420,7 +427,9 @@ void Forward::attend_item(const AttentionItem& item, int layer, int kv_head, int
   }
   if (spread_) {
     keep_partials(item, kv_head, scratch);
+    if (observed) keep_shares(item, kv_head, scratch);
   } else {
+    if (observed) observe_item(item, layer, kv_head, scratch);
     finish_rows(item, layer, kv_head, scratch);
   }
 }
@@ -432,7 +441,7 @@ int Forward::first_visible(int layer, int position) const {
 }
 
 void Forward::attend_chunk(const AttentionItem& item, int layer, int kv_head, int chunk, const ThreadScratch& scratch,
-                           float* out, float* max, float* sum) const {
+                           float* out, float* max, float* sum, kernels::PageShare* shares) const {
   const Row& first = rows_[static_cast<size_t>(item.row_begin)];
   const int length = first.position + item.rows;  // Tokens that the last row sees, but for its window.
   const int page_begin = std::max(chunk * kChunkPages, first_visible(layer, first.position) / kernels::kPageTokens);
@@ -459,7 +468,8 @@ void Forward::attend_chunk(const AttentionItem& item, int layer, int kv_head, in
                    .page_count = pages,
                    .out = out,
                    .max = max,
-                   .sum = sum});
+                   .sum = sum,
+                   .shares = shares});
 }
 
 void Forward::keep_partials(const AttentionItem& item, int kv_head, const ThreadScratch& scratch) {
@@ -506,6 +516,7 @@ const float* Forward::attention_row(int layer, int row, float* scratch) const {
   if (!spread_) return buffers_.attention + static_cast<size_t>(row) * static_cast<size_t>(config_.query_width());
   const auto head_dim = static_cast<size_t>(config_.head_dim);
   const int position = rows_[static_cast<size_t>(row)].position;
+  const bool observed = observes_layer(layer) && rows_[static_cast<size_t>(row)].is_observed();
   const auto chunk_begin = static_cast<size_t>(first_visible(layer, position) / kChunkTokens);
   const auto chunk_end = static_cast<size_t>(position / kChunkTokens + 1);
   for (int head = 0; head < config_.heads; ++head) {
@@ -518,8 +529,14 @@ const float* Forward::attention_row(int layer, int row, float* scratch) const {
       kernels_.merge_attention(buffers_.partial_out + chunk * head_dim, buffers_.partial_max[chunk],
                                buffers_.partial_sum[chunk], config_.head_dim, out, &max, &sum);
     }
+    if (observed) {
+      buffers_.partial_max[first] = max;
+      buffers_.partial_sum[first] = sum;
+      keep_query(layer, row, head, out, max, sum);
+    }
     finish_head(weight_share(layer, head, max, sum), out);
   }
+  if (observed) observe_row(layer, row);
   return scratch;
 }
 

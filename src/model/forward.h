@@ -19,6 +19,7 @@
 #include "base/result.h"
 #include "kernels/kernel_table.h"
 #include "kernels/panels.h"
+#include "kv/page_attention.h"
 #include "model/expert_plan.h"
 #include "model/model_config.h"
 #include "model/rope_table.h"
@@ -49,6 +50,12 @@ class Forward {
     kv::SequenceCache* cache;
     TokenId token;
     int position;
+    int last_position;  // Of the slice that it belongs to.
+
+    // Whether the cache wants to know what this token attends to.
+    bool is_observed() const { return kv::PageAttention::observes(position) && cache->attention() != nullptr; }
+    // Whether its queries are to be kept.
+    bool is_kept() const { return position > last_position - kv::PageAttention::kEvery * kv::PageAttention::kSlots; }
   };
   // Tokens of one sequence that lie together, for attention; with one chunk of pages, or all that they see.
   struct AttentionItem {
@@ -105,7 +112,16 @@ class Forward {
   void attend(int layer);
   void attend_item(const AttentionItem& item, int layer, int kv_head, int thread);
   void attend_chunk(const AttentionItem& item, int layer, int kv_head, int chunk, const ThreadScratch& scratch,
-                    float* out, float* max, float* sum) const;
+                    float* out, float* max, float* sum, kernels::PageShare* shares) const;
+  // forward_observe.cc
+  bool observes_layer(int layer) const { return config_.layer[static_cast<size_t>(layer)].window == 0; }
+  bool observes(const AttentionItem& item, int layer) const;
+  void observe_item(const AttentionItem& item, int layer, int kv_head, const ThreadScratch& scratch) const;
+  void keep_shares(const AttentionItem& item, int kv_head, const ThreadScratch& scratch) const;
+  void keep_query(int layer, int row, int head, const float* out, float max, float sum) const;
+  void observe_row(int layer, int row) const;
+  void look_for_evicted(int layer, int row) const;
+
   void keep_partials(const AttentionItem& item, int kv_head, const ThreadScratch& scratch);
   void finish_rows(const AttentionItem& item, int layer, int kv_head, const ThreadScratch& scratch);
   int first_visible(int layer, int position) const;

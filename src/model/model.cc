@@ -61,6 +61,14 @@ std::vector<int> windows_of(const ModelConfig& config) {
   return windows;
 }
 
+kv::LevelModel make_level_model(const ModelConfig& config) {
+  return {
+      .queries = {.kv_heads = config.kv_heads, .group = config.heads / config.kv_heads, .head_dim = config.head_dim},
+      .score_cap = config.attention_cap,
+      .floors = {},
+      .loss_to_divergence = std::nullopt};
+}
+
 int64_t page_count(const ModelConfig& config, const ModelOptions& options) {
   int64_t pages = 0;
   for (const LayerDescription& layer : config.layer) {
@@ -128,9 +136,26 @@ struct Model::State {
   const kernels::KernelTable& kernels;
   os::ThreadPool& pool;
   Weights weights;
+  kv::LevelModel levels;
+  Status spill_status;
+  std::unique_ptr<kv::SpillStore> spill;  // Before the pool, which gives its slots back. Null: nowhere to spill to.
   std::unique_ptr<kv::PagePool> pages;
   std::unique_ptr<Forward> forward;
   std::unique_ptr<os::BackgroundThread> storing;  // After what it reads, so that it ends first. Null: nothing to do.
+
+  // Where planes go that leave memory.
+  [[nodiscard]] Status open_spill() {
+    if (options.spill_folder.empty()) return {};
+    const kv::PageShape shape = pages->shape();
+    const auto heads = static_cast<size_t>(shape.kv_heads);
+    kv::SpillOptions spilling;
+    spilling.slot_bytes = {heads * kernels::kv_high_bytes(shape.head_dim),
+                           heads * kernels::kv_low_bytes(shape.head_dim)};
+    spilling.bytes_max = options.spill_limit_bytes;
+    INFER_ASSIGN(spill, kv::SpillStore::open(options.spill_folder, spilling));
+    pages->set_spill(spill.get());
+    return {};
+  }
 
   void start_storing() {
     if (!weights.to_store) return;
@@ -164,16 +189,21 @@ Result<std::unique_ptr<Model>> Model::load(const gguf::File& file, const kernels
     return Error{ErrorCode::kInvalidArgument, format("{} KV pages for {} x {} tokens: choose a shorter context", pages,
                                                      plan.options.sequences, plan.options.context)};
   }
+  kv::LevelModel levels = make_level_model(plan.config);
   auto state = std::unique_ptr<State>(new State{.config = std::move(plan.config),
                                                 .options = plan.options,
                                                 .memory = plan.memory,
                                                 .kernels = kernels,
                                                 .pool = pool,
                                                 .weights = {},
+                                                .levels = std::move(levels),
+                                                .spill_status = {},
+                                                .spill = nullptr,
                                                 .pages = nullptr,
                                                 .forward = nullptr,
                                                 .storing = nullptr});
   INFER_ASSIGN(state->pages, kv::PagePool::make(page_shape(state->config), static_cast<int>(pages)));
+  state->spill_status = state->open_spill();
   INFER_ASSIGN(state->weights, load_weights(file, plan.tensors, kernels, pool, call, options.repack_cache, progress));
   INFER_ASSIGN(state->forward, Forward::make(state->config, state->weights, plan.kinds, kernels, pool, plan.limits));
   state->start_storing();
@@ -187,9 +217,16 @@ const kernels::KernelTable& Model::kernels() const { return state_->kernels; }
 std::span<const std::byte> Model::weight_panels() const { return state_->weights.panels; }
 int Model::threads() const { return state_->pool.threads(); }
 kv::PagePool& Model::page_pool() { return *state_->pages; }
+const Status& Model::spill_status() const { return state_->spill_status; }
+const kv::LevelModel& Model::level_model() const { return state_->levels; }
+void Model::set_level_sensitivity(std::vector<kv::Level> floors, std::optional<double> loss_to_divergence) {
+  INFER_CHECK(floors.empty() || floors.size() == static_cast<size_t>(state_->config.layers));
+  state_->levels.floors = std::move(floors);
+  state_->levels.loss_to_divergence = loss_to_divergence;
+}
 
 kv::SequenceCache Model::make_sequence() {
-  kv::SequenceCache sequence(*state_->pages, windows_of(state_->config), state_->options.context);
+  kv::SequenceCache sequence(*state_->pages, windows_of(state_->config), state_->options.context, &state_->levels);
   sequence.set_policy(state_->options.levels);
   return sequence;
 }
@@ -242,12 +279,14 @@ Status reserve_all(const StepBatch& batch) {
 
 Status Model::run(const StepBatch& batch, const CallContext& call) {
   INFER_TRY(check_batch(batch, state_->config, state_->options));
+  const Instant start = call.clock.now();
+  state_->pages->poll(start);
   Status status = reserve_all(batch);
   if (status) status = state_->forward->run(batch, call);
   for (const SequenceSlice& slice : batch.slices) {
     if (status) {
       slice.cache->commit(static_cast<int>(slice.tokens.size()));
-      slice.cache->apply_policy(state_->kernels);
+      slice.cache->apply_policy(state_->kernels, start);
     } else {
       slice.cache->release_reserved();
     }

@@ -16,7 +16,10 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
+#include <string>
+#include <vector>
 
 #include "base/call_context.h"
 #include "base/result.h"
@@ -25,6 +28,7 @@
 #include "kv/level_policy.h"
 #include "kv/page_pool.h"
 #include "kv/sequence_cache.h"
+#include "kv/sequence_levels.h"
 #include "model/model_config.h"
 #include "model/step_batch.h"
 #include "os/thread_pool.h"
@@ -34,11 +38,15 @@ namespace infer::model {
 class RepackCache;
 
 struct ModelOptions {
-  int context = 0;                      // Tokens per sequence; 0: what the model was trained for, at most 4096.
-  int sequences = 1;                    // How many sequences of `context` tokens the KV pool can hold.
-  int tokens_per_step = 512;            // Most tokens in one step.
-  int logits_per_step = 1;              // Most tokens that want logits in one step.
-  kv::LevelPolicy levels{};             // What make_sequence gives its sequences.
+  int context = 0;            // Tokens per sequence; 0: what the model was trained for, at most 4096.
+  int sequences = 1;          // How many sequences of `context` tokens the KV pool can hold.
+  int tokens_per_step = 512;  // Most tokens in one step.
+  int logits_per_step = 1;    // Most tokens that want logits in one step.
+  kv::LevelPolicy levels{};   // What make_sequence gives its sequences.
+  // Where the KV cache keeps planes that leave memory, and how much of them; "": nowhere. A folder that cannot be used
+  // does not keep a model from being loaded: see spill_status().
+  std::string spill_folder{};
+  uint64_t spill_limit_bytes = uint64_t{4} << 30;
   uint64_t memory_limit_bytes = 0;      // Refuse to load when the estimate is above; 0: no limit.
   uint64_t memory_available_bytes = 0;  // What the machine has to give now (os); 0: unknown.
   // Where repacked weights are kept between starts; borrowed, outlives the model. Null: nowhere.
@@ -81,6 +89,12 @@ class Model {
   std::span<const std::byte> weight_panels() const;
   int threads() const;
   kv::PagePool& page_pool();
+  // Why the KV cache cannot spill to the folder that was asked for, if it cannot.
+  const Status& spill_status() const;
+  // What is known of how the model bears lower levels of its KV cache; nothing until it is set. Sequences follow at
+  // once. floors: of each layer, or empty.
+  const kv::LevelModel& level_model() const;
+  void set_level_sensitivity(std::vector<kv::Level> floors, std::optional<double> loss_to_divergence);
 
   // An empty sequence; its pages come from page_pool() as it grows.
   kv::SequenceCache make_sequence();

@@ -32,6 +32,9 @@ class Arena {
   float* take_floats(size_t a, size_t b = 1, size_t c = 1) {
     return reinterpret_cast<float*>(take_bytes(a * b * c * sizeof(float)));
   }
+  kernels::PageShare* take_shares(size_t rows, size_t pages) {
+    return reinterpret_cast<kernels::PageShare*>(take_bytes(rows * pages * sizeof(kernels::PageShare)));
+  }
   size_t used() const { return used_; }
 
  private:
@@ -39,7 +42,7 @@ class Arena {
   size_t used_ = 0;
 };
 
-ThreadScratch thread_scratch(const ModelConfig& config, int rows, Arena& arena) {
+ThreadScratch thread_scratch(const ModelConfig& config, int rows, int pages, Arena& arena) {
   const int widest = std::max({config.width, config.query_width(), config.ffn_width});
   const auto row_count = static_cast<size_t>(rows);
   const auto head_dim = static_cast<size_t>(config.head_dim);
@@ -51,6 +54,7 @@ ThreadScratch thread_scratch(const ModelConfig& config, int rows, Arena& arena) 
           .sum = arena.take_floats(row_count),
           .part_max = arena.take_floats(row_count),
           .part_sum = arena.take_floats(row_count),
+          .shares = arena.take_shares(row_count, static_cast<size_t>(pages)),
           .visible_begin = reinterpret_cast<int*>(arena.take_bytes(row_count * sizeof(int))),
           .visible_end = reinterpret_cast<int*>(arena.take_bytes(row_count * sizeof(int)))};
 }
@@ -107,9 +111,10 @@ void lay_out(const ModelConfig& config, InputKinds kinds, const StepLimits& limi
   to.partial_out = arena.take_floats(partials, static_cast<size_t>(config.head_dim));
   to.partial_max = arena.take_floats(partials);
   to.partial_sum = arena.take_floats(partials);
+  to.partial_shares = arena.take_shares(spread * heads, static_cast<size_t>(to.pages_max()));
   to.per_thread.clear();
   for (int i = 0; i < limits.threads; ++i) {
-    to.per_thread.push_back(thread_scratch(config, to.block_tokens * group, arena));
+    to.per_thread.push_back(thread_scratch(config, to.block_tokens * group, to.pages_max(), arena));
   }
 }
 

@@ -45,6 +45,7 @@ struct ThreadScratch {
   float* sum;
   float* part_max;
   float* part_sum;
+  kernels::PageShare* shares;  // [pages_max][rows]
   int* visible_begin;
   int* visible_end;
 };
@@ -56,6 +57,7 @@ struct StepBuffers {
   int logits_stride = 0;
   int block_tokens = 0;  // Tokens of one attention work item.
   int chunks_max = 0;    // Of a sequence.
+  int pages_max() const { return chunks_max * kChunkPages; }
 
   float* residual = nullptr;     // [tokens][width_stride]
   float* branch = nullptr;       // The same, of what will be added to it; null where it is added at once.
@@ -76,6 +78,7 @@ struct StepBuffers {
   float* partial_out = nullptr;  // [spread tokens][heads][chunks_max][head_dim]
   float* partial_max = nullptr;  // [spread tokens][heads][chunks_max]
   float* partial_sum = nullptr;
+  kernels::PageShare* partial_shares = nullptr;  // [spread tokens][heads][pages_max], of observed tokens.
   std::vector<ThreadScratch> per_thread;
 
   os::PageMemory memory;

@@ -43,6 +43,7 @@ struct Measurement {
   NllSum sum{};
   DivergenceSum divergence{model.kernels().log_sum_exp};
   std::vector<float> reference_logits{};
+  double expected_losses = 0;  // Of the positions scored.
 
   void score(int row, int scored, TokenId target) {
     const std::span<const float> logits = model.logits(row);
@@ -84,6 +85,8 @@ Status score_window(Measurement& m, std::span<const TokenId> window, const CallC
     const int unscored = std::max(0, first_scored - begin);
     const int count = std::min({positions - begin, step, unscored + limits.logits_per_step});
     const int scored_begin = std::min(unscored, count);
+    const kv::SequenceLevels* const levels = m.cache.levels();
+    m.expected_losses += (levels != nullptr ? levels->expected_loss() : 0) * (count - scored_begin);
     INFER_TRY(run_step(m, window.subspan(static_cast<size_t>(begin), static_cast<size_t>(count)), scored_begin, call));
     for (int i = scored_begin; i < count; ++i) {
       m.score(i - scored_begin, count - scored_begin, window[static_cast<size_t>(begin + i + 1)]);
@@ -146,6 +149,10 @@ Result<PerplexityResult> measure_perplexity(model::Model& model, const tokenizer
   result.kv_bytes = measurement.cache.kv_bytes();
   result.kv_bytes_f16 = measurement.cache.kv_bytes_f16();
   if (options.divergence) result.divergence = measurement.divergence.result();
+  result.expected_loss = measurement.expected_losses / static_cast<double>(measurement.sum.count());
+  if (const auto factor = model.level_model().loss_to_divergence) {
+    result.expected_divergence = result.expected_loss * *factor;
+  }
   result.elapsed = call.clock.now() - start;
   return result;
 }

@@ -36,6 +36,10 @@ struct PerplexityResult {
   uint64_t kv_bytes = 0;     // At the end of the last window.
   uint64_t kv_bytes_f16 = 0;
   std::optional<Divergence> divergence;  // From 16 bits.
+  // What the KV cache expects its levels to cost, averaged over the scored positions: relative change of attention
+  // outputs (kv::SequenceLevels), and nats a token where the model's factor is known.
+  double expected_loss = 0;
+  std::optional<double> expected_divergence;
   Duration elapsed;
 };
 

@@ -14,8 +14,10 @@
 //   c_t     = round(w_t * f), f as great as the 16 bits of c and the 32 bits of the sums allow
 //   out_d   = out_d * fade + float(sum over t of c_t * value_td) / f, then + 0 so that no zero is negative
 // For pages of 8 and 4 bits the same with bytes: queries have codes of 8 bits, and with o = 127.5 (8 bits) or 120 (4)
-//   x_t     = (float(sum over d of query_d * key_dt) - o * sum of the query's codes) * key scale_t
+//   x_t     = (float(sum over d of query_d * key_dt) - o * sum of the query's codes - e * key scale_t) * key scale_t
 //   score_t = x_t * (query scale * log2 e) + product of the query's 16-bit codes with the mean key
+// where e, at 4 bits only, takes back what rounding adds to weights on average: a score whose error has the variance v
+// gives a weight that is exp(v / 2) too large in the mean, and v = |query|^2 * key scale_t^2 * 256 / 12.
 //   out_d   = out_d * fade + (float(sum over t of c_t * value_td) + o' * sum of c_t) / f,  c_t at most 255
 // Tokens that a row may not see thus change no bit of it, so a tile of rows may walk as far as its farthest row sees.
 //
@@ -26,6 +28,7 @@
 inline constexpr float kWeightCodeSum = 131000.0f;  // Of the codes of a page's weights; rounding adds at most 32.
 inline constexpr float kWeightByteMax = 255.0f;     // Of a weight's code where values have 8 or 4 bits.
 inline constexpr float kLog2E = 0x1.715476p0f;
+inline constexpr float kNibbleVariance = 256.0f / 12.0f;  // Of a code's error at 4 bits: even within 16.
 
 inline constexpr int kTileRows = kRegisterVectors < 8 ? 1 : 6;  // Rows that share each load of a page's codes.
 inline constexpr int kFewRows = 4 * kTileRows;                  // Up to here pages come from memory, more use them.
@@ -214,7 +217,8 @@ struct PageView {
   AttentionPage next;  // The page after it, or again this one.
   const float* key_scales;
   const float* value_scales;
-  int first_token;  // Counted like AttentionArgs::visible_end.
+  int first_token;    // Counted like AttentionArgs::visible_end.
+  PageShare* shares;  // Of all rows, or null.
 };
 
 // What softmax keeps of each row of a tile while it passes a page. Arrays of 16 are worked on as one vector.
@@ -223,6 +227,7 @@ struct TileSoftmax {
   int to[kTileRows];
   float factor[kTileRows];  // score = factor * x + offset
   float offset[kTileRows];
+  float page_max[kTileRows];  // The greatest score of the page.
   float weight_sum[kTileRows];
   alignas(64) float before[kLanes];  // The greatest score before this page and with it.
   alignas(64) float after[kLanes];
@@ -298,6 +303,7 @@ void weigh(float* row, const float* value_scales, int r, TileSoftmax* softmax) {
 void soften(const PageView& page, float* scores, int rows, TileSoftmax* softmax) {
   for (int r = 0; r < rows; ++r) {
     const float page_max = greatest_score(scores + r * kPageTokens, *softmax, r);
+    softmax->page_max[r] = page_max;
     softmax->after[r] = page_max > softmax->before[r] ? page_max : softmax->before[r];
   }
   const F32 before = load_f32(softmax->before), after = load_f32(softmax->after);
@@ -461,9 +467,11 @@ void attend_planes(const PageView& page, RowTile* tile) {
   const AttentionPage& parts = page.parts;
   const auto* const next = reinterpret_cast<const std::byte*>(first_codes(page.next));
   const float middle = kLow ? kMiddle : kMiddle - kLowMiddle;
-  float key_offset[kTileRows];
+  float key_offset[kTileRows], excess[kTileRows];
   for (int r = 0; r < tile->rows; ++r) {
     const QueryFactors factors = tile->factors(r);
+    const float length = kCodeLength * factors.scale;
+    excess[r] = kLow ? 0.0f : kNibbleVariance / 2 * length * length / factors.byte_scale;
     tile->softmax.factor[r] = factors.byte_scale * kLog2E;
     tile->softmax.offset[r] = score_of_mean(*tile, parts.high + plane_mean_at(head_dim), r, factors.scale * kLog2E);
     key_offset[r] = -middle * factors.byte_sum;
@@ -477,9 +485,10 @@ void attend_planes(const PageView& page, RowTile* tile) {
                                                                .next_high = parts.high + values_at,
                                                                .next_low = parts.low + values_at},
                                                  tile->rows, kPageVectors, [&](int r, int t, I32 sum) {
+                                                   const F32 scale = load_f32(page.key_scales + t);
                                                    const F32 x = add(to_f32(sum), set_f32(key_offset[r]));
                                                    store_f32(tile->scores + r * kPageTokens + t,
-                                                             mul(x, load_f32(page.key_scales + t)));
+                                                             mul(fma(set_f32(-excess[r]), scale, x), scale));
                                                  });
   cap_tile(tile);
   soften(page, tile->scores, tile->rows, &tile->softmax);
@@ -502,9 +511,25 @@ void attend_planes(const PageView& page, RowTile* tile) {
 
 // ---- Rows over pages.
 
+// A row that sees nothing of a page gives the same, whether or not others of its tile see some. `shares` may be null.
+void keep_no_shares(PageShare* shares, int rows) {
+  if (shares == nullptr) return;
+  for (int r = 0; r < rows; ++r) shares[r] = {minus_infinity(), 0.0f, 0.0f};
+}
+
+void keep_shares(const TileSoftmax& softmax, PageShare* shares, int rows) {
+  keep_no_shares(shares, rows);
+  if (shares == nullptr) return;
+  for (int r = 0; r < rows; ++r) {
+    if (softmax.to[r] <= softmax.from[r]) continue;
+    shares[r] = {softmax.page_max[r], softmax.after[r], softmax.weight_sum[r]};
+  }
+}
+
 template <bool kAhead>
 void attend_tile(const PageView& page, RowTile* tile) {
-  if (!look_at(page, tile)) return;
+  PageShare* const shares = page.shares != nullptr ? page.shares + tile->first : nullptr;
+  if (!look_at(page, tile)) return keep_no_shares(shares, tile->rows);
   if (page.parts.full != nullptr) {
     attend_full<kAhead>(page, tile);
   } else if (page.parts.low != nullptr) {
@@ -517,6 +542,7 @@ void attend_tile(const PageView& page, RowTile* tile) {
     tile->args.max[row] = tile->softmax.after[r];
     tile->args.sum[row] = tile->args.sum[row] * tile->softmax.fade[r] + tile->softmax.weight_sum[r];
   }
+  keep_shares(tile->softmax, shares, tile->rows);
 }
 
 // All rows, in tiles of nearly the same size.
@@ -540,7 +566,12 @@ void prefetch_scales(const AttentionPage& page, int head_dim) {
 
 // The scales of a page's tokens; those of planes are put into `room`, [2][64].
 PageView view_of(const AttentionPage& page, int head_dim, float* room) {
-  PageView view{.parts = page, .next = page, .key_scales = room, .value_scales = room + kPageTokens, .first_token = 0};
+  PageView view{.parts = page,
+                .next = page,
+                .key_scales = room,
+                .value_scales = room + kPageTokens,
+                .first_token = 0,
+                .shares = nullptr};
   if (page.full != nullptr) {
     view.key_scales = reinterpret_cast<const float*>(page.full + key_scales_at(head_dim));
     view.value_scales = reinterpret_cast<const float*>(page.full + value_scales_at(head_dim));
@@ -551,6 +582,8 @@ PageView view_of(const AttentionPage& page, int head_dim, float* room) {
   return view;
 }
 
+bool is_absent(const AttentionPage& page) { return page.full == nullptr && page.high == nullptr; }
+
 void attend(const AttentionArgs& args) {
   for (int r = 0; r < args.rows; ++r) {
     args.max[r] = minus_infinity();
@@ -560,12 +593,18 @@ void attend(const AttentionArgs& args) {
   for (size_t i = 0; i < outputs; i += kLanes) store_f32(args.out + i, zero_f32());
 
   const bool few = args.rows <= kFewRows;
-  if (few && args.page_count > 0) prefetch_scales(args.pages[0], args.head_dim);
   for (int page = 0; page < args.page_count; ++page) {
+    PageShare* const shares = args.shares != nullptr ? args.shares + page * args.rows : nullptr;
+    if (is_absent(args.pages[page])) {
+      keep_no_shares(shares, args.rows);
+      continue;
+    }
+    if (few && page == 0) prefetch_scales(args.pages[0], args.head_dim);
     alignas(64) float scales[2 * kPageTokens];
     PageView view = view_of(args.pages[page], args.head_dim, scales);
-    view.next = args.pages[page + 1 < args.page_count ? page + 1 : page];
+    if (page + 1 < args.page_count && !is_absent(args.pages[page + 1])) view.next = args.pages[page + 1];
     view.first_token = page * kPageTokens;
+    view.shares = shares;
     if (few) {
       prefetch_scales(view.next, args.head_dim);
       attend_page<true>(args, view);
