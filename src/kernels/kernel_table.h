@@ -23,6 +23,9 @@ inline constexpr int kPanelRows = 16;        // Rows of a weight panel, one per 
 inline constexpr int kActivationBlock = 32;  // Activations that share an int8 scale.
 inline constexpr int kPageTokens = 64;       // Tokens of a KV page.
 inline constexpr int kHeadDimMax = 256;      // head_dim is a multiple of 16, at most this.
+// Of a panel's block of 32 columns, unpacked: 512 codes; for each of 16 rows at most a scale and two minima, or two
+// scales and a minimum; the integer scales of two groups.
+inline constexpr size_t kScratchBlockBytes = 512 + 3 * kPanelRows * 4 + 2 * kPanelRows;
 
 // A weight matrix [rows][cols] repacked by pack_panels: panel p holds rows 16p..16p+15, interleaved so that a vector
 // load gives the same columns of 16 rows; the last panel is filled up with zero rows. Takes the same bytes as in the

@@ -23,6 +23,8 @@ namespace {
 //
 #include "kernels/generic/kv_page.inl.h"
 //
+#include "kernels/generic/code_product.inl.h"
+//
 #include "kernels/generic/attention.inl.h"
 //
 #include "kernels/generic/unpack.inl.h"

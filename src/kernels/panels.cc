@@ -66,9 +66,8 @@ Activations activation_view(std::byte* buffer, bool int8, int tokens, int cols) 
 }
 
 size_t matmul_scratch_bytes(int cols_max) {
-  // Per unpacked panel and block of 32 columns: 512 codes, two scales and one minimum for each of 16 rows.
   const size_t blocks = static_cast<size_t>(cols_max) / kActivationBlock + 1;
-  return kPanelsAtOnceMax * blocks * (512 + 3 * kPanelRows * sizeof(float));
+  return kPanelsAtOnceMax * blocks * kScratchBlockBytes;
 }
 
 size_t kv_page_bytes(int head_dim) {

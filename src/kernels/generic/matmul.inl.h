@@ -25,12 +25,28 @@ Tile tile_at(const Activations& x, int t0) {
 // What the integer dot product of a scale group starts from, so that codes need no subtraction: -zero * sum of inputs.
 template <class Format>
 inline __attribute__((always_inline)) I32 dot_start(const int32_t* neg_sums, int group) {
-  if constexpr (Format::kZeroBits < 0 || (Format::kBits == 8 && kWideCodesAreSigned)) {
+  if constexpr (Format::kZeroBits < 0 || HasGroupScales<Format> || (Format::kBits == 8 && kWideCodesAreSigned)) {
     return set_i32(0);
   } else {
     const int32_t sum = Format::kGroups == 1 ? neg_sums[0] : group == 0 ? neg_sums[1] : neg_sums[0] - neg_sums[1];
     return shift_left_i32(set_i32(sum), Format::kZeroBits);
   }
+}
+
+// Where the format's sums of 16 columns, four steps, have an integer scale: which steps begin and end them, and what
+// they start from.
+template <class Format>
+constexpr bool begins_group(int step) {
+  return HasGroupScales<Format> && step % 4 == 0;
+}
+template <class Format>
+constexpr bool ends_group(int step) {
+  return HasGroupScales<Format> && step % 4 == 3;
+}
+template <class Format>
+inline __attribute__((always_inline)) int32_t group_start(const int32_t* neg_sums, int group) {
+  constexpr int kZero = Format::kZeroBits < 0 ? 0 : 1 << Format::kZeroBits;
+  return (group == 0 ? neg_sums[1] : neg_sums[0] - neg_sums[1]) * kZero;
 }
 
 // The minima of a block whose halves have their own, before the inputs' scale: the second half's times the sum of all
@@ -67,9 +83,19 @@ inline __attribute__((always_inline)) void stream_block(const std::byte* unit, c
     for (int t = 0; t < kTokens; ++t) dot[t].begin(start(t));
     unrolled<kGroup * kSteps, (kGroup + 1) * kSteps>([&](auto step) __attribute__((always_inline)) {
       constexpr int kStep = decltype(step)::value;
+      if constexpr (begins_group<Format>(kStep)) {
+        for (int t = 0; t < kTokens; ++t) {
+          dot[t].begin_group(group_start<Format>(tile.neg_sums + 2 * (at + static_cast<size_t>(t)), kStep / 4));
+        }
+      }
       const U8 codes = Format::template codes<kBlock, kStep>(unit);
       for (int t = 0; t < kTokens; ++t) {
         dot[t].template step<kStep>(codes, x + t * kActivationBlock + 4 * kStep);
+      }
+      if constexpr (ends_group<Format>(kStep)) {
+        for (int t = 0; t < kTokens; ++t) {
+          dot[t].template end_group<kStep / 4>(scales.group_scales(kBlock, kStep / 4));
+        }
       }
     });
     const F32 scale = scales.scale(kBlock, kGroup);
@@ -163,19 +189,22 @@ void stream_panel_in_turns(const std::byte* panel, const Tile& tile, int tokens,
 // ---- Many tokens: unpack once, then run tiles.
 
 // One panel in scratch: codes [block][8 steps][64 bytes], scales [block][groups][16], minima [block][16], or
-// [block][2][16] where halves have their own.
+// [block][2][16] where halves have their own; group_scales [block][2][16] where the format has them.
 struct Unpacked {
   std::byte* codes;
   float* scales;
   float* minima;
+  int8_t* group_scales;
 };
 
 template <class Format>
 Unpacked unpacked_at(std::byte* scratch, int cols, int index) {
   const size_t blocks = static_cast<size_t>(cols) / kActivationBlock;
-  std::byte* start = scratch + static_cast<size_t>(index) * blocks * (512 + 3 * 64);
+  std::byte* start = scratch + static_cast<size_t>(index) * blocks * kScratchBlockBytes;
   auto* scales = reinterpret_cast<float*>(start + blocks * 512);
-  return {start, scales, scales + blocks * Format::kGroups * 16};
+  float* minima = scales + blocks * Format::kGroups * 16;
+  if constexpr (!HasGroupScales<Format>) return {start, scales, minima, nullptr};
+  return {start, scales, minima, reinterpret_cast<int8_t*>(minima + blocks * 32)};
 }
 
 template <class Format>
@@ -202,6 +231,9 @@ void unpack_panel(const std::byte* panel, int cols, const Unpacked& to) {
         for (int half = 0; half < 2; ++half) {
           store_f32(to.minima + (2 * block + static_cast<size_t>(half)) * 16, scales.half_minimum(kBlock, half));
         }
+      }
+      if constexpr (HasGroupScales<Format>) {
+        __builtin_memcpy(to.group_scales + block * 32, scales.group_scales(kBlock, 0), 32);
       }
     });
   }
@@ -234,11 +266,24 @@ void tile_product(const Unpacked* w, const Tile& tile, int first, int cols, bool
       }
       unrolled<kGroup * kSteps, (kGroup + 1) * kSteps>([&](auto step_constant) __attribute__((always_inline)) {
         constexpr int kStep = decltype(step_constant)::value;
+        if constexpr (begins_group<Format>(kStep)) {
+          for (int t = 0; t < kTokens; ++t) {
+            const int32_t begin = group_start<Format>(tile.neg_sums + 2 * (at + static_cast<size_t>(t)), kStep / 4);
+            for (int p = 0; p < kPanels; ++p) dot[p][t].begin_group(begin);
+          }
+        }
         U8 codes[kPanels];
         for (int p = 0; p < kPanels; ++p) codes[p] = load_u8(w[p].codes + b * 512 + kStep * 64);
         for (int t = 0; t < kTokens; ++t) {
           for (int p = 0; p < kPanels; ++p) {
             dot[p][t].template step<kStep>(codes[p], x + t * kActivationBlock + 4 * kStep);
+          }
+        }
+        if constexpr (ends_group<Format>(kStep)) {
+          for (int t = 0; t < kTokens; ++t) {
+            for (int p = 0; p < kPanels; ++p) {
+              dot[p][t].template end_group<kStep / 4>(w[p].group_scales + b * 32 + kStep / 4 * 16);
+            }
           }
         }
       });

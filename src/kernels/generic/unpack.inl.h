@@ -3,6 +3,23 @@
 //
 // Codes have kBits bits. A unit covers kBlocks blocks of 32 columns; a block has kGroups scale groups (1 of 32 or 2 of
 // 16 columns). codes(unit, b, j) gives columns 4j..4j+3 of block b for all 16 rows.
+//
+// Two formats have small integers as scales of 16 columns, and both leave one integer dot product to a block. Where
+// 8-bit codes are taken as they are, the codes are multiplied with those scales; elsewhere the sums of 16 columns are
+// (HasGroupScales), for they fit into 16 bits, and the instruction that widens those multiplies anyway.
+inline constexpr bool kScalesSums = kWideCodesAreSigned;
+template <class Format>
+concept HasGroupScales = requires(const typename Format::Scales& scales) { scales.group_scales(0, 0); };
+template <bool kFirst>
+struct Either {
+  template <class First, class Second>
+  using Of = First;
+};
+template <>
+struct Either<false> {
+  template <class First, class Second>
+  using Of = Second;
+};
 
 // d[16] (half), then 4 words of 8 nibbles per row: word j of a row is bytes 4j..4j+3 of the file's block.
 struct PackedQ4_0 {
@@ -142,56 +159,92 @@ struct PackedQ6_K {
 template <class Format>
 concept HasHalfMinima = requires(const typename Format::Scales& scales) { scales.half_minimum(0, 0); };
 
-// Groups of 16 columns whose scales are small integers: scale and code are multiplied first, so that one integer dot
-// product spans the block. There are four 2-bit codes, hence four products to a row, and sixteen bytes hold those of
-// four rows: a table for lookup(), whose index is the code behind two bits that tell the row.
+// Groups of 16 columns whose scales are small integers, multiplied with the codes: there are four 2-bit codes, hence
+// four products to a row, and sixteen bytes hold those of four rows: a table for lookup(), whose index is the code
+// behind two bits that tell the row.
 U8 product_rows() {
   alignas(16) static constexpr uint8_t kRow[16] = {0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12};
   return repeat_16(kRow);
 }
 U8 product_index(U8 two_bit_codes) { return or_u8(two_bit_codes, product_rows()); }
 
+// Scales of 16 groups of 16 columns, [group][16 rows], for products with sums: those come 256 times too great.
+struct GroupScales {
+  F32 factor;  // The unit's scale / 256, exact: it is a half.
+  alignas(64) int8_t group[16][16];
+  const int8_t* group_scales(int block, int half) const { return group[2 * block + half]; }
+  F32 scale(int, int) const { return factor; }
+};
+
 // d[16], dmin[16]; 16 groups of 16 bytes, each a row's scale in the low and its minimum in the high nibble; 16 words of
-// 2-bit codes per row. Codes are products of up to 15 * 3.
-struct PackedQ2_K {
-  static constexpr int kBits = 6, kBlocks = 8, kGroups = 1, kZeroBits = -1, kUnitBytes = 1344;
+// 2-bit codes per row. Codes are products of up to 15 * 3, or as they are.
+struct HalfMinima {
+  F32 dmin;
+  const std::byte* groups;
+  explicit HalfMinima(const std::byte* unit)
+      : dmin(load_f16(reinterpret_cast<const uint16_t*>(unit + 32))), groups(unit + 64) {}
+  F32 half_minimum(int block, int half) const {
+    const F32 second = to_f32(field_i32(widen_u8(groups + (2 * block + 1) * 16), 4, 15));
+    if (half == 0) return mul(dmin, second);
+    return mul(dmin, sub(to_f32(field_i32(widen_u8(groups + 2 * block * 16), 4, 15)), second));
+  }
+};
+template <bool kSums>
+struct PackedQ2 {
+  static constexpr int kBits = kSums ? 2 : 6, kBlocks = 8, kGroups = 1, kZeroBits = -1, kUnitBytes = 1344;
   static constexpr bool kHasMinimum = false;
-  struct Scales {
-    F32 d, dmin;
-    const std::byte* groups;
-    explicit Scales(const std::byte* unit)
-        : d(load_f16(reinterpret_cast<const uint16_t*>(unit))),
-          dmin(load_f16(reinterpret_cast<const uint16_t*>(unit + 32))),
-          groups(unit + 64) {}
+  struct ProductScales : HalfMinima {
+    F32 d;
+    explicit ProductScales(const std::byte* unit)
+        : HalfMinima(unit), d(load_f16(reinterpret_cast<const uint16_t*>(unit))) {}
     F32 scale(int, int) const { return d; }
-    F32 half_minimum(int block, int half) const {
-      const F32 second = to_f32(field_i32(widen_u8(groups + (2 * block + 1) * 16), 4, 15));
-      if (half == 0) return mul(dmin, second);
-      return mul(dmin, sub(to_f32(field_i32(widen_u8(groups + 2 * block * 16), 4, 15)), second));
+  };
+  struct SumScales : HalfMinima, GroupScales {
+    explicit SumScales(const std::byte* unit) : HalfMinima(unit) {
+      factor = mul(load_f16(reinterpret_cast<const uint16_t*>(unit)), set_f32(0x1p-8f));
+      for (int i = 0; i < 4; ++i) store_u8(group[4 * i], bit_field<0, 15>(load_u8(unit + 64 + 64 * i)));
     }
   };
+  using Scales = typename Either<kSums>::template Of<SumScales, ProductScales>;
   template <int kBlock, int kStep>
   static U8 codes(const std::byte* unit) {
     constexpr int kHalf = kBlock / 4, kQuarter = kBlock % 4;
-    const I32 scale = field_i32(widen_u8(unit + 64 + (2 * kBlock + kStep / 4) * 16), 0, 15);
-    const U8 products = bytes_of(mul_i32(scale, set_i32(0x03020100)));
     const U8 code = bit_field<kQuarter * 2, 3>(load_u8(unit + 320 + (kHalf * 8 + kStep) * 64));
-    return lookup(products, product_index(code));
+    if constexpr (kSums) return code;
+    const I32 scale = field_i32(widen_u8(unit + 64 + (2 * kBlock + kStep / 4) * 16), 0, 15);
+    return lookup(bytes_of(mul_i32(scale, set_i32(0x03020100))), product_index(code));
   }
 };
+using PackedQ2_K = PackedQ2<kScalesSums>;
 
 // d[16]; 12 groups of 16 bytes, the file's 12 bytes of scales of each row; 64 masks of third bits; 16 words of the
 // lower two bits per row. Codes are 128 minus the product of the signed scale and the signed code, which lies in
-// -124..128.
-struct PackedQ3_K {
-  static constexpr int kBits = 8, kBlocks = 8, kGroups = 1, kZeroBits = 7, kUnitBytes = 1760;
+// -124..128; or as they are, 4 above what they mean, and their scales are negated, so that integers are the same.
+template <bool kSums>
+struct PackedQ3 {
+  static constexpr int kBits = kSums ? 3 : 8, kBlocks = 8, kGroups = 1, kZeroBits = kSums ? 2 : 7, kUnitBytes = 1760;
   static constexpr bool kHasMinimum = false;
-  struct Scales {
-    F32 neg_d;
-    explicit Scales(const std::byte* unit)
-        : neg_d(sub(zero_f32(), load_f16(reinterpret_cast<const uint16_t*>(unit)))) {}
-    F32 scale(int, int) const { return neg_d; }
+  static F32 neg_d(const std::byte* unit) { return sub(zero_f32(), load_f16(reinterpret_cast<const uint16_t*>(unit))); }
+  struct ProductScales {
+    F32 d;
+    explicit ProductScales(const std::byte* unit) : d(neg_d(unit)) {}
+    F32 scale(int, int) const { return d; }
   };
+  struct SumScales : GroupScales {
+    explicit SumScales(const std::byte* unit) {
+      factor = mul(neg_d(unit), set_f32(0x1p-8f));
+      const U8 low[2] = {load_u8(unit + 32), load_u8(unit + 96)};  // Of groups 0..3 and 8..11, 4..7 and 12..15.
+      const U8 high = load_u8(unit + 160);                         // Of groups 0..3, 4..7, 8..11 and 12..15.
+      const auto put = [&](int first, U8 low_bits, U8 high_bits) {
+        store_u8(group[first], sub_u8(set_u8(32), or_u8(low_bits, high_bits)));
+      };
+      put(0, bit_field<0, 15>(low[0]), bit_field<-4, 48>(high));
+      put(4, bit_field<0, 15>(low[1]), bit_field<-2, 48>(high));
+      put(8, bit_field<4, 15>(low[0]), bit_field<0, 48>(high));
+      put(12, bit_field<4, 15>(low[1]), bit_field<2, 48>(high));
+    }
+  };
+  using Scales = typename Either<kSums>::template Of<SumScales, ProductScales>;
   template <int kGroup>
   static I32 scale_bits(const std::byte* unit) {
     const I32 low = field_i32(widen_u8(unit + 32 + kGroup % 8 * 16), kGroup / 8 * 4, 15);
@@ -201,17 +254,19 @@ struct PackedQ3_K {
   template <int kBlock, int kStep>
   static U8 codes(const std::byte* unit) {
     constexpr int kHalf = kBlock / 4, kQuarter = kBlock % 4;
+    const U8 code = bit_field<kQuarter * 2, 3>(load_u8(unit + 736 + (kHalf * 8 + kStep) * 64));
+    if constexpr (kSums) return with_high_bits<4>(code, unit + 224, kBlock * 8 + kStep);
     // With s the 6 bits of the scale and q < 4: 128 - (s - 32) * (q - 4) = s * (4 - q) + 32 * q, no byte of which
     // carries; the third bit adds 128 - 4 * s (modulo 256), and 4 * s is the product of q = 0.
     const I32 scale = scale_bits<2 * kBlock + kStep / 4>(unit);
     const U8 products = bytes_of(add_i32(mul_i32(scale, set_i32(0x01020304)), set_i32(0x60402000)));
     const U8 upper = sub_u8(set_u8(128), lookup(products, product_rows()));
-    const U8 code = bit_field<kQuarter * 2, 3>(load_u8(unit + 736 + (kHalf * 8 + kStep) * 64));
     uint64_t mask;
     __builtin_memcpy(&mask, unit + 224 + (kBlock * 8 + kStep) * 8, 8);
     return add_where(lookup(products, product_index(code)), upper, mask);
   }
 };
+using PackedQ3_K = PackedQ3<kScalesSums>;
 
 // The values of 4-bit codes from a table of 16, plus what makes them unsigned.
 template <int kZero>

@@ -183,14 +183,17 @@ U8 bit_field(U8 v) {
           _mm256_and_si256(_mm256_srli_epi16(v.hi, kShift), mask)};
 }
 U8 or_u8(U8 a, U8 b) { return {_mm256_or_si256(a.lo, b.lo), _mm256_or_si256(a.hi, b.hi)}; }
-// Byte i of the result is `value` where bit i of the 32 is set: each bit's byte is spread over 8 lanes and tested.
-__m256i value_where(uint32_t mask, __m256i value) {
-  const __m256i spread = _mm256_shuffle_epi8(
-      _mm256_set1_epi32(static_cast<int>(mask)),
-      _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3));
+// All ones in byte i of 64 where bit i is set: each byte of the mask is spread over 8 lanes, whose bits are tested. The
+// mask is broadcast whole, which a load from memory does on the way.
+U8 where(uint64_t mask) {
+  const __m256i bytes = _mm256_set1_epi64x(static_cast<long long>(mask));
   const __m256i bit = _mm256_set1_epi64x(static_cast<long long>(0x8040201008040201ull));
-  const __m256i set = _mm256_cmpeq_epi8(_mm256_and_si256(spread, bit), bit);
-  return _mm256_and_si256(set, value);
+  const __m256i first =
+      _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
+  const __m256i second =
+      _mm256_setr_epi8(4, 4, 4, 4, 4, 4, 4, 4, 5, 5, 5, 5, 5, 5, 5, 5, 6, 6, 6, 6, 6, 6, 6, 6, 7, 7, 7, 7, 7, 7, 7, 7);
+  return {_mm256_cmpeq_epi8(_mm256_and_si256(_mm256_shuffle_epi8(bytes, first), bit), bit),
+          _mm256_cmpeq_epi8(_mm256_and_si256(_mm256_shuffle_epi8(bytes, second), bit), bit)};
 }
 U8 set_u8(int x) {
   const __m256i bytes = _mm256_set1_epi8(static_cast<char>(x));
@@ -216,12 +219,14 @@ U8 lookup(U8 table, U8 index) {
 template <int kValue>
 U8 or_where(U8 v, uint64_t mask) {
   const __m256i value = _mm256_set1_epi8(static_cast<char>(kValue));
-  return {_mm256_or_si256(v.lo, value_where(static_cast<uint32_t>(mask), value)),
-          _mm256_or_si256(v.hi, value_where(static_cast<uint32_t>(mask >> 32), value))};
+  const U8 set = where(mask);
+  return {_mm256_or_si256(v.lo, _mm256_and_si256(set.lo, value)),
+          _mm256_or_si256(v.hi, _mm256_and_si256(set.hi, value))};
 }
 U8 add_where(U8 v, U8 addend, uint64_t mask) {
-  return {_mm256_add_epi8(v.lo, value_where(static_cast<uint32_t>(mask), addend.lo)),
-          _mm256_add_epi8(v.hi, value_where(static_cast<uint32_t>(mask >> 32), addend.hi))};
+  const U8 set = where(mask);
+  return {_mm256_add_epi8(v.lo, _mm256_and_si256(set.lo, addend.lo)),
+          _mm256_add_epi8(v.hi, _mm256_and_si256(set.hi, addend.hi))};
 }
 struct WordRows {
   U8 word[4];
@@ -315,6 +320,45 @@ struct Dot {
     return _mm256_maddubs_epi16(_mm256_abs_epi8(weights), _mm256_sign_epi8(four, weights));
   }
 };
+// Codes of 2 and 3 bits, whose groups of 16 columns have integer scales: a group's sums stay in 16 bits, and what
+// widens them multiplies with 256 times the scale.
+struct GroupDot {
+  I32 sum;
+  __m256i lo, hi;
+
+  void begin(I32) {}
+  // `start`: what the zero point of the codes adds, which with the products fits into 16 bits.
+  void begin_group(int32_t start) {
+    lo = _mm256_set1_epi32(start & 0xFFFF);
+    hi = lo;
+  }
+  template <int kStep>
+  inline __attribute__((always_inline)) void step(U8 codes, const int8_t* x) {
+    int32_t word;
+    __builtin_memcpy(&word, x, 4);
+    const __m256i four = _mm256_set1_epi32(word);
+    lo = _mm256_add_epi16(lo, _mm256_maddubs_epi16(codes.lo, four));
+    hi = _mm256_add_epi16(hi, _mm256_maddubs_epi16(codes.hi, four));
+    asm("" : "+x"(lo), "+x"(hi));  // In this order: see Dot.
+  }
+  // `scales`: of the 16 rows. Each is put above a zero byte, twice for each row.
+  template <int kGroup>
+  inline __attribute__((always_inline)) void end_group(const int8_t* scales) {
+    const __m256i bytes = _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(scales)));
+    const __m256i first = _mm256_setr_epi8(-1, 0, -1, 0, -1, 1, -1, 1, -1, 2, -1, 2, -1, 3, -1, 3, -1, 4, -1, 4, -1, 5,
+                                           -1, 5, -1, 6, -1, 6, -1, 7, -1, 7);
+    const __m256i second = _mm256_setr_epi8(-1, 8, -1, 8, -1, 9, -1, 9, -1, 10, -1, 10, -1, 11, -1, 11, -1, 12, -1, 12,
+                                            -1, 13, -1, 13, -1, 14, -1, 14, -1, 15, -1, 15);
+    const I32 scaled{_mm256_madd_epi16(lo, _mm256_shuffle_epi8(bytes, first)),
+                     _mm256_madd_epi16(hi, _mm256_shuffle_epi8(bytes, second))};
+    sum = kGroup == 0 ? scaled : add_i32(sum, scaled);
+  }
+  I32 result(I32) const { return sum; }
+};
+template <int kSteps>
+struct Dot<2, kSteps> : GroupDot {};
+template <int kSteps>
+struct Dot<3, kSteps> : GroupDot {};
 F32 word_field(const void* words, int shift, uint32_t mask) {
   const auto* word = static_cast<const __m256i*>(words);
   const __m128i count = _mm_cvtsi32_si128(shift);
@@ -323,9 +367,14 @@ F32 word_field(const void* words, int shift, uint32_t mask) {
           _mm256_cvtepi32_ps(_mm256_and_si256(_mm256_srl_epi32(_mm256_loadu_si256(word + 1), count), keep))};
 }
 
-// The densest form: sums of pairs stay in 16 bits (and wrap, which costs nothing here).
+// The densest form: sums of pairs stay in 16 bits, which saturate in a pair and wrap beyond. Written out as
+// add_dot_pairs is.
+__m256i add_byte_pairs(__m256i sum, __m256i codes, __m256i x) {
+  __m256i product;
+  asm("vpmaddubsw %3, %2, %1\n\tvpaddw %1, %0, %0" : "+x"(sum), "=&x"(product) : "x"(codes), "x"(x));
+  return sum;
+}
 I32 multiply_add_i8(I32 sum, U8 codes, U8 x) {
-  return {_mm256_add_epi16(sum.lo, _mm256_maddubs_epi16(codes.lo, x.lo)),
-          _mm256_add_epi16(sum.hi, _mm256_maddubs_epi16(codes.hi, x.hi))};
+  return {add_byte_pairs(sum.lo, codes.lo, x.lo), add_byte_pairs(sum.hi, codes.hi, x.hi)};
 }
 void forget(U8& v) { asm volatile("" : "+x"(v.lo), "+x"(v.hi)); }
