@@ -236,11 +236,53 @@ api::Json as_json(const Findings& found, const InspectOptions& options) {
 
 }  // namespace
 
+namespace {
+
+// How the model bears a KV cache of fewer bits, if that was asked for.
+Result<std::optional<quality::LevelSensitivity>> test_kv(const InspectOptions& options, Services& services) {
+  if (!options.model.kv_test) return std::optional<quality::LevelSensitivity>();
+  const CallContext call = services.call(options.model.deadline);
+  INFER_ASSIGN(const LoadedModel loaded,
+               load_model(options.model, model_options_of(options.model), true, call, services));
+  return loaded.level_test;
+}
+
+std::string level_test_rows(const quality::LevelSensitivity& test) {
+  std::string text = row(
+      "KV levels", format("against 16 bits, {} tokens: divergence {:.1e} at 8 bits, {:.1e} at 4 ({:.1f} % same top)",
+                          test.tokens, test.kld_q8, test.kld_q4, 100 * test.same_top_q4));
+  std::string floored;
+  for (size_t layer = 0; layer < test.floors.size(); ++layer) {
+    if (test.floors[layer] == kv::Level::k8) floored += format("{}{}", floored.empty() ? "" : ", ", layer);
+  }
+  return text + row("", floored.empty() ? "no layer needs more than 4 bits" : "not below 8 bits: layers " + floored);
+}
+
+api::Json as_json(const quality::LevelSensitivity& test) {
+  api::Json floors = api::Json::array();
+  for (const kv::Level level : test.floors) floors.push(level == kv::Level::k8 ? "q8" : "q4");
+  return api::Json::object()
+      .set("tokens", test.tokens)
+      .set("kld_q8", test.kld_q8)
+      .set("kld_q4", test.kld_q4)
+      .set("same_top_q4", test.same_top_q4)
+      .set("loss_to_divergence", test.loss_to_divergence ? api::Json(*test.loss_to_divergence) : api::Json())
+      .set("layer_divergence", api::Json::array_of(test.layer_divergence))
+      .set("floors", floors);
+}
+
+}  // namespace
+
 Status inspect_command(const InspectOptions& options, Services& services) {
   INFER_ASSIGN(const auto file, open_model_file(options.model.path));
   const Findings found = examine_model(*file, options, services);
-  if (options.json) return services.out().write_json(as_json(found, options));
-  return services.out().write(as_text(found, options));
+  INFER_ASSIGN(const std::optional<quality::LevelSensitivity> test, test_kv(options, services));
+  if (options.json) {
+    api::Json json = as_json(found, options);
+    if (test) json.set("kv_test", as_json(*test));
+    return services.out().write_json(json);
+  }
+  return services.out().write(as_text(found, options) + (test ? level_test_rows(*test) : ""));
 }
 
 }  // namespace infer::app

@@ -169,6 +169,9 @@ void add_levels(Command& command, ModelChoice& choice) {
   command.text("--kv-spill", choice.spill_folder, "DIR",
                "where a tiered cache keeps what leaves memory; off: nowhere (INFEROS_KV_SPILL, or the user's cache "
                "folder)");
+  command.flag("--kv-test", choice.kv_test, true,
+               "before anything else, test what the model bears of lower levels, and keep sensitive layers at 8 bits "
+               "(small models are always tested)");
   command.value("--kv-spill-limit", "SIZE", "most that it may take there (4GiB)",
                 [&choice](const std::string& given) -> Status {
                   INFER_ASSIGN(choice.spill_limit_bytes, parse_bytes(given));
@@ -244,6 +247,8 @@ void add_inspect(Command& command, InspectOptions& options) {
   add_model_choice(command, options.model, true);
   command.text("FILE", options.model.path, "", "the model, instead of -m");
   command.flag("--metadata", options.metadata, true, "all metadata");
+  command.flag("--kv-test", options.model.kv_test, true,
+               "load the model and test what its KV cache bears at 8 and 4 bits");
   command.flag("--tensors", options.tensors, true, "all tensors");
   command.flag("--json", options.json, true, "print one JSON document");
 }

@@ -158,6 +158,21 @@ void finish_storing_weights(model::Model& model, const CallContext& call, Servic
   services.err().write(LogLevel::kWarning, "the repacked weights are not kept: " + stored.error().message);
 }
 
+void test_levels(const ModelChoice& choice, LoadedModel& loaded, const CallContext& call, Services& services) {
+  constexpr uint64_t kQuickBytes = 300'000'000;  // Of weights: below a second or so.
+  const bool quick = loaded.model->memory().weights_bytes < kQuickBytes;
+  if (!choice.kv_test && !(kv::is_tiered(choice.levels.mode) && quick)) return;
+  ProgressBar bar = services.progress("testing what the KV cache bears", ProgressUnit::kTokens);
+  auto test = quality::measure_sensitivity(*loaded.model, *loaded.tokenizer, quality::sensitivity_text(), call);
+  bar.finish();
+  if (!test) {
+    if (choice.kv_test) services.err().write(LogLevel::kWarning, test.error().message);
+    return;
+  }
+  loaded.level_test = *std::move(test);
+  loaded.model->set_level_sensitivity(loaded.level_test->floors, loaded.level_test->loss_to_divergence);
+}
+
 Result<LoadedModel> load_model(const ModelChoice& choice, model::ModelOptions options, bool with_vocabulary,
                                const CallContext& call, Services& services) {
   const Instant start = call.clock.now();
@@ -173,6 +188,9 @@ Result<LoadedModel> load_model(const ModelChoice& choice, model::ModelOptions op
   loaded.pool = std::make_unique<os::ThreadPool>(threads_of(choice));
   loaded.repack_cache = open_repack_cache(choice, services);
   options.repack_cache = loaded.repack_cache.get();
+  if (choice.kv_test || kv::is_tiered(choice.levels.mode)) {
+    options.logits_per_step = std::max(options.logits_per_step, kernels::kPageTokens);  // For the test.
+  }
   ProgressBar bar = services.progress("loading " + loaded.name, ProgressUnit::kBytes);
   const uint64_t bytes = loaded.file->file_bytes();
   const auto progress = [&](double fraction) {
@@ -197,6 +215,7 @@ Result<LoadedModel> load_model(const ModelChoice& choice, model::ModelOptions op
         format("a context of {} tokens is longer than the {} that {} was trained for: expect worse text",
                loaded.model->options().context, trained, loaded.name));
   }
+  if (with_vocabulary) test_levels(choice, loaded, call, services);
   loaded.load_time = call.clock.now() - start;
   return loaded;
 }

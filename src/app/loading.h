@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "app/command_line.h"
@@ -12,6 +13,7 @@
 #include "model/model.h"
 #include "model/repack_cache.h"
 #include "os/thread_pool.h"
+#include "quality/level_sensitivity.h"
 #include "tokenizer/tokenizer.h"
 
 namespace infer::app {
@@ -46,6 +48,7 @@ struct LoadedModel {
   std::unique_ptr<os::ThreadPool> pool;
   std::unique_ptr<model::RepackCache> repack_cache;  // Null: none.
   std::unique_ptr<model::Model> model;
+  std::optional<quality::LevelSensitivity> level_test;  // Where the KV cache is tiered.
   Duration load_time;
 };
 
@@ -55,6 +58,11 @@ const char* weights_source_name(const model::Model& model);
 // Waits until repacked weights are on disk, or until `call` says stop; trouble is a warning. Does nothing most of the
 // time. The last thing of a command, or the first where nothing may run beside a measurement.
 void finish_storing_weights(model::Model& model, const CallContext& call, Services& services);
+
+// Tests what the model's KV cache bears at lower levels (quality/level_sensitivity.h) and tells the model, where the
+// cache is tiered and the model small enough for it to take no time, or where it was asked for. A warning where it
+// cannot be.
+void test_levels(const ModelChoice& choice, LoadedModel& loaded, const CallContext& call, Services& services);
 
 Result<LoadedModel> load_model(const ModelChoice& choice, model::ModelOptions options, bool with_vocabulary,
                                const CallContext& call, Services& services);

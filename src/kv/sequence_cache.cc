@@ -253,6 +253,16 @@ std::span<const PageId> SequenceCache::pages(int layer) const {
   return std::span(tables_).subspan(static_cast<size_t>(layer) * stride, static_cast<size_t>(pages_end_));
 }
 
+std::array<int, kLevelCount> SequenceCache::pages_at_levels() const {
+  std::array<int, kLevelCount> counts{};
+  for (int layer = 0; layer < layers(); ++layer) {
+    for (const PageId id : pages(layer)) {
+      if (id != kNoPage) ++counts[static_cast<size_t>(pool_->level(id))];
+    }
+  }
+  return counts;
+}
+
 uint64_t SequenceCache::kv_bytes() const {
   uint64_t bytes = 0;
   for (int layer = 0; layer < layers(); ++layer) {

@@ -15,6 +15,7 @@
 // reading page pointers inside a step from many threads is fine.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -94,6 +95,8 @@ class SequenceCache {
     return pool_->digest(pages(layer)[static_cast<size_t>(index)], kv_head);
   }
 
+  // How many pages of all layers are at each level (k16, k8, k4, out of memory).
+  std::array<int, kLevelCount> pages_at_levels() const;
   // Bytes of the pages held, and what as many pages would take in F16.
   uint64_t kv_bytes() const;
   uint64_t kv_bytes_f16() const;

@@ -71,6 +71,9 @@ class SequenceLevels {
   // Expected relative energy of the change of attention outputs, and the divergence in nats a token that it means, if
   // the model's factor is known.
   double expected_loss() const { return expected_loss_; }
+  int layers() const { return static_cast<int>(windows_.size()); }
+  // What a level costs a page of the layer that gets all of the attention, as far as it was tried.
+  double cost_of(int layer, Level level) const;
   std::optional<double> expected_divergence() const;
 
  private:
@@ -86,7 +89,6 @@ class SequenceLevels {
   }
   bool is_fixed(const PageTables& tables, int page) const;
   void try_levels(const PageTables& tables, int layer, int page, const kernels::KernelTable& kernels);
-  double cost_of(int layer, Level level) const;
   double mass_of(int layer, int page, int pages) const;
   float loss_at(int layer, int page, int pages, Level level) const;
   PageChoice describe(const PageTables& tables, int layer, int page) const;
