@@ -7,12 +7,12 @@
 #include "app/exit_code.h"
 #include "base/bytes.h"
 #include "base/format.h"
+#include "base/utf8.h"
 #include "os/environment.h"
 #include "os/folder.h"
 #include "os/process_facts.h"
 #include "os/text_file.h"
 #include "os/topology.h"
-#include "tokenizer/utf8.h"
 
 namespace infer::app {
 namespace {
@@ -65,7 +65,7 @@ Result<std::unique_ptr<tokenizer::Tokenizer>> load_vocabulary(const gguf::File& 
 }
 
 Status check_utf8(std::string_view text, std::string_view what) {
-  const size_t valid = tokenizer::valid_utf8_prefix(text);
+  const size_t valid = valid_utf8_prefix(text);
   if (valid == text.size()) return {};
   return Error{ErrorCode::kInvalidArgument,
                format("{}: not UTF-8: byte {} of {} is 0x{:02X}; convert it first, for example with iconv -t UTF-8",
