@@ -145,6 +145,18 @@ std::unique_ptr<model::RepackCache> open_repack_cache(const ModelChoice& choice,
 
 }  // namespace
 
+Result<std::unique_ptr<chat::ChatTemplate>> load_chat_template(const LoadedModel& loaded, Services& services) {
+  auto chat = chat::ChatTemplate::from_gguf(*loaded.file, *loaded.tokenizer);
+  if (!chat) {
+    return Error{chat.error().code, format("{}: {}; --no-chat does without it", loaded.name, chat.error().message)};
+  }
+  if ((*chat)->is_fallback()) {
+    services.err().write(LogLevel::kWarning,
+                         format("{} has no chat template: messages stand on lines of their own", loaded.name));
+  }
+  return chat;
+}
+
 const char* weights_source_name(const model::Model& model) {
   return model.weights_source() == model::WeightsSource::kCache ? "cache" : "repacked";
 }
