@@ -65,6 +65,8 @@ class Json {
   std::optional<bool> as_bool() const;
   std::optional<int64_t> as_int() const;  // Also a float with a whole value, as many writers send 1.0.
   std::optional<double> as_double() const;
+  // A number that was written with a point or an exponent, or made from a floating-point one.
+  bool is_float() const { return std::holds_alternative<double>(value_); }
   std::optional<std::string_view> as_string() const;
 
   // Null unless this is an object with that key.

@@ -90,7 +90,15 @@ std::string template_row(const Findings& found) {
   if (value == nullptr) return row("chat template", "none");
   constexpr int kColumns = 60;
   const std::string_view text = *value->as_string();
-  return row("chat template", format("{} bytes: {}", text.size(), fit_width(printable(first_line(text)), kColumns)));
+  std::string rows =
+      row("chat template", format("{} bytes: {}", text.size(), fit_width(printable(first_line(text)), kColumns)));
+  if (!found.chat) return rows + row("", "cannot be used: " + found.chat.error().message);
+  const chat::ChatTemplate& chat = **found.chat;
+  std::string does = found.chat_renders ? "renders" : "does not render: " + found.chat_renders.error().message;
+  does +=
+      chat.takes_tools() ? format(", tools ({})", chat::tool_call_format_name(chat.tool_call_format())) : ", no tools";
+  if (!chat.reasoning_tags().open.empty()) does += ", reasoning";
+  return rows + row("", does);
 }
 
 std::string type_rows(const Findings& found) {
@@ -195,6 +203,15 @@ api::Json as_json(const Findings& found, const InspectOptions& options) {
   if (const gguf::Value* value = chat_template(found.file)) {
     const std::string_view text = *value->as_string();
     template_json = api::Json::object().set("bytes", text.size()).set("first_line", first_line(text));
+    template_json.set("renders", found.chat.has_value() && found.chat_renders.has_value());
+    if (!found.chat) template_json.set("reason", found.chat.error().message);
+    if (!found.chat_renders) template_json.set("reason", found.chat_renders.error().message);
+    if (found.chat) {
+      const chat::ChatTemplate& chat = **found.chat;
+      template_json.set("tools", chat.takes_tools())
+          .set("tool_call_format", chat::tool_call_format_name(chat.tool_call_format()))
+          .set("reasoning", !chat.reasoning_tags().open.empty());
+    }
   }
   api::Json unusual = api::Json::array();
   for (const Remark& remark : found.unusual) {

@@ -4,6 +4,7 @@
 #include "app/text_width.h"
 #include "app/turn.h"
 #include "base/format.h"
+#include "chat/dialogue.h"
 #include "engine/generation.h"
 #include "os/interrupt.h"
 #include "os/process_facts.h"
@@ -47,15 +48,27 @@ Status ending(const engine::GenerationResult& result) {
   return {};
 }
 
+// The prompt as it is, or as the user's message of a chat.
+Result<std::vector<TokenId>> prompt_tokens(const RunOptions& options, const std::string& prompt,
+                                           const LoadedModel& loaded, Services& services) {
+  if (!options.chat.value_or(false)) {
+    return loaded.tokenizer->encode(prompt, {.parse_special = options.parse_special});
+  }
+  INFER_ASSIGN(const auto chat, load_chat_template(loaded, services));
+  chat::Dialogue dialogue(*chat, *loaded.tokenizer, options.system);
+  INFER_ASSIGN(chat::Dialogue::Turn turn, dialogue.ask(prompt, services.clock().wall_time()));
+  return std::move(turn.tokens);
+}
+
 Status run_once(const RunOptions& options, const std::string& prompt, LoadedModel& loaded, const CallContext& call,
                 Services& services) {
   INFER_ASSIGN(const auto conversation, engine::Conversation::make(*loaded.model, *loaded.tokenizer, options.sampling));
-  const std::vector<TokenId> ids = loaded.tokenizer->encode(prompt, {.parse_special = options.parse_special});
+  INFER_ASSIGN(const std::vector<TokenId> ids, prompt_tokens(options, prompt, loaded, services));
   const engine::GenerationOptions turn{
       .tokens_max = options.tokens_max, .ignore_end_tokens = options.ignore_end_tokens, .stops = options.stops};
   const bool stream = options.stream && !options.json;
   // A person sees the text as a whole, a program only the answer.
-  if (stream && services.output_is_terminal()) {
+  if (stream && services.output_is_terminal() && !options.chat.value_or(false)) {
     services.err().quote(fit_width(printable(prompt), kEchoColumnsMax));
   }
   INFER_ASSIGN(const engine::GenerationResult result, run_turn(*conversation, ids, turn, call, stream, services));

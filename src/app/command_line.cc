@@ -239,6 +239,15 @@ void add_run(Command& command, RunOptions& options) {
   command.flag("--ignore-eos", options.ignore_end_tokens, true, "go on after the model says that it is done");
   command.flag("--parse-special", options.parse_special, true, "read tokens like <|eos|> in the prompt as such");
   command.flag("-i,--interactive", options.interactive, true, "ask for prompts; /help there says more");
+  command.value("--system", "TEXT", "the system message of a chat", [&options](const std::string& given) -> Status {
+    options.system = given;
+    if (!options.chat) options.chat = true;
+    return {};
+  });
+  command.app()->add_flag_callback(
+      "--chat", [&options] { options.chat = true; },
+      "answer by the model's chat template (with --interactive: when the model has one)");
+  command.app()->add_flag_callback("--no-chat", [&options] { options.chat = false; }, "continue the text as it is");
   command.flag("--no-stream", options.stream, false, "print the answer at its end, not as it grows");
   command.flag("--json", options.json, true, "print one JSON document with text, timings and sizes");
 }
@@ -331,6 +340,7 @@ constexpr const char* kRunExamples =
     "  inferos run -p \"Once upon a time\" -n 64            the embedded model goes on\n"
     "  inferos run -m model.gguf -f prompt.txt --temp 0   the most probable answer to a file\n"
     "  inferos run -m model.gguf --interactive            ask as often as you like\n"
+    "  inferos run -m model.gguf --chat --system \"Be brief.\" -p \"Why is the sky blue?\"\n"
     "  inferos run -p \"The king\" --json | jq .text        for scripts";
 constexpr const char* kInspectExamples =
     "  inferos inspect model.gguf                       what it is and what it will take\n"
@@ -449,6 +459,8 @@ Status check_together(const RunOptions& options) {
     if (stop.empty()) return usage_error("run: --stop: must not be empty");
   }
   if (options.interactive && options.json) return usage_error("run: --interactive and --json exclude each other");
+  if (!options.system.empty() && options.chat == false)
+    return usage_error("run: --system and --no-chat exclude each other");
   return {};
 }
 

@@ -53,6 +53,8 @@ struct RunOptions {
   bool ignore_end_tokens = false;
   bool parse_special = false;
   bool interactive = false;
+  std::optional<bool> chat;  // Absent: in a session, when the model has a chat template.
+  std::string system;        // What the system message of a chat says; "": there is none.
   bool stream = true;
   bool json = false;
 };

@@ -55,6 +55,19 @@ TEST(CommandLine, TheRepackCacheIsOnUnlessSwitchedOff) {
   EXPECT_NE(message({"run", "--repack-cache-limit", "0"}).find("--no-repack-cache"), std::string::npos);
 }
 
+TEST(CommandLine, ASystemMessageMeansAChat) {
+  const auto chat_of = [](std::vector<const char*> words) {
+    const auto parsed = parse(std::move(words));
+    EXPECT_TRUE(parsed.has_value());
+    return parsed ? std::get<RunOptions>(*parsed).chat : std::nullopt;
+  };
+  EXPECT_EQ(chat_of({"run", "-i"}), std::nullopt) << "the model decides";
+  EXPECT_EQ(chat_of({"run", "--chat"}), true);
+  EXPECT_EQ(chat_of({"run", "--no-chat"}), false);
+  EXPECT_EQ(chat_of({"run", "--system", "Be brief."}), true);
+  EXPECT_NE(message({"run", "--no-chat", "--system", "Be brief."}).find("--system"), std::string::npos);
+}
+
 TEST(CommandLine, TheLastOfARepeatedFlagCounts) {
   const auto parsed = parse({"bench", "--pp", "1", "--pp", "2"});
   ASSERT_TRUE(parsed.has_value()) << parsed.error().message;

@@ -185,6 +185,16 @@ void count_parameters(Findings& found) {
   }
 }
 
+void examine_chat_template(Findings& found, Services& services) {
+  if (!found.tokenizer) return;
+  found.chat = chat::ChatTemplate::from_gguf(found.file, **found.tokenizer);
+  if (!found.chat) return;
+  chat::PromptRequest request{.messages = {}, .tools = {}, .variables = {}, .now = services.clock().wall_time()};
+  request.messages.push_back({"user", "Hello", {}, {}, {}, {}});
+  const auto prompt = (*found.chat)->render(request);
+  if (!prompt) found.chat_renders = prompt.error();
+}
+
 }  // namespace
 
 Findings examine_model(const gguf::File& file, const InspectOptions& options, Services& services) {
@@ -197,8 +207,11 @@ Findings examine_model(const gguf::File& file, const InspectOptions& options, Se
                  .config = model::read_model_config(file),
                  .memory = model::Model::estimate(file, threads, model_options),
                  .tokenizer = load_vocabulary(file, services),
+                 .chat = chat::ChatTemplate::fallback(),
+                 .chat_renders = {},
                  .threads = threads,
                  .unusual = {}};
+  examine_chat_template(found, services);
   count_parameters(found);
   if (found.config) {
     constexpr int kDefaultContextMax = 4096;  // Of model::ModelOptions.
@@ -213,7 +226,7 @@ Findings examine_model(const gguf::File& file, const InspectOptions& options, Se
 }
 
 const gguf::Value* chat_template(const gguf::File& file) {
-  const gguf::Value* value = file.find("tokenizer.chat_template");
+  const gguf::Value* value = file.find(chat::kTemplateKey);
   return value && value->as_string() ? value : nullptr;
 }
 

@@ -13,6 +13,7 @@
 #include "app/services.h"
 #include "base/ids.h"
 #include "base/result.h"
+#include "chat/chat_template.h"
 #include "gguf/file.h"
 #include "model/model.h"
 #include "model/model_config.h"
@@ -41,7 +42,9 @@ struct Findings {
   Result<model::ModelConfig> config;
   Result<model::MemoryEstimate> memory;
   Result<std::unique_ptr<tokenizer::Tokenizer>> tokenizer;
-  int context = 0;  // That `memory` is for.
+  Result<std::unique_ptr<chat::ChatTemplate>> chat;  // Of a file without a template: the fallback.
+  Status chat_renders;                               // A message of a user.
+  int context = 0;                                   // That `memory` is for.
   int threads = 1;
   std::vector<Remark> unusual;
 };

@@ -6,9 +6,11 @@
 #include <vector>
 
 #include "app/line_editor.h"
+#include "app/loading.h"
 #include "app/session_command.h"
 #include "app/turn.h"
 #include "base/format.h"
+#include "chat/dialogue.h"
 #include "engine/generation.h"
 #include "os/interrupt.h"
 
@@ -28,6 +30,7 @@ class Session {
         settings_{.sampling = options.sampling, .tokens_max = options.tokens_max} {}
 
   Status run() {
+    INFER_TRY(open_chat());
     if (at_terminal_) services_.err().remark(format("{}: /help lists the commands, Ctrl-D leaves", loaded_.name));
     if (options_.prompt.text) INFER_TRY(answer(*options_.prompt.text));
     while (!done_) {
@@ -66,6 +69,7 @@ class Session {
       case SessionVerb::kReset:
         history_.clear();
         conversation_.reset();
+        if (dialogue_) dialogue_->clear();
         return {};
       case SessionVerb::kStats:
         return services_.out().write((last_ ? summary_line(*last_) : std::string("nothing was generated yet")) + "\n");
@@ -86,15 +90,8 @@ class Session {
   Status answer(const std::string& text) {
     const Status valid = check_utf8(text, "the prompt");
     if (!valid) return show(valid.error());
-    const bool first = history_.empty();
-    if (first && text.empty()) return {};
-    std::vector<TokenId> prompt;
-    if (!text.empty()) {
-      // A new line of input is a new line of the text.
-      prompt = loaded_.tokenizer->encode(first ? text : "\n" + text,
-                                         {.add_special = first, .parse_special = options_.parse_special});
-    }
-    auto result = generate(prompt);
+    if (text.empty() && (dialogue_ || history_.empty())) return {};
+    auto result = dialogue_ ? reply(text) : go_on(text);
     if (!result) {
       if (services_.out().reader_gone() || result.error().code == ErrorCode::kIo) return std::move(result).error();
       return show(result.error());
@@ -105,6 +102,46 @@ class Session {
       return Error{ErrorCode::kDeadline, "run: the deadline has passed; what was generated is above"};
     }
     return {};
+  }
+
+  // By the model's chat template: asked for, or in a session with a model that has one.
+  Status open_chat() {
+    if (options_.chat == false) return {};
+    if (!options_.chat && loaded_.file->find(chat::kTemplateKey) == nullptr) return {};
+    INFER_ASSIGN(chat_, load_chat_template(loaded_, services_));
+    dialogue_.emplace(*chat_, *loaded_.tokenizer, options_.system);
+    return {};
+  }
+
+  // Continues the text so far with what was typed. A new line of input is a new line of the text.
+  Result<engine::GenerationResult> go_on(const std::string& text) {
+    const bool first = history_.empty();
+    std::vector<TokenId> prompt;
+    if (!text.empty()) {
+      prompt = loaded_.tokenizer->encode(first ? text : "\n" + text,
+                                         {.add_special = first, .parse_special = options_.parse_special});
+    }
+    return generate(prompt);
+  }
+
+  // Answers a message of a chat.
+  Result<engine::GenerationResult> reply(const std::string& text) {
+    if (!conversation_) dialogue_->forget_reading();
+    INFER_ASSIGN(const chat::Dialogue::Turn turn, dialogue_->ask(text, services_.clock().wall_time()));
+    if (!turn.continues) {
+      history_.clear();
+      conversation_.reset();
+    }
+    auto result = generate(turn.tokens);
+    const bool was_read = conversation_ && conversation_->length() == static_cast<int>(history_.size());
+    if (result && was_read) {
+      dialogue_->answered(result->text);
+    } else {
+      dialogue_->withdraw();
+      history_.clear();
+      conversation_.reset();
+    }
+    return result;
   }
 
   Result<engine::GenerationResult> generate(const std::vector<TokenId>& prompt) {
@@ -138,6 +175,8 @@ class Session {
   SessionSettings settings_;
   std::unique_ptr<engine::Conversation> conversation_;
   std::vector<TokenId> history_;  // Everything said so far, to begin again after a change of settings.
+  std::unique_ptr<chat::ChatTemplate> chat_;
+  std::optional<chat::Dialogue> dialogue_;  // Absent: the session continues a text.
   std::optional<engine::GenerationResult> last_;
   bool done_ = false;
 };

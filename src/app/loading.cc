@@ -7,12 +7,12 @@
 #include "app/exit_code.h"
 #include "base/bytes.h"
 #include "base/format.h"
+#include "base/utf8.h"
 #include "os/environment.h"
 #include "os/folder.h"
 #include "os/process_facts.h"
 #include "os/text_file.h"
 #include "os/topology.h"
-#include "tokenizer/utf8.h"
 
 namespace infer::app {
 namespace {
@@ -65,7 +65,7 @@ Result<std::unique_ptr<tokenizer::Tokenizer>> load_vocabulary(const gguf::File& 
 }
 
 Status check_utf8(std::string_view text, std::string_view what) {
-  const size_t valid = tokenizer::valid_utf8_prefix(text);
+  const size_t valid = valid_utf8_prefix(text);
   if (valid == text.size()) return {};
   return Error{ErrorCode::kInvalidArgument,
                format("{}: not UTF-8: byte {} of {} is 0x{:02X}; convert it first, for example with iconv -t UTF-8",
@@ -144,6 +144,18 @@ std::unique_ptr<model::RepackCache> open_repack_cache(const ModelChoice& choice,
 }
 
 }  // namespace
+
+Result<std::unique_ptr<chat::ChatTemplate>> load_chat_template(const LoadedModel& loaded, Services& services) {
+  auto chat = chat::ChatTemplate::from_gguf(*loaded.file, *loaded.tokenizer);
+  if (!chat) {
+    return Error{chat.error().code, format("{}: {}; --no-chat does without it", loaded.name, chat.error().message)};
+  }
+  if ((*chat)->is_fallback()) {
+    services.err().write(LogLevel::kWarning,
+                         format("{} has no chat template: messages stand on lines of their own", loaded.name));
+  }
+  return chat;
+}
 
 const char* weights_source_name(const model::Model& model) {
   return model.weights_source() == model::WeightsSource::kCache ? "cache" : "repacked";

@@ -9,6 +9,7 @@
 #include "app/command_line.h"
 #include "app/services.h"
 #include "base/result.h"
+#include "chat/chat_template.h"
 #include "gguf/file.h"
 #include "model/model.h"
 #include "model/repack_cache.h"
@@ -51,6 +52,9 @@ struct LoadedModel {
   std::optional<quality::LevelSensitivity> level_test;  // Where the KV cache is tiered.
   Duration load_time;
 };
+
+// The model's chat template. For a model without one the fallback, with a warning.
+Result<std::unique_ptr<chat::ChatTemplate>> load_chat_template(const LoadedModel& loaded, Services& services);
 
 // "cache" or "repacked": where the weights came from.
 const char* weights_source_name(const model::Model& model);

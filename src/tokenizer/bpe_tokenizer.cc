@@ -5,12 +5,12 @@
 #include <utility>
 
 #include "base/format.h"
+#include "base/quoted_text.h"
 #include "tokenizer/byte_alphabet.h"
 #include "tokenizer/join_filter.h"
 #include "tokenizer/merge_table.h"
 #include "tokenizer/pretokenizer.h"
 #include "tokenizer/pretokenizer_table.h"
-#include "tokenizer/quoted_text.h"
 #include "tokenizer/symbol_merger.h"
 #include "tokenizer/vocabulary_tokenizer.h"
 #include "tokenizer/whole_characters.h"

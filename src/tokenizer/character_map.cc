@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "base/format.h"
-#include "tokenizer/utf8.h"
+#include "base/utf8.h"
 
 namespace infer::tokenizer {
 namespace {

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "base/format.h"
-#include "tokenizer/utf8.h"
+#include "base/utf8.h"
 
 namespace infer::tokenizer {
 namespace {

@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "base/utf8.h"
 #include "testing/property.h"
 #include "tokenizer/pretokenizer_table.h"
-#include "tokenizer/utf8.h"
 
 namespace infer::tokenizer {
 namespace {

@@ -28,7 +28,10 @@ void SpecialMatcher::finish() {
   }
 }
 
-const SpecialMatcher::Token* SpecialMatcher::longest_at(std::string_view text, bool parse_special) const {
+const SpecialMatcher::Token* SpecialMatcher::longest_at(std::string_view text, size_t special_bytes) const {
+  const auto counts = [special_bytes](const Token& token) {
+    return token.always || token.text.size() <= special_bytes;
+  };
   // [low, high) are the tokens that share the first `depth` bytes of `text`; the shortest of them come first.
   auto low = tokens_.begin();
   auto high = tokens_.end();
@@ -36,12 +39,12 @@ const SpecialMatcher::Token* SpecialMatcher::longest_at(std::string_view text, b
   for (size_t depth = 0; low != high; ++depth) {
     for (; low != high && low->text.size() == depth; ++low) {
       const bool is_first = longest == nullptr || longest->text.size() < depth;
-      if ((parse_special || low->always) && is_first) longest = &*low;
+      if (counts(*low) && is_first) longest = &*low;
     }
     if (low == high || depth == text.size()) break;
     if (low + 1 == high) {  // One is left: compare the rest at once.
       const bool matches = text.substr(0, low->text.size()) == low->text;
-      if (matches && (parse_special || low->always)) longest = &*low;
+      if (matches && counts(*low)) longest = &*low;
       break;
     }
     const auto byte = static_cast<uint8_t>(text[depth]);
@@ -52,14 +55,18 @@ const SpecialMatcher::Token* SpecialMatcher::longest_at(std::string_view text, b
   return longest;
 }
 
-std::optional<SpecialMatcher::Match> SpecialMatcher::next(std::string_view text, size_t from,
-                                                          bool parse_special) const {
+std::optional<SpecialMatcher::Match> SpecialMatcher::next(std::string_view text, size_t from, bool parse_special,
+                                                          std::span<const TextRange> untrusted) const {
   if (tokens_.empty() || (!parse_special && !any_always_)) return std::nullopt;
+  auto range =
+      std::partition_point(untrusted.begin(), untrusted.end(), [from](const TextRange& r) { return r.end <= from; });
   for (size_t at = from; at < text.size(); ++at) {
+    if (range != untrusted.end() && range->end <= at) ++range;
     const size_t first = byte_at(text, at);
     if (!starts_[first]) continue;
     if (at + 1 < text.size() && !pair_starts_[first << 8 | byte_at(text, at + 1)]) continue;
-    const Token* token = longest_at(text.substr(at), parse_special);
+    const size_t trusted_end = range == untrusted.end() ? text.size() : std::max(at, range->begin);
+    const Token* token = longest_at(text.substr(at), parse_special ? trusted_end - at : 0);
     if (token == nullptr) continue;
     size_t end = at + token->text.size();
     if (token->eats_whitespace) {

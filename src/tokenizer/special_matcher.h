@@ -8,10 +8,12 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <vector>
 
 #include "base/ids.h"
+#include "tokenizer/text_range.h"
 
 namespace infer::tokenizer {
 
@@ -34,10 +36,13 @@ class SpecialMatcher {
   void add(const Token& token) { tokens_.push_back(token); }
   void finish();  // After the last add().
 
-  std::optional<Match> next(std::string_view text, size_t from, bool parse_special) const;
+  // `untrusted`: ranges of the text, ascending and apart, of which a special token to be parsed may have no byte.
+  std::optional<Match> next(std::string_view text, size_t from, bool parse_special,
+                            std::span<const TextRange> untrusted = {}) const;
 
  private:
-  const Token* longest_at(std::string_view text, bool parse_special) const;
+  // The longest token that `text` begins with; of those to be parsed, at most `special_bytes` long.
+  const Token* longest_at(std::string_view text, size_t special_bytes) const;
 
   std::vector<Token> tokens_;       // Sorted by text, then id.
   std::array<bool, 256> starts_{};  // Some token starts with this byte.

@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <deque>
 #include <string>
+#include <vector>
 
 #include "testing/property.h"
 
@@ -58,13 +60,24 @@ TEST(SpecialMatcher, FindsWhatAPlainSearchFinds) {
     matcher.finish();
     const std::string text = random_text(rng.below(20));
     const bool parse_special = rng.below(2) == 0;
+    std::vector<TextRange> untrusted;
+    for (size_t at = rng.below(8); at < text.size(); at += 1 + rng.below(6)) {
+      const size_t end = std::min<size_t>(at + 1 + rng.below(4), text.size());
+      untrusted.push_back({at, end});
+      at = end;
+    }
+    const auto is_trusted = [&](size_t begin, size_t size) {
+      return std::none_of(untrusted.begin(), untrusted.end(),
+                          [=](const TextRange& r) { return r.begin < begin + size && begin < r.end; });
+    };
     TokenId expected = kNoToken;
     size_t expected_at = 0;
     for (size_t at = 0; at < text.size() && expected == kNoToken; ++at) {
       size_t longest = 0;
       for (TokenId id = 0; id < 6; ++id) {
         const std::string& token = texts[static_cast<size_t>(id)];
-        if ((!parse_special && id % 2 != 0) || text.compare(at, token.size(), token) != 0) continue;
+        if (text.compare(at, token.size(), token) != 0) continue;
+        if (id % 2 != 0 && !(parse_special && is_trusted(at, token.size()))) continue;
         if (token.size() > longest) {
           longest = token.size();
           expected = id;
@@ -72,7 +85,7 @@ TEST(SpecialMatcher, FindsWhatAPlainSearchFinds) {
         }
       }
     }
-    const auto match = matcher.next(text, 0, parse_special);
+    const auto match = matcher.next(text, 0, parse_special, untrusted);
     EXPECT_EQ(match ? match->id : kNoToken, expected) << text;
     if (match) {
       EXPECT_EQ(match->begin, expected_at);

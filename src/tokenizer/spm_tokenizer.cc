@@ -7,8 +7,8 @@
 #include <utility>
 
 #include "base/format.h"
+#include "base/utf8.h"
 #include "tokenizer/symbol_merger.h"
-#include "tokenizer/utf8.h"
 #include "tokenizer/vocabulary_tokenizer.h"
 #include "tokenizer/word_cache.h"
 #include "tokenizer/word_starts.h"

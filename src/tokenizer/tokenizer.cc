@@ -1,8 +1,8 @@
 #include "tokenizer/tokenizer.h"
 
 #include "base/format.h"
+#include "base/quoted_text.h"
 #include "tokenizer/bpe_tokenizer.h"
-#include "tokenizer/quoted_text.h"
 #include "tokenizer/spm_tokenizer.h"
 #include "tokenizer/unigram_tokenizer.h"
 #include "tokenizer/vocabulary_data.h"

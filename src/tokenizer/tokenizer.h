@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "base/log.h"
 #include "base/result.h"
 #include "gguf/file.h"
+#include "tokenizer/text_range.h"
 
 namespace infer::tokenizer {
 
@@ -25,6 +27,8 @@ enum class TokenKind : uint8_t { kNormal = 1, kUnknown = 2, kControl = 3, kUserD
 struct EncodeOptions {
   bool add_special = true;     // BOS (and EOS) as the model's metadata asks.
   bool parse_special = false;  // "<|eos|>" in the text becomes the token; off for untrusted text.
+  // Parts of the text, ascending and apart, whose bytes are untrusted even so: no special token has one of them.
+  std::span<const TextRange> untrusted = {};
 };
 
 class Tokenizer {

@@ -6,9 +6,9 @@
 #include <utility>
 
 #include "base/format.h"
+#include "base/utf8.h"
 #include "tokenizer/character_map.h"
 #include "tokenizer/piece_trie.h"
-#include "tokenizer/utf8.h"
 #include "tokenizer/vocabulary_tokenizer.h"
 #include "tokenizer/word_starts.h"
 

@@ -2,8 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/utf8.h"
 #include "testing/property.h"
-#include "tokenizer/utf8.h"
 
 namespace infer::tokenizer {
 namespace {

@@ -5,8 +5,8 @@
 #include <optional>
 
 #include "base/format.h"
+#include "base/quoted_text.h"
 #include "tokenizer/byte_alphabet.h"
-#include "tokenizer/quoted_text.h"
 
 namespace infer::tokenizer {
 namespace {

@@ -53,7 +53,8 @@ class VocabularyTokenizer : public Tokenizer {
     if (options.add_special && vocabulary_->adds_bos()) out.push_back(vocabulary_->bos());
     bool follows_special = true;
     for (size_t at = 0; at < text.size();) {
-      const std::optional<SpecialMatcher::Match> match = vocabulary_->specials().next(text, at, options.parse_special);
+      const std::optional<SpecialMatcher::Match> match =
+          vocabulary_->specials().next(text, at, options.parse_special, options.untrusted);
       const size_t text_end = match ? match->begin : text.size();
       if (text_end > at) on_text(text.substr(at, text_end - at), follows_special);
       if (match) out.push_back(match->id);

@@ -14,9 +14,9 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/utf8.h"
 #include "tokenizer/handmade_vocabulary.h"
 #include "tokenizer/pretokenizer_table.h"
-#include "tokenizer/utf8.h"
 #include "tokenizer/utf8_stream.h"
 
 namespace infer::tokenizer {

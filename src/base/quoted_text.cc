@@ -1,10 +1,10 @@
-#include "tokenizer/quoted_text.h"
+#include "base/quoted_text.h"
 
 #include <cstdint>
 
-#include "tokenizer/utf8.h"
+#include "base/utf8.h"
 
-namespace infer::tokenizer {
+namespace infer {
 
 std::string quoted(std::string_view text) {
   constexpr size_t kMaxBytes = 48;
@@ -29,4 +29,4 @@ std::string quoted(std::string_view text) {
   return out.append(at < text.size() ? "...\"" : "\"");
 }
 
-}  // namespace infer::tokenizer
+}  // namespace infer

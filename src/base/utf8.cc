@@ -1,9 +1,9 @@
-#include "tokenizer/utf8.h"
+#include "base/utf8.h"
 
 #include <cstdint>
 #include <cstring>
 
-namespace infer::tokenizer {
+namespace infer {
 namespace {
 
 // The bytes that may follow a lead byte: how many, and the range of the first of them (the others are 80..BF).
@@ -59,4 +59,4 @@ size_t valid_utf8_prefix(std::string_view bytes) {
   return at;
 }
 
-}  // namespace infer::tokenizer
+}  // namespace infer

@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <string_view>
 
-namespace infer::tokenizer {
+namespace infer {
 
 // What stands at the start of some bytes.
 enum class Utf8State {
@@ -25,4 +25,4 @@ Utf8Char first_utf8_char(std::string_view bytes);
 // The length of the longest prefix that is well formed.
 size_t valid_utf8_prefix(std::string_view bytes);
 
-}  // namespace infer::tokenizer
+}  // namespace infer

@@ -6,8 +6,8 @@
 #include <string>
 #include <string_view>
 
-namespace infer::tokenizer {
+namespace infer {
 
 std::string quoted(std::string_view text);
 
-}  // namespace infer::tokenizer
+}  // namespace infer
