@@ -1,0 +1,29 @@
+#include "os/service_thread.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <future>
+
+namespace infer::os {
+namespace {
+
+TEST(ServiceThread, RunsItsBodyOnAThreadOfItsOwnAndIsWaitedFor) {
+  std::promise<std::thread::id> ran_on;
+  std::promise<void> may_end;
+  std::atomic<bool> ended{false};
+  auto thread = ServiceThread::start("a name longer than fifteen bytes", [&] {
+    ran_on.set_value(std::this_thread::get_id());
+    may_end.get_future().wait();
+    ended = true;
+  });
+  ASSERT_TRUE(thread.has_value());
+  EXPECT_NE(ran_on.get_future().get(), std::this_thread::get_id());
+  EXPECT_FALSE(ended);
+  may_end.set_value();
+  thread->reset();
+  EXPECT_TRUE(ended);
+}
+
+}  // namespace
+}  // namespace infer::os
