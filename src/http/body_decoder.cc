@@ -13,6 +13,35 @@ namespace {
 constexpr size_t kSizeLineBytesMax = 256;
 constexpr size_t kTrailerBytesMax = 8 << 10;
 
+// The length of what `text` starts with up to the first of `ends`.
+size_t length_before(std::string_view text, std::string_view ends) {
+  return std::min(text.find_first_of(ends), text.size());
+}
+
+// Whether `text` is *( ";" token [ "=" ( token / quoted-string ) ] ), RFC 9112 section 7.1.1 without spaces.
+bool are_extensions(std::string_view text) {
+  while (!text.empty()) {
+    if (text.front() != ';') return false;
+    text.remove_prefix(1);
+    const size_t name = length_before(text, ";=");
+    if (!is_token(text.substr(0, name))) return false;
+    text.remove_prefix(name);
+    if (!text.starts_with('=')) continue;
+    text.remove_prefix(1);
+    if (!text.starts_with('"')) {
+      const size_t value = length_before(text, ";");
+      if (!is_token(text.substr(0, value))) return false;
+      text.remove_prefix(value);
+      continue;
+    }
+    size_t end = 1;
+    while (end < text.size() && text[end] != '"') end += text[end] == '\\' ? 2 : 1;
+    if (end >= text.size()) return false;
+    text.remove_prefix(end + 1);
+  }
+  return true;
+}
+
 }  // namespace
 
 BodyDecoder::BodyDecoder(Framing framing, uint64_t bytes_max) : state_(State::kDone), bytes_max_(bytes_max) {
@@ -100,10 +129,11 @@ void BodyDecoder::end_line() {
     Headers dropped;
     if (auto refused = parse_fields(line_, 1, dropped)) refuse(refused->status, std::move(refused->message));
   } else {
-    const std::string_view digits = std::string_view(line_).substr(0, line_.find(';'));
-    const auto size = parse_hex(digits);
-    if (!size) {
-      refuse(400, "the size of a chunk is not a hexadecimal number");
+    const std::string_view line = line_;
+    const size_t digits = length_before(line, ";");
+    const auto size = parse_hex(line.substr(0, digits));
+    if (!size || !are_extensions(line.substr(digits))) {
+      refuse(400, "the size line of a chunk is not a hexadecimal number with or without extensions");
     } else if (*size > bytes_max_ - total_) {
       refuse(413, format("the body is over the limit of {} bytes", bytes_max_));
     } else {

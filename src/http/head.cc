@@ -106,15 +106,17 @@ Refused parse_framing(const Headers& headers, int minor_version, Framing& framin
 }
 
 // All Connection fields together are one list.
-bool keeps_alive(const Headers& headers, int minor_version) {
+Refused parse_connection(const Headers& headers, int minor_version, bool& keep_alive) {
   bool closes = false;
   bool keeps = false;
   for (const Headers::Field& field : headers.fields()) {
     if (!equals_ignoring_case(field.name, "Connection")) continue;
+    if (!is_token_list(field.value)) return bad("the Connection field is not a list of words");
     closes = closes || list_contains(field.value, "close");
     keeps = keeps || list_contains(field.value, "keep-alive");
   }
-  return !closes && (minor_version == 1 || keeps);
+  keep_alive = !closes && (minor_version == 1 || keeps);
+  return std::nullopt;
 }
 
 Refused check_host(const RequestHead& head) {
@@ -199,8 +201,7 @@ Refused parse_request_head(std::string_view text, const Limits& limits, RequestH
   if (auto refused = split_target(head)) return refused;
   if (auto refused = parse_framing(head.headers, head.minor_version, head.framing)) return refused;
   if (auto refused = check_expectation(head)) return refused;
-  head.keep_alive = keeps_alive(head.headers, head.minor_version);
-  return std::nullopt;
+  return parse_connection(head.headers, head.minor_version, head.keep_alive);
 }
 
 Refused parse_response_head(std::string_view text, const Limits& limits, ResponseHead& head) {
@@ -214,7 +215,8 @@ Refused parse_response_head(std::string_view text, const Limits& limits, Respons
   } else if (head.framing.kind == Framing::Kind::kNone && !has_length) {
     head.framing.kind = Framing::Kind::kUntilClose;
   }
-  head.keep_alive = head.framing.kind != Framing::Kind::kUntilClose && keeps_alive(head.headers, head.minor_version);
+  if (auto refused = parse_connection(head.headers, head.minor_version, head.keep_alive)) return refused;
+  head.keep_alive = head.keep_alive && head.framing.kind != Framing::Kind::kUntilClose;
   return std::nullopt;
 }
 

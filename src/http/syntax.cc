@@ -45,6 +45,15 @@ std::string_view trim(std::string_view text) {
   return text.substr(first, text.find_last_not_of(" \t") - first + 1);
 }
 
+bool is_token_list(std::string_view list) {
+  while (!list.empty()) {
+    const std::string_view part = list.substr(0, list.find(','));
+    if (!trim(part).empty() && !is_token(trim(part))) return false;
+    list.remove_prefix(std::min(part.size() + 1, list.size()));
+  }
+  return true;
+}
+
 bool list_contains(std::string_view list, std::string_view element) {
   while (!list.empty()) {
     const std::string_view part = list.substr(0, list.find(','));

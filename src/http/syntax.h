@@ -20,6 +20,8 @@ bool is_field_byte(char byte);
 
 bool equals_ignoring_case(std::string_view a, std::string_view b);  // ASCII only.
 std::string_view trim(std::string_view text);                       // Spaces and tabs at both ends.
+// Tokens with commas between them; empty elements are allowed (RFC 9110 section 5.6.1).
+bool is_token_list(std::string_view list);
 // Whether a comma-separated list has that element, without regard to case.
 bool list_contains(std::string_view list, std::string_view element);
 

@@ -1,11 +1,11 @@
-// A thread that serves others for as long as its owner lives (sockets, a step loop), at the process's ordinary
-// priority. Thread safety: one owner. Ownership: destroying it waits for the body to return, so tell the body to end
-// before.
+// A thread that serves for as long as its owner lives, at the priority of everybody else; work that can wait for idle
+// processor time belongs to BackgroundThread.
+// Thread safety: one owner. Ownership: destroying it waits for the end of the work, so the owner must first tell the
+// work to end; what the work borrows must live until then.
 #pragma once
 
 #include <functional>
 #include <memory>
-#include <string>
 
 #include "base/result.h"
 
@@ -13,8 +13,8 @@ namespace infer::os {
 
 class ServiceThread {
  public:
-  // `name` shows in debuggers and `top -H`; Linux cuts it to 15 bytes. kExhausted when the system gives no thread.
-  static Result<std::unique_ptr<ServiceThread>> start(const std::string& name, std::function<void()> body);
+  // kExhausted when the system gives no thread.
+  static Result<std::unique_ptr<ServiceThread>> start(std::function<void()> work);
 
   ~ServiceThread();
   ServiceThread(const ServiceThread&) = delete;

@@ -1,6 +1,6 @@
-// Fuzzes a server's connection. The first byte says how the rest is cut into pieces; every piece is received, time passes
-// between some, and the peer takes what it is sent in pieces too. The handlers of some paths answer at once, stream, answer
-// later or never.
+// Fuzzes a server's connection. The first byte says how the rest is cut into pieces; every piece is received, time
+// passes between some, and the peer takes what it is sent in pieces too. The handlers of some paths answer at once,
+// stream, answer later or never.
 //
 // Whatever comes: no crash, every byte sent is part of a response, no handler sees a control byte in what could reach a
 // log, reserved bytes are given back, and the connection ends when its time is up.
