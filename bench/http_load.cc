@@ -1,6 +1,8 @@
 // Load on a server of ours, in one process: requests per second and latencies of a handler that answers at once, and
 // the memory of idle connections. Server and client share the machine's cores, so rates are what both together reach.
 //
+// Processor time is that of client, server and system together.
+//
 //   http_load [--smoke]       all figures as lines of text; --smoke makes every part tiny
 #include <algorithm>
 #include <array>
@@ -79,6 +81,7 @@ bool measure_rate(const Clock& clock, uint16_t port, int connections, int reques
   for (int i = 0; i < connections; ++i) clients.push_back(std::make_unique<LoadClient>(context, clock, port));
   std::vector<double> latencies_us;
   const Instant start = clock.now();
+  const Duration work_before = os::cpu_time_used();
   for (const auto& client : clients) client->run(requests / connections, latencies_us);
   context.run();
   const double seconds = (clock.now() - start).seconds();
@@ -87,20 +90,22 @@ bool measure_rate(const Clock& clock, uint16_t port, int connections, int reques
   const auto percentile = [&](double share) {
     return latencies_us[static_cast<size_t>(share * static_cast<double>(latencies_us.size() - 1))];
   };
-  std::printf("%3d connections: %8.0f requests/s, latency p50 %6.0f us, p99 %6.0f us\n", connections,
-              static_cast<double>(latencies_us.size()) / seconds, percentile(0.5), percentile(0.99));
+  const double work_us = (os::cpu_time_used() - work_before).seconds() * 1e6;
+  const auto done = static_cast<double>(latencies_us.size());
+  std::printf(
+      "%3d connections: %8.0f requests/s, latency p50 %6.0f us, p99 %6.0f us, %5.1f us of processor time each\n",
+      connections, done / seconds, percentile(0.5), percentile(0.99), work_us / done);
   return true;
 }
 
 // Connections that were used once and are kept. Both ends are in this process; the client's end is a bare socket, so
 // nearly all memory is the server's.
-bool measure_idle(const Clock& clock, const Server& server, size_t connections) {
+bool measure_idle(const Server& server, size_t connections) {
   asio::io_context context{1};
   if (os::raise_open_file_limit(2 * connections + 300) < 2 * connections + 300) {
     std::printf("idle connections: not measured, the system does not allow %zu open files\n", 2 * connections + 300);
     return true;
   }
-  (void)clock;
   std::vector<tcp::socket> sockets;
   sockets.reserve(connections);
   const auto before = os::resident_bytes();
@@ -135,7 +140,7 @@ bool run(bool is_smoke) {
     std::printf("%d I/O thread%s\n", threads, threads == 1 ? "" : "s");
     if (!measure_rate(clock, (*server)->port(), 1, is_smoke ? 20 : 20'000)) return false;
     if (!measure_rate(clock, (*server)->port(), 64, is_smoke ? 128 : 128'000)) return false;
-    if (threads == 1 && !measure_idle(clock, **server, is_smoke ? 10 : 8000)) return false;
+    if (threads == 1 && !measure_idle(**server, is_smoke ? 10 : 8000)) return false;
   }
   return true;
 }

@@ -17,75 +17,87 @@ Exchange::Exchange(std::weak_ptr<Waker> waker, std::function<void()> on_items, s
   newest_ = std::unique_ptr<Node>(new Node{Answer(std::string())}).release();
 }
 
-Exchange::~Exchange() {
-  for (Node* next = newest_.load(std::memory_order_acquire); next != nullptr;) {
-    const std::unique_ptr<Node> node(next);
-    next = node->older;
-  }
-}
+Exchange::~Exchange() { (void)pop_all(); }
 
 // The list grows at its front. Only the writer that finds it empty wakes the loop: the others' items lie behind that
 // call. Without a loop there is no connection either, and a callback is answered here.
 void Exchange::say(Item item) {
   auto node = std::unique_ptr<Node>(new Node{std::move(item)});
-  node->older = newest_.load(std::memory_order_relaxed);
-  while (!newest_.compare_exchange_weak(node->older, node.get(), std::memory_order_acq_rel)) {
-  }
-  const bool was_empty = node.release()->older == nullptr;
-  if (!was_empty) return;
+  Node* const mine = node.release();
+  Node* older = newest_.load(std::memory_order_relaxed);
+  do {
+    mine->older = older;
+  } while (!newest_.compare_exchange_weak(older, mine, std::memory_order_acq_rel));
+  // From here on the node may be read and gone already.
+  if (older != nullptr && !waker_.expired()) return;
   if (const std::shared_ptr<Waker> waker = waker_.lock()) {
-    waker->post([self = shared_from_this()] { self->settle(); });
+    waker->post([self = shared_from_this()] {
+      if (self->is_gone()) {
+        self->answer_late();
+      } else {
+        self->on_items_();
+      }
+    });
   } else {
-    settle();
+    answer_late();
   }
 }
 
-void Exchange::settle() {
-  if (is_gone()) {
-    (void)take();
-  } else {
-    on_items_();
+// In the order in which they were said.
+std::vector<Exchange::Item> Exchange::pop_all() {
+  std::vector<Item> items;
+  Node* next = newest_.exchange(nullptr, std::memory_order_acq_rel);
+  while (next != nullptr) {
+    const std::unique_ptr<Node> node(next);
+    next = node->older;
+    items.push_back(std::move(node->item));
+  }
+  std::reverse(items.begin(), items.end());
+  return items;
+}
+
+// The connection is gone, perhaps the loop too: this may be any thread. Who asks to be told is told.
+void Exchange::answer_late() {
+  const int ending = ending_.load(std::memory_order_acquire);
+  const CancelReason reason = ending == kOpen ? CancelReason::kShutdown : static_cast<CancelReason>(ending);
+  for (const Item& item : pop_all()) {
+    const auto* callback = std::get_if<DisconnectCallback>(&item);
+    if (callback && reason != CancelReason::kNone) (*callback)(reason);
   }
 }
 
 std::vector<Exchange::Answer> Exchange::take() {
   std::vector<Answer> answers;
-  std::vector<DisconnectCallback> late;
-  Node* next = newest_.exchange(nullptr, std::memory_order_acq_rel);
-  while (next != nullptr) {
-    const std::unique_ptr<Node> node(next);
-    next = node->older;
-    if (auto* answer = std::get_if<Answer>(&node->item)) {
+  for (Item& item : pop_all()) {
+    if (auto* answer = std::get_if<Answer>(&item)) {
       if (const auto* bytes = std::get_if<std::string>(answer)) taken_bytes_ += bytes->size();
       answers.push_back(std::move(*answer));
-    } else if (auto* writable = std::get_if<WritableCallback>(&node->item)) {
-      if (!on_writable_) on_writable_ = std::move(*writable);
-    } else if (is_gone()) {
-      late.push_back(std::get<DisconnectCallback>(std::move(node->item)));
-    } else if (!on_disconnect_) {
-      on_disconnect_ = std::get<DisconnectCallback>(std::move(node->item));
+    } else if (auto* writable = std::get_if<WritableCallback>(&item)) {
+      on_writable_ = std::move(*writable);
+    } else {
+      on_disconnect_ = std::get<DisconnectCallback>(std::move(item));
     }
-  }
-  std::reverse(answers.begin(), answers.end());
-  for (const DisconnectCallback& callback : late) {
-    if (gone_reason_ != CancelReason::kNone) callback(gone_reason_);
   }
   call_if_writable();
   return answers;
 }
 
-void Exchange::close() {
-  gone_.store(true, std::memory_order_release);
+void Exchange::end(CancelReason reason) {
+  ending_.store(static_cast<int>(reason), std::memory_order_release);
   on_disconnect_ = nullptr;
   on_writable_ = nullptr;
+}
+
+void Exchange::close() {
+  if (!is_gone()) end(CancelReason::kNone);
 }
 
 void Exchange::disconnect(CancelReason reason) {
   if (is_gone()) return;
   (void)take();  // A callback may lie in the list still.
-  gone_reason_ = reason;
   const DisconnectCallback callback = std::move(on_disconnect_);
-  close();
+  end(reason);
+  answer_late();  // One may have come in between.
   if (callback) callback(reason);
 }
 
@@ -150,11 +162,16 @@ void Exchange::on_writable(WritableCallback callback) { say(std::move(callback))
 // ------------------------------------------------------------------------------------------------------
 
 struct ResponseSink::Handle {
-  std::shared_ptr<Exchange> exchange;
+  explicit Handle(std::shared_ptr<Exchange> an_exchange) : exchange(std::move(an_exchange)) {}
   ~Handle() { exchange->abandon(); }
+  Handle(const Handle&) = delete;
+  Handle& operator=(const Handle&) = delete;
+
+  std::shared_ptr<Exchange> exchange;
 };
 
-ResponseSink::ResponseSink(std::shared_ptr<Exchange> exchange) : handle_(new Handle{std::move(exchange)}) {}
+ResponseSink::ResponseSink(std::shared_ptr<Exchange> exchange)
+    : handle_(std::make_shared<Handle>(std::move(exchange))) {}
 
 bool ResponseSink::reply(Response response) const { return handle_->exchange->reply(std::move(response)); }
 bool ResponseSink::start_stream(StreamHead head) const { return handle_->exchange->start_stream(std::move(head)); }

@@ -50,7 +50,7 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   void abandon();
   void on_disconnect(DisconnectCallback callback);
   void on_writable(std::function<void()> callback);
-  bool is_gone() const { return gone_.load(std::memory_order_acquire); }
+  bool is_gone() const { return ending_.load(std::memory_order_acquire) != kOpen; }
 
   // On the connection's thread. What was said since the last call, in order; callbacks are kept here.
   std::vector<Answer> take();
@@ -65,10 +65,13 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   using WritableCallback = std::function<void()>;
   using Item = std::variant<Answer, DisconnectCallback, WritableCallback>;
   struct Node;
+  static constexpr int kOpen = -1;
   enum class Stage { kOpen, kStreaming, kAnswered };
 
   void say(Item item);
-  void settle();
+  std::vector<Item> pop_all();
+  void answer_late();
+  void end(CancelReason reason);
   void call_if_writable();
   bool has_room(size_t bytes) const;
   bool advance(Stage from, Stage to);
@@ -78,7 +81,7 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   const size_t stream_bytes_max_;
   std::atomic<Node*> newest_{nullptr};
   std::atomic<Stage> stage_{Stage::kOpen};
-  std::atomic<bool> gone_{false};
+  std::atomic<int> ending_{kOpen};       // Or a CancelReason; kNone: the answer was handed over.
   std::atomic<size_t> queued_bytes_{0};  // In the list, or taken from it and not yet in unsent_bytes_.
   std::atomic<size_t> unsent_bytes_{0};  // With the connection.
   std::atomic<bool> producer_waits_{false};
@@ -87,7 +90,6 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   DisconnectCallback on_disconnect_;
   WritableCallback on_writable_;
   size_t taken_bytes_ = 0;
-  CancelReason gone_reason_ = CancelReason::kNone;  // kNone although gone: the answer was handed over.
 };
 
 }  // namespace infer::http

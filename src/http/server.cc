@@ -95,7 +95,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
       if (error == asio::error::would_block) {
         wait_for_room();
       } else if (error) {
-        session_.abort(CancelReason::kClientGone);
+        session_.cut(CancelReason::kClientGone);
       } else {
         session_.sent(bytes, clock_.now());
       }
@@ -106,7 +106,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     writing_waits_ = true;
     socket_.async_wait(tcp::socket::wait_write, [self = shared_from_this()](error_code error) {
       self->writing_waits_ = false;
-      if (error) self->session_.abort(CancelReason::kClientGone);
+      if (error) self->session_.cut(CancelReason::kClientGone);
       self->pump();
     });
   }
@@ -117,7 +117,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     socket_.async_wait(tcp::socket::wait_read, [self = shared_from_this()](error_code error) {
       self->reading_waits_ = false;
       if (error) {
-        self->session_.abort(CancelReason::kClientGone);
+        self->session_.cut(CancelReason::kClientGone);
       } else {
         self->read();
       }
@@ -131,7 +131,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
       const size_t bytes = socket_.read_some(asio::buffer(loop_.scratch), error);
       if (error == asio::error::would_block) return;
       if (error == asio::error::eof) return session_.peer_closed(clock_.now());
-      if (error) return session_.abort(CancelReason::kClientGone);
+      if (error) return session_.cut(CancelReason::kClientGone);
       session_.receive({loop_.scratch.data(), bytes}, clock_.now());
       if (bytes < loop_.scratch.size()) return;
     }
@@ -375,7 +375,7 @@ Server::~Server() {
       loop.draining = true;
       const auto connections = loop.connections;
       for (const auto& connection : connections) {
-        connection->session().abort(CancelReason::kShutdown);
+        connection->session().cut(CancelReason::kShutdown);
         connection->pump();
       }
       loop.work.reset();

@@ -50,7 +50,7 @@ Session::Session(const Site& site, Counters& counters, const Clock& clock, std::
       write_mark_(now),
       state_since_(now) {}
 
-Session::~Session() { abort(CancelReason::kShutdown); }
+Session::~Session() { cut(CancelReason::kShutdown); }
 
 // ---- What the driver asks
 // --------------------------------------------------------------------------------------------
@@ -82,7 +82,7 @@ void Session::tick(Instant now) {
   if (is_closed() || now < deadline()) return;
   if (!unsent().empty() && now >= write_mark_ + site_.limits.write_stall) {
     ++counters_.stalls_total;
-    abort(CancelReason::kClientGone);
+    cut(CancelReason::kClientGone);
     return;
   }
   switch (state_) {
@@ -104,7 +104,7 @@ void Session::peer_closed(Instant now) {
   switch (state_) {
     case State::kFlushing: break;  // Perhaps it closed its own side only, and reads on.
     case State::kHandling:
-    case State::kStreaming: abort(CancelReason::kClientGone); break;
+    case State::kStreaming: cut(CancelReason::kClientGone); break;
     default: close(); break;
   }
   (void)now;
@@ -116,7 +116,7 @@ void Session::drain(Instant now) {
   (void)now;
 }
 
-void Session::abort(CancelReason reason) {
+void Session::cut(CancelReason reason) {
   if (is_closed()) return;
   if (exchange_) {
     ++counters_.disconnects_total;
@@ -457,7 +457,7 @@ void Session::after_flush(Instant now) {
   if (draining_ && input_.empty()) return close();
   advance(now);
   // What a peer asked before it closed its side is answered, as far as that needs no waiting.
-  if (peer_closed_ && state_ != State::kFlushing) abort(CancelReason::kClientGone);
+  if (peer_closed_ && state_ != State::kFlushing) cut(CancelReason::kClientGone);
 }
 
 }  // namespace infer::http

@@ -68,7 +68,7 @@ class Session {
   // Finishes the request under way and takes no other.
   void drain(Instant now);
   // Cuts: the connection broke, or the server ends now.
-  void abort(CancelReason reason);
+  void cut(CancelReason reason);
 
   std::string_view unsent() const { return std::string_view(out_).substr(out_sent_); }
   bool wants_bytes() const;

@@ -82,7 +82,7 @@ class SessionDriver {
 
   // The I/O loop ends; sinks that are left find nobody.
   void end_loop() {
-    session_->abort(CancelReason::kShutdown);
+    session_->cut(CancelReason::kShutdown);
     queue_.reset();
   }
 

@@ -383,7 +383,7 @@ TEST_F(SessionTest, TellsTheProducerAtOnceThatItsClientIsGone) {
 
 TEST_F(SessionTest, TellsAProducerThatAsksAfterwards) {
   driver().exchange(post("/later", ""));
-  driver().session().abort(CancelReason::kShutdown);
+  driver().session().cut(CancelReason::kShutdown);
   std::vector<CancelReason> late;
   sink_->on_disconnect([&](CancelReason reason) { late.push_back(reason); });
   driver().run_tasks();
