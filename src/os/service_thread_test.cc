@@ -1,0 +1,30 @@
+#include "os/service_thread.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <future>
+#include <thread>
+
+namespace infer::os {
+namespace {
+
+TEST(ServiceThread, RunsItsBodyOnAThreadOfItsOwnAndIsWaitedFor) {
+  std::promise<std::thread::id> ran_on;
+  std::promise<void> may_end;
+  std::atomic<bool> ended{false};
+  auto thread = ServiceThread::start([&] {
+    ran_on.set_value(std::this_thread::get_id());
+    may_end.get_future().wait();
+    ended = true;
+  });
+  ASSERT_TRUE(thread.has_value());
+  EXPECT_TRUE(ran_on.get_future().get() != std::this_thread::get_id());
+  EXPECT_FALSE(ended);
+  may_end.set_value();
+  thread->reset();
+  EXPECT_TRUE(ended);
+}
+
+}  // namespace
+}  // namespace infer::os
