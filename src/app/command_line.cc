@@ -201,10 +201,9 @@ void add_text_choice(Command& command, TextChoice& choice, const char* what) {
   command.text("-f,--file", choice.file, "FILE", "take the text from a file (- is standard input)");
 }
 
-void add_sampling(Command& command, RunOptions& options) {
+void add_sampling(Command& command, sampling::SamplingParams& sampling, bool& seed_given) {
   constexpr float kMax = 1e6f;
   constexpr int kIntMax = std::numeric_limits<int>::max();
-  sampling::SamplingParams& sampling = options.sampling;
   command.number("--temp,--temperature", sampling.temperature, 0.0f, kMax, "randomness; 0 takes the best token (0.8)");
   command.number("--top-k", sampling.top_k, 0, kIntMax, "choose among the best N; 0: all (40)");
   command.number("--top-p", sampling.top_p, 0.0f, 1.0f, "choose among the best that hold this probability (0.95)");
@@ -217,13 +216,13 @@ void add_sampling(Command& command, RunOptions& options) {
   command.number("--penalty-window", sampling.penalty_window, -1, kIntMax,
                  "last tokens that penalties see; -1: all (64)");
   command.value("--seed", "N", "makes the answer repeat (default: from the clock)",
-                [&options](const std::string& given) -> Status {
+                [&sampling, &seed_given](const std::string& given) -> Status {
                   const std::optional<uint64_t> seed = parse_number<uint64_t>(given);
                   if (!seed) {
                     return Error{ErrorCode::kInvalidArgument, format("must be a whole number from 0, not '{}'", given)};
                   }
-                  options.sampling.seed = *seed;
-                  options.seed_given = true;
+                  sampling.seed = *seed;
+                  seed_given = true;
                   return {};
                 });
 }
@@ -234,7 +233,7 @@ void add_run(Command& command, RunOptions& options) {
   add_repack_cache(command, options.model);
   add_text_choice(command, options.prompt, "the text to continue");
   command.number("-n,--tokens", options.tokens_max, -1, kTokensMax, "most tokens to generate; -1: until the end (-1)");
-  add_sampling(command, options);
+  add_sampling(command, options.sampling, options.seed_given);
   command.texts("--stop", options.stops, "TEXT", "end the answer before this text; may be given several times");
   command.flag("--ignore-eos", options.ignore_end_tokens, true, "go on after the model says that it is done");
   command.flag("--parse-special", options.parse_special, true, "read tokens like <|eos|> in the prompt as such");
@@ -336,6 +335,34 @@ void add_make_model(Command& command, MakeModelOptions& options) {
   command.flag("--json", options.json, true, "print one JSON document");
 }
 
+void add_batch(Command& command, BatchCommand& options) {
+  add_model_choice(command, options.model, true);
+  add_levels(command, options.model.levels);
+  add_repack_cache(command, options.model);
+  command.text("TASKS", options.tasks, "FILE", "tasks, a JSON object per line (- is standard input)")->required();
+  command.text("-o,--output", options.results, "FILE", "where results go (TASKS with .results.jsonl at its end)");
+  command.flag("--fresh", options.fresh, true, "forget earlier results; without it tasks that have one are left out");
+  command.number("-w,--workers", options.workers, 1, 10000, "tasks that are under way at a time (100)");
+  command.number("--parallel", options.parallel, 1, 256, "of those, how many compute at a time (8)");
+  command.number("-n,--tokens", options.tokens_max, -1, kTokensMax,
+                 "most tokens of an answer, where the task says nothing; -1: until the end (256)");
+  command.value("--task-deadline", "TIME", "end each task by then, counted from its start: 30s, 500ms, 2m",
+                [&options](const std::string& given) -> Status {
+                  INFER_ASSIGN(options.task_deadline, parse_duration(given));
+                  return {};
+                });
+  command.flag("--staged", options.staged, true,
+               "where time gets short, go on with smaller settings: normal, light, minimal, emergency");
+  add_sampling(command, options.sampling, options.seed_given);
+  command.flag("--ignore-eos", options.ignore_end_tokens, true, "go on after the model says that it is done");
+  command.flag("--parse-special", options.parse_special, true, "read tokens like <|eos|> in prompts as such");
+  command.flag("--json", options.json, true, "print one JSON document with counts, speeds and times");
+}
+
+constexpr const char* kBatchExamples =
+    "  inferos batch tasks.jsonl                          results go to tasks.results.jsonl\n"
+    "  inferos batch tasks.jsonl --task-deadline 30s -n 64\n"
+    "  inferos batch tasks.jsonl -o out.jsonl --json      repeat it: only what is missing runs";
 constexpr const char* kRunExamples =
     "  inferos run -p \"Once upon a time\" -n 64            the embedded model goes on\n"
     "  inferos run -m model.gguf -f prompt.txt --temp 0   the most probable answer to a file\n"
@@ -380,6 +407,7 @@ struct Grammar {
   PerplexityCommand perplexity;
   BenchOptions bench;
   MakeModelOptions make_model;
+  BatchCommand batch;
   std::vector<std::unique_ptr<Command>> commands;
 
   Grammar() {
@@ -393,6 +421,7 @@ struct Grammar {
     add("perplexity", "measure how well a model predicts a text", kPerplexityExamples,
         [&](Command& c) { add_perplexity(c, perplexity); });
     add("bench", "measure speed", kBenchExamples, [&](Command& c) { add_bench(c, bench); });
+    add("batch", "run a file of tasks", kBatchExamples, [&](Command& c) { add_batch(c, batch); });
     add("make-model", "write a model of random weights, for measurements", kMakeModelExamples,
         [&](Command& c) { add_make_model(c, make_model); });
   }
@@ -423,6 +452,7 @@ struct Grammar {
     if (name == "tokenize") return tokenize;
     if (name == "perplexity") return perplexity;
     if (name == "bench") return bench;
+    if (name == "batch") return batch;
     return make_model;
   }
 };

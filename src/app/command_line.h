@@ -117,13 +117,30 @@ struct MakeModelOptions {
   bool json = false;
 };
 
+struct BatchCommand {
+  ModelChoice model;
+  std::string tasks;    // The file; "-" is standard input.
+  std::string results;  // "": beside the tasks.
+  bool fresh = false;   // Forget earlier results.
+  int workers = 100;
+  int parallel = 8;
+  int tokens_max = 256;
+  std::optional<Duration> task_deadline;
+  bool staged = false;
+  bool ignore_end_tokens = false;
+  bool parse_special = false;
+  sampling::SamplingParams sampling;
+  bool seed_given = false;
+  bool json = false;
+};
+
 // Help or a version: print it and leave.
 struct ShowText {
   std::string text;
 };
 
 using Invocation = std::variant<ShowText, RunOptions, InspectOptions, TokenizeOptions, PerplexityCommand, BenchOptions,
-                                MakeModelOptions>;
+                                MakeModelOptions, BatchCommand>;
 
 Result<Invocation> parse_command_line(int argc, const char* const* argv);
 

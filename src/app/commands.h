@@ -13,5 +13,6 @@ Status tokenize_command(const TokenizeOptions& options, Services& services);
 Status perplexity_command(const PerplexityCommand& options, Services& services);
 Status bench_command(const BenchOptions& options, Services& services);
 Status make_model_command(const MakeModelOptions& options, Services& services);
+Status batch_command(const BatchCommand& options, Services& services);
 
 }  // namespace infer::app

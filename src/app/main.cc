@@ -24,6 +24,7 @@ struct Dispatch {
   Status operator()(const PerplexityCommand& options) { return perplexity_command(options, services); }
   Status operator()(const BenchOptions& options) { return bench_command(options, services); }
   Status operator()(const MakeModelOptions& options) { return make_model_command(options, services); }
+  Status operator()(const BatchCommand& options) { return batch_command(options, services); }
 };
 
 int report(const Error& error, bool json, Services& services) {

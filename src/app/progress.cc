@@ -22,6 +22,7 @@ std::string rate_text(double per_second, ProgressUnit unit) {
     case ProgressUnit::kBytes: return format_bytes(static_cast<uint64_t>(std::min(per_second, 1e18))) + "/s";
     case ProgressUnit::kTokens: return format(per_second < 100 ? "{:.1f} tokens/s" : "{:.0f} tokens/s", per_second);
     case ProgressUnit::kChunks: return format("{:.1f} chunks/s", per_second);
+    case ProgressUnit::kTasks: return format("{:.1f} tasks/s", per_second);
   }
   return "";
 }

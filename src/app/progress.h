@@ -17,7 +17,7 @@
 
 namespace infer::app {
 
-enum class ProgressUnit { kBytes, kTokens, kChunks };
+enum class ProgressUnit { kBytes, kTokens, kChunks, kTasks };
 
 struct Progress {
   std::string_view what;

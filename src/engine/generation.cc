@@ -3,8 +3,7 @@
 #include <algorithm>
 
 #include "base/format.h"
-#include "sampling/stop_matcher.h"
-#include "tokenizer/utf8_stream.h"
+#include "engine/answer_text.h"
 
 namespace infer::engine {
 
@@ -21,52 +20,38 @@ std::optional<FinishReason> as_finish_reason(const Error& error) {
   return std::nullopt;
 }
 
-// Bytes of tokens in, whole characters out to the observer, held back where they may begin a stop string.
-class AnswerText {
+// The text of an answer on its way to the observer.
+class ObservedText {
  public:
-  AnswerText(sampling::StopMatcher stops, const GenerationObserver& observer, std::string& text)
-      : stops_(std::move(stops)), observer_(observer), text_(text) {}
+  ObservedText(AnswerText text, const GenerationObserver& observer, std::string& whole)
+      : text_(std::move(text)), observer_(observer), whole_(whole) {}
 
   // True when a stop string is complete.
   bool push(std::string_view bytes) {
     std::string released;
-    const bool stopped = stops_.push(characters_.push(bytes), released).has_value();
+    const bool stopped = text_.push(bytes, released);
     emit(released);
     return stopped;
   }
   void finish() {
     std::string released;
-    if (!stops_.found()) {
-      stops_.push(characters_.flush(), released);
-      stops_.finish(released);
-    }
+    text_.finish(released);
     emit(released);
   }
 
  private:
   void emit(const std::string& released) {
     if (released.empty()) return;
-    text_ += released;
+    whole_ += released;
     if (observer_.on_text) observer_.on_text(released);
   }
 
-  tokenizer::Utf8Stream characters_;
-  sampling::StopMatcher stops_;
+  AnswerText text_;
   const GenerationObserver& observer_;
-  std::string& text_;
+  std::string& whole_;
 };
 
 }  // namespace
-
-const char* finish_reason_name(FinishReason reason) {
-  switch (reason) {
-    case FinishReason::kStop: return "stop";
-    case FinishReason::kLength: return "length";
-    case FinishReason::kDeadline: return "deadline";
-    case FinishReason::kCancelled: return "cancelled";
-  }
-  return "unknown";
-}
 
 double GenerationResult::prefill_tokens_per_second() const { return per_second(prompt_tokens, prefill_time); }
 double GenerationResult::decode_tokens_per_second() const { return per_second(generated_tokens() - 1, decode_time); }
@@ -84,7 +69,7 @@ struct Conversation::State {
   Status check_prompt(std::span<const TokenId> prompt, const GenerationOptions& options) const;
   // Computes tokens and leaves the logits of the last one in row 0.
   Status prefill(std::span<const TokenId> tokens, const CallContext& call, const GenerationObserver& observer);
-  Result<FinishReason> decode(const GenerationOptions& options, const CallContext& call, AnswerText& answer,
+  Result<FinishReason> decode(const GenerationOptions& options, const CallContext& call, ObservedText& answer,
                               Instant start, GenerationResult& result);
   // Back to at most `length` cached tokens and to `history_length`.
   Status restore(int length, size_t history_length);
@@ -132,7 +117,7 @@ Status Conversation::State::prefill(std::span<const TokenId> tokens, const CallC
 }
 
 Result<FinishReason> Conversation::State::decode(const GenerationOptions& options, const CallContext& call,
-                                                 AnswerText& answer, Instant start, GenerationResult& result) {
+                                                 ObservedText& answer, Instant start, GenerationResult& result) {
   const Instant prefilled = call.clock.now();
   Instant first_token = prefilled;
   while (true) {
@@ -176,11 +161,11 @@ Result<GenerationResult> Conversation::State::generate(std::span<const TokenId> 
                                                        const GenerationObserver& observer) {
   const Instant start = call.clock.now();
   INFER_TRY(check_prompt(prompt, options));
-  INFER_ASSIGN(sampling::StopMatcher stops, sampling::StopMatcher::make(options.stops));
+  INFER_ASSIGN(AnswerText text, AnswerText::make(options.stops));
 
   GenerationResult result;
   result.prompt_tokens = static_cast<int>(prompt.size());
-  AnswerText answer(std::move(stops), observer, result.text);
+  ObservedText answer(std::move(text), observer, result.text);
   const int length_before = cache.length();
   cache.set_mark();  // Where restore() goes back to.
   const size_t history_before = history.size();

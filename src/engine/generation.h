@@ -18,31 +18,18 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "base/time.h"
+#include "engine/answer.h"
 #include "model/model.h"
 #include "sampling/sampler.h"
 #include "tokenizer/tokenizer.h"
 
 namespace infer::engine {
 
-struct GenerationOptions {
-  int tokens_max = -1;             // Most tokens to generate in this turn; -1: until the context is full.
-  bool ignore_end_tokens = false;  // Go on after an end-of-generation token (measurements).
-  std::vector<std::string> stops;  // Generation ends before any of these; empty strings are refused.
-};
-
 // Called on the engine thread, between steps. Any may be empty.
 struct GenerationObserver {
   std::function<void(int done, int total)> on_prefill;  // Prompt tokens computed so far.
   std::function<void(std::string_view text)> on_text;   // The next piece of the answer.
 };
-
-enum class FinishReason {
-  kStop,    // An end-of-generation token or a stop string.
-  kLength,  // tokens_max, or the context is full.
-  kDeadline,
-  kCancelled,
-};
-const char* finish_reason_name(FinishReason reason);  // "stop", "length", "deadline", "cancelled"
 
 struct GenerationResult {
   std::string text;             // What on_text was given, together.

@@ -159,6 +159,20 @@ SequenceCache SequenceCache::fork() const {
   return copy;
 }
 
+void SequenceCache::append_shared(std::span<const PageId> pages) {
+  INFER_CHECK(pages.size() == layers_.size() && length_ % kernels::kPageTokens == 0);
+  INFER_CHECK(pages_end_ == length_ / kernels::kPageTokens && length_ + kernels::kPageTokens <= context_);
+  for (size_t layer = 0; layer < layers_.size(); ++layer) {
+    page(layer, pages_end_) = pages[layer];
+    if (pages[layer] == kNoPage) continue;
+    pool_->share(pages[layer]);
+    ++pages_held_;
+  }
+  ++pages_end_;
+  length_ += kernels::kPageTokens;
+  leave_windows();
+}
+
 int SequenceCache::first_page(const Layer& layer, int length) {
   return layer.window == 0 ? 0 : std::max(0, length + 1 - layer.window) / kernels::kPageTokens;
 }

@@ -30,6 +30,8 @@
 
 namespace infer::kv {
 
+inline constexpr int kPageTokens = kernels::kPageTokens;
+
 // As many tokens as this can be taken back from the end of a sequence that grew.
 inline constexpr int kRewindTokens = 64;
 
@@ -70,6 +72,13 @@ class SequenceCache {
 
   // A sequence with the same committed tokens in the same pages, and without a mark.
   SequenceCache fork() const;
+  // Takes over 64 more tokens that lie in others' pages: one page per layer, kNoPage where the layer's window has
+  // passed it by the time the sequence goes on. length() is a whole number of pages and nothing is reserved behind it.
+  void append_shared(std::span<const PageId> pages);
+  // The first page that the token behind `length` sees in a layer.
+  int first_visible_page(int layer, int length) const {
+    return first_page(layers_[static_cast<size_t>(layer)], length);
+  }
 
   // The pages of a layer in order of position; page i holds tokens 64i .. 64i+63. kNoPage where a window has passed.
   std::span<const PageId> pages(int layer) const;
@@ -97,6 +106,7 @@ class SequenceCache {
 
   // How many pages of all layers are at each level (k16, k8, k4, out of memory).
   std::array<int, kLevelCount> pages_at_levels() const;
+  int64_t pages_held() const { return pages_held_; }  // By all layers, shared ones too.
   // Bytes of the pages held, and what as many pages would take in F16.
   uint64_t kv_bytes() const;
   uint64_t kv_bytes_f16() const;

@@ -62,14 +62,16 @@ Forward::Forward(const ModelConfig& config, const Weights& weights, const kernel
   items_.reserve(static_cast<size_t>(std::max(limits.tokens, spread_items)));
 }
 
-Status Forward::run(const StepBatch& batch, const CallContext& call) {
+Status Forward::run(const StepBatch& batch, StepWatch& watch) {
   plan(batch);
   start_rows();
   for (int layer = 0; layer < config_.layers; ++layer) {
-    INFER_TRY(call.check("computing a step"));
+    INFER_TRY(watch.look());
     run_layer(layer);
   }
-  if (!wanted_.empty()) compute_logits();
+  if (wanted_.empty()) return {};
+  INFER_TRY(watch.look());
+  compute_logits();
   return {};
 }
 

@@ -15,7 +15,6 @@
 #include <span>
 #include <vector>
 
-#include "base/call_context.h"
 #include "base/result.h"
 #include "kernels/kernel_table.h"
 #include "kernels/panels.h"
@@ -37,9 +36,9 @@ class Forward {
                                                const StepLimits& limits);
 
   // The batch is within the limits, its tokens in the vocabulary, its caches have room reserved. Writes keys and values
-  // behind each cache's length and the wanted logits; commits nothing. kDeadline, kCancelled: looked for before each
-  // layer.
-  Status run(const StepBatch& batch, const CallContext& call);
+  // behind each cache's length and the wanted logits; commits nothing. The watch looks before each layer and before the
+  // logits.
+  Status run(const StepBatch& batch, StepWatch& watch);
   // Of the row-th token that wanted them.
   std::span<const float> logits(int row) const;
   int logits_rows() const { return static_cast<int>(wanted_.size()); }

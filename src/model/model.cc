@@ -268,6 +268,15 @@ Status check_batch(const StepBatch& batch, const ModelConfig& config, const Mode
   return {};
 }
 
+class CallWatch final : public StepWatch {
+ public:
+  explicit CallWatch(const CallContext& call) : call_(call) {}
+  Status look() override { return call_.check("computing a step"); }
+
+ private:
+  const CallContext& call_;
+};
+
 Status reserve_all(const StepBatch& batch) {
   for (const SequenceSlice& slice : batch.slices) {
     INFER_TRY(slice.cache->reserve(static_cast<int>(slice.tokens.size())));
@@ -278,15 +287,19 @@ Status reserve_all(const StepBatch& batch) {
 }  // namespace
 
 Status Model::run(const StepBatch& batch, const CallContext& call) {
+  CallWatch watch(call);
+  return run(batch, watch, call.clock.now());
+}
+
+Status Model::run(const StepBatch& batch, StepWatch& watch, Instant now) {
   INFER_TRY(check_batch(batch, state_->config, state_->options));
-  const Instant start = call.clock.now();
-  state_->pages->poll(start);
+  state_->pages->poll(now);
   Status status = reserve_all(batch);
-  if (status) status = state_->forward->run(batch, call);
+  if (status) status = state_->forward->run(batch, watch);
   for (const SequenceSlice& slice : batch.slices) {
     if (status) {
       slice.cache->commit(static_cast<int>(slice.tokens.size()));
-      slice.cache->apply_policy(state_->kernels, start);
+      slice.cache->apply_policy(state_->kernels, now);
     } else {
       slice.cache->release_reserved();
     }

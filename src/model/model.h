@@ -103,6 +103,8 @@ class Model {
   // token outside the vocabulary, too many tokens, past the context; kExhausted: no pages; kDeadline, kCancelled:
   // observed between layers) no cache changed.
   Status run(const StepBatch& batch, const CallContext& call);
+  // The same, with somebody else to say when to stop, in place of a call. now: when the step begins.
+  Status run(const StepBatch& batch, StepWatch& watch, Instant now);
   // Logits of the row-th token that wanted them in the last successful run, in order of the batch: [vocabulary].
   std::span<const float> logits(int row) const;
 

@@ -1,10 +1,11 @@
-// What one step computes: new tokens of one or several sequences, and which of them want logits.
+// What one step computes: new tokens of one or several sequences, and which of them want logits; and who may stop it.
 // Plain data; borrows everything.
 #pragma once
 
 #include <span>
 
 #include "base/ids.h"
+#include "base/result.h"
 #include "kv/sequence_cache.h"
 
 namespace infer::model {
@@ -18,6 +19,14 @@ struct SequenceSlice {
 
 struct StepBatch {
   std::span<const SequenceSlice> slices;
+};
+
+// Looks whether a step shall go on, on the thread that runs it, before each layer: an error abandons the step and is
+// what it ends with. What it does must be short against a layer.
+class StepWatch {
+ public:
+  virtual ~StepWatch() = default;
+  virtual Status look() = 0;
 };
 
 }  // namespace infer::model

@@ -1,0 +1,168 @@
+#include "engine/active_request.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+
+namespace infer::engine {
+
+ActiveRequest::ActiveRequest(Submission submission, const tokenizer::Tokenizer& tokenizer, int context)
+    : submission_(std::move(submission)),
+      tokenizer_(tokenizer),
+      context_(context),
+      tokens_(submission_.request.prompt),
+      text_(AnswerText::make(request().options.stops).value()),
+      stage_ends_(stage_ends(request().stages, submission_.submitted, request().limits.total)),
+      progress_(submission_.submitted) {
+  result_.submitted = submission_.submitted;
+  result_.prompt_tokens = static_cast<int>(tokens_.size());
+  enter_stage(0);
+}
+
+// ---- Its pages.
+
+int ActiveRequest::due_prompt_tokens() const { return std::max(0, result_.prompt_tokens - cached_tokens()); }
+
+int ActiveRequest::start(kv::SequenceCache cache, kv::PrefixIndex& index, Instant now) {
+  cache_.emplace(std::move(cache));
+  // The logits of the last token are needed, and pages do not hold them.
+  index.adopt(tokens().first(tokens_.size() - 1), *cache_, cursor_);
+  if (!result_.started) {
+    result_.started = now;
+    result_.cached_tokens = cache_->length();
+  }
+  progress_ = now;
+  return cache_->length();
+}
+
+void ActiveRequest::computed(int count, kv::PrefixIndex& index) {
+  result_.computed_tokens += count;
+  failures = 0;
+  index.keep(tokens(), *cache_, cursor_);
+}
+
+// ---- Its limits.
+
+namespace {
+
+struct Limit {
+  Instant at = Instant::never();
+  PassedLimit which = PassedLimit::kNone;
+
+  void earliest(Instant other, PassedLimit name) {
+    if (other < at) *this = {other, name};
+  }
+};
+
+Limit first_limit(const TimeLimits& limits, const RequestResult& result, std::optional<Instant> stall_since,
+                  const std::vector<Instant>& stage_ends) {
+  Limit limit;
+  limit.earliest(limits.total.when(), PassedLimit::kTotal);
+  if (limits.first_token && !result.first_token) {
+    limit.earliest(result.submitted + *limits.first_token, PassedLimit::kFirstToken);
+  }
+  if (limits.stall && stall_since) limit.earliest(*stall_since + *limits.stall, PassedLimit::kStall);
+  if (!stage_ends.empty()) limit.earliest(stage_ends.back(), PassedLimit::kStages);
+  return limit;
+}
+
+}  // namespace
+
+Instant ActiveRequest::stop_at() const {
+  // It stalls once it has started, and not while its reader does.
+  const bool may_stall = result_.started && !full_;
+  return first_limit(request().limits, result_, may_stall ? std::optional(progress_) : std::nullopt, stage_ends_).at;
+}
+
+std::optional<Ending> ActiveRequest::ending(Instant now) const {
+  const CancelToken cancel = submission_.stream->cancel_token();
+  if (cancel.cancelled()) return Ending{.reason = FinishReason::kCancelled, .cancel = cancel.reason()};
+  const bool may_stall = result_.started && !full_;
+  const Limit limit =
+      first_limit(request().limits, result_, may_stall ? std::optional(progress_) : std::nullopt, stage_ends_);
+  if (now < limit.at) return std::nullopt;
+  return Ending{.reason = FinishReason::kDeadline, .limit = limit.which};
+}
+
+bool ActiveRequest::look_for_room(Instant now) {
+  const bool was_full = std::exchange(full_, !submission_.stream->has_room());
+  if (was_full && !full_) progress_ = now;
+  return !full_;
+}
+
+void ActiveRequest::settle_stage(Instant now) {
+  while (stage_ + 1 < stage_ends_.size() && now >= stage_ends_[stage_]) enter_stage(stage_ + 1);
+}
+
+bool ActiveRequest::next_stage(Instant now) {
+  if (stage_ + 1 >= stage_ends_.size()) return false;
+  enter_stage(stage_ + 1);
+  settle_stage(now);
+  return true;
+}
+
+void ActiveRequest::enter_stage(size_t index) {
+  stage_ = index;
+  stage_tokens_ = 0;
+  failures = 0;
+  sampler_.reset();
+  result_.stage = request().stages.empty() ? "normal" : request().stages[index].name;
+}
+
+// ---- Its answer.
+
+int ActiveRequest::stage_tokens_left() const {
+  int left = context_ + 1 - static_cast<int>(tokens_.size());  // The last token chosen needs no place of its own.
+  const int most = request().options.tokens_max;
+  if (most >= 0) left = std::min(left, most - result_.generated_tokens);
+  if (!stage_ends_.empty() && request().stages[stage_].tokens_max >= 0) {
+    left = std::min(left, request().stages[stage_].tokens_max - stage_tokens_);
+  }
+  return left;
+}
+
+std::optional<FinishReason> ActiveRequest::choose_token(std::span<const float> logits, Instant now) {
+  if (stage_tokens_left() <= 0) return FinishReason::kLength;
+  const auto vocabulary = static_cast<size_t>(tokenizer_.vocabulary_size());
+  if (!sampler_) {
+    const sampling::SamplingParams params =
+        request().stages.empty() ? request().sampling : stage_sampling(request().stages[stage_], request().sampling);
+    sampler_ = sampling::Sampler::make(params, static_cast<int>(vocabulary), context_).value();
+    for (const TokenId token : tokens_) sampler_->accept(token);
+  }
+  // Embeddings beyond the vocabulary are padding: they have no text.
+  logits = logits.first(vocabulary);
+  const TokenId token = sampler_->sample(logits);
+  if (!result_.first_token) result_.first_token = now;
+  result_.last_token = now;
+  progress_ = now;
+  if (!request().options.ignore_end_tokens && tokenizer_.ends_generation(token)) return FinishReason::kStop;
+
+  AnswerPiece piece{.token = token, .text = {}, .logprobs = std::nullopt};
+  if (request().top_logprobs >= 0) piece.logprobs = sampling::find_logprobs(logits, token, request().top_logprobs);
+  sampler_->accept(token);
+  tokens_.push_back(token);
+  ++result_.generated_tokens;
+  ++stage_tokens_;
+  const bool stopped = text_.push(tokenizer_.piece(token, false), piece.text);
+  submission_.stream->push(std::move(piece));
+  if (stopped) return FinishReason::kStop;
+  if (stage_tokens_left() <= 0) return FinishReason::kLength;
+  return std::nullopt;
+}
+
+void ActiveRequest::finish(const Ending& ending, std::optional<Error> error, Instant now) {
+  AnswerPiece rest;
+  text_.finish(rest.text);
+  if (!rest.text.empty()) submission_.stream->push(std::move(rest));
+  result_.finish_reason = ending.reason;
+  result_.passed_limit = ending.limit;
+  result_.cancel_reason = ending.cancel;
+  result_.error = std::move(error);
+  result_.ended = now;
+  submission_.stream->finish(result_);
+  cache_.reset();
+}
+
+}  // namespace infer::engine

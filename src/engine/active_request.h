@@ -1,0 +1,99 @@
+// A request inside the engine: its tokens, its place in the KV cache, its sampler, its stage, and its limits.
+// Thread safety: one thread (the engine's).
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/result.h"
+#include "engine/answer_stream.h"
+#include "engine/answer_text.h"
+#include "engine/request.h"
+#include "kv/prefix_index.h"
+#include "kv/sequence_cache.h"
+#include "sampling/sampler.h"
+#include "tokenizer/tokenizer.h"
+
+namespace infer::engine {
+
+// A request on its way to the engine. It was checked.
+struct Submission {
+  Request request;
+  std::shared_ptr<AnswerStream> stream;
+  Instant submitted;
+};
+
+// Why a request has to end now.
+struct Ending {
+  FinishReason reason;
+  PassedLimit limit = PassedLimit::kNone;
+  CancelReason cancel = CancelReason::kNone;
+};
+
+class ActiveRequest {
+ public:
+  // context: of a sequence. The submission was checked, so that its parts can be made.
+  ActiveRequest(Submission submission, const tokenizer::Tokenizer& tokenizer, int context);
+
+  const Request& request() const { return submission_.request; }
+  Instant submitted() const { return submission_.submitted; }
+  const RequestResult& result() const { return result_; }
+  std::span<const TokenId> tokens() const { return tokens_; }  // Prompt and answer.
+  bool ended() const { return submission_.stream->finished(); }
+
+  // ---- Its pages.
+  bool running() const { return cache_.has_value(); }
+  kv::SequenceCache& cache() { return *cache_; }
+  int cached_tokens() const { return cache_ ? cache_->length() : 0; }
+  int due_tokens() const { return static_cast<int>(tokens_.size()) - cached_tokens(); }
+  // Prompt tokens that it still has to compute.
+  int due_prompt_tokens() const;
+  // Starts with the pages of its beginning that the index has. Returns how many tokens that are.
+  int start(kv::SequenceCache cache, kv::PrefixIndex& index, Instant now);
+  // Gives its pages up; what the index holds of them stays there.
+  void park() { cache_.reset(); }
+  // After a step that computed `count` of its tokens.
+  void computed(int count, kv::PrefixIndex& index);
+
+  // ---- Its limits.
+  // The earliest instant at which ending() will tell a passed limit.
+  Instant stop_at() const;
+  std::optional<Ending> ending(Instant now) const;
+  // Looks whether its reader keeps up.
+  bool look_for_room(Instant now);
+  bool full() const { return full_; }
+  // Goes on to the stage of this time.
+  void settle_stage(Instant now);
+  // After an error: false when there is no stage left to go on with.
+  bool next_stage(Instant now);
+
+  // ---- Its answer.
+  // logits: of its last token. Chooses the next one and hands it to the reader. The end of the answer, if it is that.
+  std::optional<FinishReason> choose_token(std::span<const float> logits, Instant now);
+  void finish(const Ending& ending, std::optional<Error> error, Instant now);
+
+  int failures = 0;      // Steps with it that failed in a row.
+  bool in_step = false;  // Of the step that runs now.
+
+ private:
+  void enter_stage(size_t index);
+  int stage_tokens_left() const;
+
+  Submission submission_;
+  const tokenizer::Tokenizer& tokenizer_;
+  int context_;
+  std::vector<TokenId> tokens_;
+  std::optional<kv::SequenceCache> cache_;
+  kv::PrefixCursor cursor_;
+  AnswerText text_;
+  std::unique_ptr<sampling::Sampler> sampler_;  // Made for the first token, and anew for each stage.
+  std::vector<Instant> stage_ends_;             // Empty: without stages.
+  size_t stage_ = 0;
+  int stage_tokens_ = 0;  // Generated in this stage.
+  bool full_ = false;
+  Instant progress_;  // When it last got pages, a token, or room.
+  RequestResult result_;
+};
+
+}  // namespace infer::engine

@@ -1,0 +1,103 @@
+#include "engine/answer_stream.h"
+
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "os/system_clock.h"
+#include "testing/test_clock.h"
+
+namespace infer::engine {
+namespace {
+
+AnswerPiece piece(TokenId token) { return {.token = token, .text = "t", .logprobs = std::nullopt}; }
+
+TEST(AnswerStream, GivesPiecesInOrderAndThenTheResult) {
+  AnswerStream stream(4, std::make_shared<os::WakeSignal>(), nullptr);
+  EXPECT_FALSE(stream.take().has_value());
+  stream.push(piece(1));
+  stream.push(piece(2));
+  stream.finish({.finish_reason = FinishReason::kStop, .generated_tokens = 2});
+  EXPECT_TRUE(stream.finished());
+  EXPECT_EQ(stream.take()->token, 1);
+  EXPECT_EQ(stream.take()->token, 2);
+  EXPECT_FALSE(stream.take().has_value());
+  EXPECT_EQ(stream.result().generated_tokens, 2);
+}
+
+TEST(AnswerStream, AFullRingWakesTheEngineOnceThereIsRoom) {
+  const auto wake = std::make_shared<os::WakeSignal>();
+  const Instant past;
+  AnswerStream stream(2, wake, nullptr);
+  stream.push(piece(1));
+  EXPECT_TRUE(stream.has_room());
+  stream.take();
+  EXPECT_FALSE(wake->wait_until(past));  // Nobody waited for that.
+  stream.push(piece(2));
+  stream.push(piece(3));
+  EXPECT_FALSE(stream.has_room());
+  stream.push({.token = kNoToken, .text = "rest", .logprobs = std::nullopt});  // Always fits.
+  stream.take();
+  EXPECT_TRUE(wake->wait_until(past));
+}
+
+TEST(AnswerStream, TheFirstReasonToCancelStays) {
+  const auto wake = std::make_shared<os::WakeSignal>();
+  AnswerStream stream(2, wake, nullptr);
+  stream.cancel(CancelReason::kUser);
+  stream.cancel(CancelReason::kPolicy);
+  EXPECT_EQ(stream.cancel_token().reason(), CancelReason::kUser);
+  EXPECT_TRUE(wake->wait_until(Instant()));
+}
+
+TEST(AnswerStream, AReaderWhoGoesAwayCancels) {
+  const auto stream = std::make_shared<AnswerStream>(2, std::make_shared<os::WakeSignal>(), nullptr);
+  {
+    const RequestHandle handle(stream);
+  }
+  EXPECT_EQ(stream->cancel_token().reason(), CancelReason::kClientGone);
+  const auto ended = std::make_shared<AnswerStream>(2, std::make_shared<os::WakeSignal>(), nullptr);
+  ended->finish({});
+  {
+    const RequestHandle handle(ended);
+  }
+  EXPECT_FALSE(ended->cancel_token().cancelled());
+}
+
+TEST(AnswerStream, TellsWhoeverListensOfEachPieceAndTheEnd) {
+  int calls = 0;
+  AnswerStream stream(2, std::make_shared<os::WakeSignal>(), [&calls] { ++calls; });
+  stream.push(piece(1));
+  stream.finish({});
+  EXPECT_EQ(calls, 2);
+}
+
+TEST(AnswerStream, AReaderOnAnotherThreadGetsEverything) {
+  constexpr int kTokens = 5000;
+  AnswerStream stream(8, std::make_shared<os::WakeSignal>(), nullptr);
+  std::thread engine([&stream] {
+    for (int i = 0; i < kTokens;) {
+      if (!stream.has_room()) continue;
+      stream.push(piece(i++));
+    }
+    stream.finish({.finish_reason = FinishReason::kLength});
+  });
+  const os::SystemClock clock;
+  const Answer answer = read_answer(stream, {clock, Deadline::never(), {}});
+  engine.join();
+  ASSERT_EQ(answer.tokens.size(), static_cast<size_t>(kTokens));
+  for (int i = 0; i < kTokens; ++i) ASSERT_EQ(answer.tokens[static_cast<size_t>(i)], i);
+  EXPECT_EQ(answer.text.size(), static_cast<size_t>(kTokens));
+}
+
+TEST(AnswerStream, WaitingEndsWithTheCallAndLeavesTheRequest) {
+  AnswerStream stream(2, std::make_shared<os::WakeSignal>(), nullptr);
+  const testing::TestClock clock;
+  const Status status = stream.wait({clock, Deadline::at(clock.now()), {}});
+  ASSERT_FALSE(status.has_value());
+  EXPECT_EQ(status.error().code, ErrorCode::kDeadline);
+  EXPECT_FALSE(stream.cancel_token().cancelled());
+}
+
+}  // namespace
+}  // namespace infer::engine

@@ -1,0 +1,50 @@
+// Serves many requests at once with one model: takes them in from any thread, computes them on a thread of its own.
+//
+//   INFER_ASSIGN(auto engine, Engine::start(make_model_runner(model), tokenizer, limits, clock));
+//   Submitted submitted = engine->submit(std::move(request));
+//   INFER_TRY(submitted.status);
+//   Answer answer = read_answer(**submitted.handle, call);
+//
+// The engine's thread alone touches the model and the KV cache, from start() to destruction. submit() and
+// AnswerStream::cancel() take a short lock at most and never wait for a step.
+// Ownership: borrows tokenizer, clock and what the runner borrows; destroying it ends all requests (shutdown), whose
+// streams stay readable. Thread safety: submit() and snapshot() from any thread; one owner.
+#pragma once
+
+#include <memory>
+
+#include "base/result.h"
+#include "base/time.h"
+#include "engine/engine_limits.h"
+#include "engine/engine_snapshot.h"
+#include "engine/intake.h"
+#include "engine/request.h"
+#include "engine/step_runner.h"
+#include "tokenizer/tokenizer.h"
+
+namespace infer::engine {
+
+class Engine {
+ public:
+  // kInvalidArgument: limits that make no sense, or a tokenizer with more tokens than the runner has logits.
+  // kExhausted: no thread.
+  static Result<std::unique_ptr<Engine>> start(std::unique_ptr<StepRunner> runner,
+                                               const tokenizer::Tokenizer& tokenizer, const EngineLimits& limits,
+                                               const Clock& clock);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  Submitted submit(Request request);
+  // As of the last step.
+  EngineSnapshot snapshot() const;
+  // As they are in effect.
+  const EngineLimits& limits() const;
+
+ private:
+  struct State;
+  explicit Engine(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace infer::engine

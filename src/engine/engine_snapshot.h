@@ -1,0 +1,45 @@
+// What can be seen of the engine from outside: counts and speeds, published after each step.
+// Plain values.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "base/time.h"
+#include "engine/request.h"
+#include "engine/step_cost.h"
+
+namespace infer::engine {
+
+// Since the start.
+struct EngineCounters {
+  uint64_t requests = 0;            // Taken in,
+  uint64_t requests_tokens = 0;     // with so many prompt tokens.
+  std::array<uint64_t, 5> ended{};  // By FinishReason.
+  uint64_t steps = 0;               // Computed.
+  uint64_t steps_abandoned = 0;     // Because a limit passed or somebody cancelled.
+  uint64_t steps_failed = 0;        // With an error.
+  uint64_t computed_tokens = 0;     // By the model, of prompts and answers.
+  uint64_t prompt_tokens = 0;       // Of requests that got pages.
+  uint64_t cached_tokens = 0;       // Of those, taken over from earlier requests.
+  uint64_t generated_tokens = 0;
+  uint64_t parks = 0;  // Requests that gave their pages up and waited again.
+};
+
+struct EngineSnapshot {
+  Instant at;
+  std::array<int, kPriorities> waiting{};            // Requests without pages.
+  std::array<int64_t, kPriorities> prompt_tokens{};  // To be computed, of all requests.
+  int running = 0;
+  int answering = 0;  // Of those, with a token in each step.
+  int full = 0;       // Of all, held up by their readers.
+  int64_t pages_max = 0;
+  int64_t pages_free = 0;
+  int64_t prefix_nodes = 0;
+  CostLine cost;          // Of a step.
+  Duration running_time;  // Of a request from its first pages to its end, faded mean; 0: nothing measured.
+  Instant last_step;      // When the last step ended well.
+  EngineCounters counters;
+};
+
+}  // namespace infer::engine

@@ -1,0 +1,273 @@
+#include "engine/engine.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <thread>
+
+#include "engine/generation.h"
+#include "os/system_clock.h"
+#include "testing/byte_tokenizer.h"
+#include "testing/loaded_model.h"
+#include "testing/machine_kernels.h"
+
+namespace infer::engine {
+namespace {
+
+constexpr sampling::SamplingParams kGreedy{.temperature = 0};
+constexpr sampling::SamplingParams kWild{.temperature = 1.5f, .top_k = 0, .top_p = 1, .min_p = 0, .seed = 5};
+
+// An engine over a small random model on the real clock.
+class EngineTest : public ::testing::Test {
+ protected:
+  void start(const EngineLimits& limits, model::ModelOptions options = {.context = 512, .sequences = 2}) {
+    engine_.reset();
+    options.logits_per_step = limits.running_max;
+    loaded_ = testing::load_random({.vocabulary = testing::kByteTokens, .seed = 4}, *testing::machine_kernels().front(),
+                                   2, options);
+    engine_ = Engine::start(make_model_runner(*loaded_->model), *tokenizer_, limits, clock_).value();
+  }
+  std::vector<TokenId> encode(std::string_view text) { return tokenizer_->encode(text, {.add_special = false}); }
+  Request request(std::string_view prompt, int tokens, const sampling::SamplingParams& params = kGreedy) {
+    return {.prompt = encode(prompt),
+            .options = {.tokens_max = tokens, .ignore_end_tokens = true},
+            .sampling = params,
+            .limits = {Deadline::never()}};
+  }
+  RequestHandle submit(Request request) {
+    Submitted submitted = engine_->submit(std::move(request));
+    EXPECT_TRUE(submitted.status.has_value()) << submitted.status.error().message;
+    return *std::move(submitted.handle);
+  }
+  Answer answer(Request request) {
+    const RequestHandle handle = submit(std::move(request));
+    return read_answer(*handle, call_);
+  }
+  // What a conversation alone with the model says.
+  std::vector<TokenId> alone(std::string_view prompt, int tokens, const sampling::SamplingParams& params = kGreedy) {
+    const auto loaded = testing::load_random({.vocabulary = testing::kByteTokens, .seed = 4},
+                                             *testing::machine_kernels().front(), 1, {.context = 512});
+    const auto conversation = Conversation::make(*loaded->model, *tokenizer_, params).value();
+    const GenerationOptions options{.tokens_max = tokens, .ignore_end_tokens = true};
+    return conversation->generate(encode(prompt), options, loaded->call(), {}).value().tokens;
+  }
+
+  const os::SystemClock clock_;
+  const CallContext call_{clock_, Deadline::never(), {}};
+  std::unique_ptr<tokenizer::Tokenizer> tokenizer_ = testing::make_byte_tokenizer(false);
+  std::unique_ptr<testing::LoadedModel> loaded_;
+  std::unique_ptr<Engine> engine_;
+};
+
+TEST_F(EngineTest, AnswersAsAConversationDoes) {
+  start({});
+  for (const auto& params : {kGreedy, kWild}) {
+    const Answer given = answer(request("once upon a time", 40, params));
+    EXPECT_EQ(given.tokens, alone("once upon a time", 40, params));
+    EXPECT_EQ(given.result.finish_reason, FinishReason::kLength);
+    EXPECT_EQ(given.result.prompt_tokens, 16);
+    EXPECT_EQ(given.result.generated_tokens, 40);
+    EXPECT_EQ(given.result.stage, "normal");
+  }
+}
+
+TEST_F(EngineTest, ManyAtOnceGetTheAnswersThatEachGetsAlone) {
+  // Pages for two whole contexts, and eight that share them.
+  start({.running_max = 8, .tokens_per_step = 48});
+  std::vector<std::string> prompts;
+  for (int i = 0; i < 12; ++i)
+    prompts.push_back(std::string(static_cast<size_t>(20 + 23 * i), 'a') + std::to_string(i));
+  std::vector<RequestHandle> handles;
+  for (const std::string& prompt : prompts) handles.push_back(submit(request(prompt, 50, kWild)));
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    EXPECT_EQ(read_answer(*handles[i], call_).tokens, alone(prompts[i], 50, kWild)) << i;
+  }
+}
+
+TEST_F(EngineTest, ASecondRequestTakesOverThePrefixAndAnswersTheSame) {
+  start({});
+  const std::string prompt(300, 'x');
+  const Answer first = answer(request(prompt + "end", 30));
+  EXPECT_EQ(first.result.cached_tokens, 0);
+  const Answer second = answer(request(prompt + "end", 30));
+  EXPECT_EQ(second.result.cached_tokens, 256);
+  EXPECT_EQ(second.tokens, first.tokens);
+  EXPECT_EQ(answer(request(prompt + "other", 30)).tokens, alone(prompt + "other", 30));
+}
+
+TEST_F(EngineTest, ARetryAfterACancellationResumes) {
+  start({.tokens_per_step = 16, .stream_tokens = 4});
+  const std::string prompt(400, 'y');
+  {
+    const RequestHandle handle = submit(request(prompt, -1));
+    ASSERT_TRUE(handle->wait(call_).has_value());  // Its prompt is computed; its answer goes on until it is dropped.
+  }
+  const Answer again = answer(request(prompt, 5));
+  EXPECT_EQ(again.result.cached_tokens, 384);
+  EXPECT_EQ(again.tokens, alone(prompt, 5));
+}
+
+TEST_F(EngineTest, CancellingKeepsWhatCameUntilThen) {
+  start({.stream_tokens = 4});
+  const RequestHandle handle = submit(request("go on", -1));
+  ASSERT_TRUE(handle->wait(call_).has_value());
+  handle->cancel(CancelReason::kUser);
+  const Answer given = read_answer(*handle, call_);
+  EXPECT_EQ(given.result.finish_reason, FinishReason::kCancelled);
+  EXPECT_EQ(given.result.cancel_reason, CancelReason::kUser);
+  ASSERT_GT(given.tokens.size(), 0u);
+  EXPECT_EQ(given.tokens, alone("go on", static_cast<int>(given.tokens.size())));
+}
+
+TEST_F(EngineTest, ADeadlineEndsTheRequestAndSaysWhichLimitItWas) {
+  start({.stream_tokens = 4});
+  Request late = request("go on", -1);
+  late.limits.total = Deadline::at(clock_.now() + Duration::from_ms(50));
+  const RequestHandle handle = submit(std::move(late));
+  const Answer given = [&] {  // Nobody reads before: the ring is full and the sequence waits.
+    while (!handle->finished()) handle->wait_until(clock_.now() + Duration::from_ms(1));
+    return read_answer(*handle, call_);
+  }();
+  EXPECT_EQ(given.result.finish_reason, FinishReason::kDeadline);
+  EXPECT_EQ(given.result.passed_limit, PassedLimit::kTotal);
+  EXPECT_EQ(given.tokens.size(), 4u);
+}
+
+TEST_F(EngineTest, AReaderWhoIsSlowHoldsUpNobodyElse) {
+  start({.running_max = 1, .stream_tokens = 2});
+  const RequestHandle slow = submit(request("slow", 20));
+  ASSERT_TRUE(slow->wait(call_).has_value());
+  EXPECT_EQ(answer(request("quick", 20)).tokens, alone("quick", 20));
+  EXPECT_EQ(read_answer(*slow, call_).tokens, alone("slow", 20));
+}
+
+TEST_F(EngineTest, StopStringsAndEndTokensEndAnswers) {
+  start({});
+  const Answer whole = answer(request("tell me", 40, kWild));
+  Request stopped = request("tell me", 40, kWild);
+  // A character from the middle of the text that was not there before.
+  size_t at = 1;
+  while (at < whole.text.size() && (whole.text[at] < 'a' || whole.text.find(whole.text[at]) < at)) ++at;
+  if (at >= whole.text.size()) GTEST_SKIP() << "the random text has no such character";
+  stopped.options.stops = {whole.text.substr(at, 1)};
+  const Answer given = answer(std::move(stopped));
+  EXPECT_EQ(given.text, whole.text.substr(0, at));
+  EXPECT_EQ(given.result.finish_reason, FinishReason::kStop);
+}
+
+TEST_F(EngineTest, LogProbabilitiesComeWithTheTokensTheyBelongTo) {
+  start({});
+  Request asked = request("tell me", 6);
+  asked.top_logprobs = 3;
+  const Answer given = answer(std::move(asked));
+  ASSERT_EQ(given.logprobs.size(), 6u);
+  for (size_t i = 0; i < 6; ++i) {
+    EXPECT_EQ(given.logprobs[i].chosen.token, given.tokens[i]);
+    ASSERT_EQ(given.logprobs[i].top.size(), 3u);
+    EXPECT_EQ(given.logprobs[i].top[0].token, given.tokens[i]);  // Greedy.
+    EXPECT_GE(given.logprobs[i].top[0].logprob, given.logprobs[i].top[1].logprob);
+    EXPECT_LE(given.logprobs[i].chosen.logprob, 0);
+  }
+  EXPECT_TRUE(answer(request("tell me", 6)).logprobs.empty());
+}
+
+TEST_F(EngineTest, AStageWhoseTimeIsUpHandsOverToTheNext) {
+  start({.stream_tokens = 4});
+  Request staged = request("go on", -1);
+  staged.stages = {{.name = "long", .limit = Duration::from_ms(20)},
+                   {.name = "short", .limit = Duration::from_seconds(600), .tokens_max = 3, .greedy = true}};
+  const RequestHandle handle = submit(std::move(staged));
+  // With its ring full it makes no progress until the first stage is over.
+  const Instant over = clock_.now() + Duration::from_ms(40);
+  while (clock_.now() < over) handle->wait_until(over);
+  const Answer given = read_answer(*handle, call_);
+  EXPECT_EQ(given.result.stage, "short");
+  EXPECT_EQ(given.result.finish_reason, FinishReason::kLength);
+  EXPECT_EQ(given.result.computed_tokens, 5 + static_cast<int>(given.tokens.size()) - 1);  // Nothing twice.
+}
+
+TEST_F(EngineTest, RequestsThatMakeNoSenseAreRefusedAtOnce) {
+  start({});
+  const auto refused = [&](Request bad) {
+    const Submitted submitted = engine_->submit(std::move(bad));
+    EXPECT_FALSE(submitted.status.has_value());
+    EXPECT_FALSE(submitted.handle.has_value());
+    return submitted.status ? ErrorCode::kInternal : submitted.status.error().code;
+  };
+  EXPECT_EQ(refused(request("", 1)), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(refused(request(std::string(513, 'x'), 1)), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(refused(request("x", -2)), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(refused(request("x", 1, {.top_p = 2})), ErrorCode::kInvalidArgument);
+  Request bad = request("x", 1);
+  bad.prompt = {testing::kByteTokens};
+  EXPECT_EQ(refused(bad), ErrorCode::kInvalidArgument);
+  bad = request("x", 1);
+  bad.options.stops = {""};
+  EXPECT_EQ(refused(bad), ErrorCode::kInvalidArgument);
+  bad = request("x", 1);
+  bad.top_logprobs = kTopLogprobsMax + 1;
+  EXPECT_EQ(refused(bad), ErrorCode::kInvalidArgument);
+  bad = request("x", 1);
+  bad.limits.total = Deadline::at(Instant());
+  EXPECT_EQ(refused(bad), ErrorCode::kDeadline);
+}
+
+TEST_F(EngineTest, TheQueueIsBounded) {
+  start({.running_max = 1, .waiting_max = 2, .stream_tokens = 1});
+  std::vector<RequestHandle> taken;
+  Submitted last;
+  for (int i = 0; i < 8; ++i) {
+    last = engine_->submit(request("x", -1));
+    if (!last.status) break;
+    taken.push_back(*std::move(last.handle));
+  }
+  ASSERT_FALSE(last.status.has_value());
+  EXPECT_EQ(last.status.error().code, ErrorCode::kBusy);
+}
+
+TEST_F(EngineTest, EndsAllRequestsWhenItStops) {
+  start({.running_max = 1, .stream_tokens = 1});
+  std::vector<RequestHandle> handles;
+  for (int i = 0; i < 3; ++i) handles.push_back(submit(request("x", -1)));
+  engine_.reset();
+  for (const RequestHandle& handle : handles) {
+    ASSERT_TRUE(handle->finished());
+    EXPECT_EQ(handle->result().cancel_reason, CancelReason::kShutdown);
+  }
+}
+
+TEST_F(EngineTest, TheSnapshotCountsWhatHappened) {
+  start({});
+  answer(request(std::string(70, 'x'), 10));
+  const auto counted = [this] { return engine_->snapshot().counters.ended[size_t(FinishReason::kLength)] == 1; };
+  while (!counted()) std::this_thread::yield();  // The reader may be quicker than the end of the step.
+  const EngineSnapshot seen = engine_->snapshot();
+  EXPECT_EQ(seen.counters.requests, 1u);
+  EXPECT_EQ(seen.counters.prompt_tokens, 70u);
+  EXPECT_EQ(seen.counters.generated_tokens, 10u);
+  EXPECT_EQ(seen.counters.computed_tokens, 79u);
+  EXPECT_EQ(seen.prefix_nodes, 1);
+  EXPECT_TRUE(seen.cost.known());
+}
+
+TEST_F(EngineTest, ManyThreadsMaySubmitReadAndCancel) {
+  start({.running_max = 4, .tokens_per_step = 32, .stream_tokens = 3});
+  std::atomic<int> ended{0};
+  const auto client = [&](int number) {
+    for (int i = 0; i < 10; ++i) {
+      Submitted submitted = engine_->submit(request(std::string(static_cast<size_t>(10 * number + i + 1), 'z'), 8));
+      if (!submitted.status) continue;
+      if (i % 3 == 0) (*submitted.handle)->cancel(CancelReason::kUser);
+      const Answer given = read_answer(**submitted.handle, call_);
+      EXPECT_NE(given.result.finish_reason, FinishReason::kFailed);
+      ++ended;
+    }
+  };
+  std::vector<std::thread> clients;
+  for (int number = 0; number < 4; ++number) clients.emplace_back(client, number);
+  for (std::thread& thread : clients) thread.join();
+  EXPECT_EQ(ended, 40);
+}
+
+}  // namespace
+}  // namespace infer::engine

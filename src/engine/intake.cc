@@ -1,0 +1,42 @@
+#include "engine/intake.h"
+
+#include <utility>
+
+#include "base/format.h"
+
+namespace infer::engine {
+
+Backlog Intake::backlog(Priority priority) const {
+  // Counted in this order, what is taken in between is on neither side.
+  const uint64_t requests = requests_.load(), tokens = requests_tokens_.load();
+  const EngineSnapshot seen = loop_.published();
+  const auto rest = [](uint64_t given, uint64_t taken) { return given > taken ? given - taken : 0; };
+  return backlog_of(seen, priority, static_cast<int>(rest(requests, seen.counters.requests)),
+                    static_cast<int64_t>(rest(tokens, seen.counters.requests_tokens)));
+}
+
+Submitted Intake::submit(Request request, Instant now) {
+  if (Status checked = check_request(request, context_, vocabulary_); !checked) {
+    return {std::move(checked), std::nullopt, std::nullopt};
+  }
+  const size_t tokens = request.prompt.size();
+  const int cached = loop_.hinted_pages(std::span(request.prompt).first(tokens - 1)) * kv::kPageTokens;
+  Admission admission = decide_admission(backlog(request.priority), loop_.limits(), request.limits,
+                                         static_cast<int64_t>(tokens) - cached, now);
+  if (!admission.status) return {std::move(admission.status), std::nullopt, admission.predicted};
+
+  auto stream = std::make_shared<AnswerStream>(loop_.limits().stream_tokens, wake_, std::move(request.on_ready));
+  requests_.fetch_add(1);
+  requests_tokens_.fetch_add(tokens);
+  if (!inbox_.try_push(Submission{std::move(request), stream, now})) {
+    requests_.fetch_sub(1);
+    requests_tokens_.fetch_sub(tokens);
+    Error error{ErrorCode::kBusy, format("{} requests wait already: try again later", inbox_.capacity())};
+    if (inbox_.closed()) error = {ErrorCode::kCancelled, "the engine is shutting down"};
+    return {std::move(error), std::nullopt, admission.predicted};
+  }
+  wake_->notify();
+  return {{}, RequestHandle(std::move(stream)), admission.predicted};
+}
+
+}  // namespace infer::engine

@@ -1,0 +1,70 @@
+// One request to the engine, and what it ended as. Plain values.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/call_context.h"
+#include "base/ids.h"
+#include "base/result.h"
+#include "base/time.h"
+#include "engine/answer.h"
+#include "engine/stages.h"
+#include "sampling/sampler.h"
+
+namespace infer::engine {
+
+// Who goes first when not all can. One that waits rises by a class each EngineLimits::aging.
+enum class Priority : uint8_t { kHigh, kNormal, kLow };
+inline constexpr int kPriorities = 3;
+
+// The time limits of a request. All count from its submission, but for the stall limit.
+struct TimeLimits {
+  Deadline total;
+  std::optional<Duration> first_token{};  // Until the first token is chosen.
+  std::optional<Duration> stall{};        // Since the last token (or the start), while its reader keeps up.
+};
+
+struct Request {
+  std::vector<TokenId> prompt;
+  GenerationOptions options;
+  sampling::SamplingParams sampling;
+  TimeLimits limits;
+  Priority priority = Priority::kNormal;
+  int top_logprobs = -1;  // Of how many of the likeliest tokens the log probability is wanted; -1: not even its own.
+  std::vector<Stage> stages{};  // Empty: one stage, "normal", without a limit of its own.
+  // Called on the engine's thread after each piece and after the end: must return at once. May be empty.
+  std::function<void()> on_ready{};
+};
+
+inline constexpr int kTopLogprobsMax = 20;
+
+// kInvalidArgument, with what is allowed: an empty prompt or one that does not fit into the context, a token outside
+// the vocabulary, an option out of range.
+Status check_request(const Request& request, int context, int vocabulary);
+
+// Which limit made a request end with kDeadline.
+enum class PassedLimit : uint8_t { kNone, kTotal, kFirstToken, kStall, kStages };
+const char* passed_limit_name(PassedLimit limit);  // "none", "total", "first_token", "stall", "stages"
+
+struct RequestResult {
+  FinishReason finish_reason = FinishReason::kFailed;
+  PassedLimit passed_limit = PassedLimit::kNone;     // With kDeadline.
+  CancelReason cancel_reason = CancelReason::kNone;  // With kCancelled.
+  std::optional<Error> error{};                      // With kFailed.
+  std::string stage{};                               // That answered, or ran when the request ended.
+  int prompt_tokens = 0;
+  int cached_tokens = 0;    // Of the prompt, taken over from earlier requests.
+  int computed_tokens = 0;  // Of prompt and answer; more than once where pages had to be given up.
+  int generated_tokens = 0;
+  Instant submitted{};
+  Instant ended{};
+  std::optional<Instant> started{};      // First given pages.
+  std::optional<Instant> first_token{};  // Chosen.
+  std::optional<Instant> last_token{};
+};
+
+}  // namespace infer::engine

@@ -1,0 +1,45 @@
+#include "engine/step_cost.h"
+
+#include <algorithm>
+
+namespace infer::engine {
+
+namespace {
+
+// A step counts for half after 34 more.
+constexpr double kFading = 0.98;
+
+}  // namespace
+
+int CostLine::tokens_within(Duration time, int most) const {
+  if (!known()) return most;
+  const double left = time.seconds() - fixed;
+  if (left <= 0) return 0;
+  if (per_token <= 0) return most;
+  return static_cast<int>(std::min(static_cast<double>(most), left / per_token));
+}
+
+void StepCost::observe(int tokens, Duration time) {
+  if (tokens < 1 || time.ns() <= 0) return;
+  const double n = tokens, t = time.seconds();
+  weight_ = kFading * weight_ + 1;
+  n_ = kFading * n_ + n;
+  nn_ = kFading * nn_ + n * n;
+  t_ = kFading * t_ + t;
+  nt_ = kFading * nt_ + n * t;
+}
+
+CostLine StepCost::line() const {
+  if (weight_ <= 0) return {};
+  const double spread = weight_ * nn_ - n_ * n_;
+  if (spread > 1e-6 * n_ * n_) {
+    const double slope = (weight_ * nt_ - n_ * t_) / spread;
+    const double fixed = (t_ - slope * n_) / weight_;
+    if (slope >= 0 && fixed >= 0) return {fixed, slope};
+    // More tokens for less time is noise: a flat line. So is a negative start: a line through the origin.
+    if (slope < 0) return {t_ / weight_, 0};
+  }
+  return {0, nt_ / nn_};
+}
+
+}  // namespace infer::engine

@@ -1,0 +1,294 @@
+#include "engine/step_loop.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/format.h"
+
+namespace infer::engine {
+
+namespace {
+
+EngineLimits limits_of(EngineLimits limits, const StepRunner& runner) {
+  limits.tokens_per_step = std::min(limits.tokens_per_step, runner.tokens_per_step());
+  // Each running answer wants logits in each step.
+  limits.running_max = std::min({limits.running_max, limits.tokens_per_step, runner.logits_per_step()});
+  return limits;
+}
+
+bool is_stop(const Error& error) { return error.code == ErrorCode::kDeadline || error.code == ErrorCode::kCancelled; }
+
+}  // namespace
+
+StepLoop::StepLoop(StepRunner& runner, const tokenizer::Tokenizer& tokenizer, const EngineLimits& limits,
+                   const Clock& clock, BoundedQueue<Submission>& inbox, CancelToken stop)
+    : runner_(runner),
+      tokenizer_(tokenizer),
+      limits_(limits_of(limits, runner)),
+      clock_(clock),
+      inbox_(inbox),
+      stop_(stop),
+      index_(runner.pages(), runner.make_sequence().layers(), runner.fingerprint()),
+      empty_(runner.make_sequence()) {
+  state_.layers = empty_.layers();
+  publish(clock.now());
+}
+
+StepLoop::~StepLoop() { end_all(CancelReason::kShutdown); }
+
+int StepLoop::requests() const {
+  return static_cast<int>(std::count_if(requests_.begin(), requests_.end(), [](const auto& r) { return !r->ended(); }));
+}
+
+// ---- Coming in and going.
+
+void StepLoop::take_in() {
+  arrivals_.clear();
+  inbox_.take_all(arrivals_);
+  for (Submission& arrival : arrivals_) {
+    snapshot_.counters.requests_tokens += arrival.request.prompt.size();
+    requests_.push_back(std::make_unique<ActiveRequest>(std::move(arrival), tokenizer_, runner_.context()));
+    ++snapshot_.counters.requests;
+  }
+}
+
+void StepLoop::end(ActiveRequest& active, const Ending& ending, std::optional<Error> error, Instant now) {
+  active.finish(ending, std::move(error), now);
+  ++snapshot_.counters.ended[static_cast<size_t>(ending.reason)];
+  const RequestResult& result = active.result();
+  if (!result.started || ending.reason == FinishReason::kCancelled) return;
+  // Faded by a tenth with each: a forecast of when a place becomes free.
+  const Duration taken = now - *result.started;
+  const int64_t mean = snapshot_.running_time.ns();
+  snapshot_.running_time = mean == 0 ? taken : Duration::from_ns(mean + (taken.ns() - mean) / 10);
+}
+
+void StepLoop::end_all(CancelReason reason) {
+  take_in();
+  const Instant now = clock_.now();
+  for (const auto& active : requests_) {
+    if (!active->ended()) end(*active, {.reason = FinishReason::kCancelled, .cancel = reason}, std::nullopt, now);
+  }
+  requests_.clear();
+  publish(now);
+}
+
+// Between layers: requests in the step make it stop, all others end here.
+Status StepLoop::look() {
+  if (stop_.cancelled()) return Error{ErrorCode::kCancelled, "the engine stops"};
+  take_in();
+  const Instant now = clock_.now();
+  for (const auto& active : requests_) {
+    if (active->ended()) continue;
+    const std::optional<Ending> ending = active->ending(now);
+    if (!ending) continue;
+    if (active->in_step) {
+      return Error{ending->reason == FinishReason::kCancelled ? ErrorCode::kCancelled : ErrorCode::kDeadline,
+                   "a request of the step has to end"};
+    }
+    end(*active, *ending, std::nullopt, now);
+  }
+  return {};
+}
+
+// ---- Plan.
+
+SequenceView StepLoop::view_of(ActiveRequest& active, bool look_for_prefix, Instant now) {
+  SequenceView view;
+  view.running = active.running();
+  view.over = active.ending(now).has_value();
+  view.full = !active.look_for_room(now);
+  view.suspect = active.failures > 0;
+  view.priority = active.request().priority;
+  view.submitted = active.submitted();
+  view.stop_at = active.stop_at();
+  view.cached_tokens = active.cached_tokens();
+  view.due_tokens = active.due_tokens();
+  const int length = static_cast<int>(active.tokens().size());
+  view.pages_wanted = runner_.pages_for(length);
+  if (view.running) {
+    view.pages_held = active.cache().pages_held();
+  } else if (look_for_prefix) {
+    const kv::PrefixMatch match = index_.find(active.tokens().first(active.tokens().size() - 1), empty_);
+    view.cached_tokens = match.pages * kv::kPageTokens;
+    view.due_tokens = length - view.cached_tokens;
+    view.pages_wanted = std::max<int64_t>(0, view.pages_wanted - match.in_use);
+    view.pages_reused = match.unused;
+  }
+  return view;
+}
+
+void StepLoop::build_state(Instant now) {
+  std::erase_if(requests_, [](const auto& active) { return active->ended(); });
+  int running = 0, full = 0;
+  for (const auto& active : requests_) {
+    active->settle_stage(now);
+    running += active->running() ? 1 : 0;
+    full += active->running() && active->full() ? 1 : 0;
+  }
+  // Only who may start needs to know with how much.
+  int places = limits_.running_max - running + full;
+  state_.sequences.clear();
+  for (const auto& active : requests_) {
+    const bool may_start = !active->running() && places > 0;
+    state_.sequences.push_back(view_of(*active, may_start, now));
+    places -= may_start ? 1 : 0;
+  }
+  state_.cost = cost_.line();
+  state_.pages_available = runner_.pages().free_pages() + index_.evictable_pages();
+}
+
+void StepLoop::apply(const StepPlan& plan, Instant now) {
+  for (const size_t index : plan.ends) {
+    ActiveRequest& active = *requests_[index];
+    // A limit that has passed stays so.
+    if (const auto ending = active.ending(now)) end(active, *ending, std::nullopt, now);
+  }
+  for (const size_t index : plan.parks) {
+    requests_[index]->park();
+    ++snapshot_.counters.parks;
+  }
+  for (const size_t index : plan.admits) {
+    ActiveRequest& active = *requests_[index];
+    const bool is_first = !active.result().started;
+    const int cached = active.start(runner_.make_sequence(), index_, now);
+    if (!is_first) continue;
+    snapshot_.counters.prompt_tokens += static_cast<uint64_t>(active.result().prompt_tokens);
+    snapshot_.counters.cached_tokens += static_cast<uint64_t>(cached);
+  }
+}
+
+// ---- Run.
+
+StepLoop::Turn StepLoop::turn() {
+  take_in();
+  const Instant now = clock_.now();
+  build_state(now);
+  const StepPlan plan = plan_step(state_, limits_, now);
+  apply(plan, now);
+  if (!plan.slices.empty()) {
+    free_pages_for(plan);
+    run(plan, now);
+  }
+  publish(clock_.now());
+  return {.computed = !plan.slices.empty(), .look_at = plan.look_at};
+}
+
+void StepLoop::free_pages_for(const StepPlan& plan) {
+  int64_t needed = 0;
+  for (const PlannedSlice& slice : plan.slices) {
+    const kv::SequenceCache& cache = requests_[slice.sequence]->cache();
+    const int pages = kv::pages_for_tokens(cache.length() + slice.tokens) - kv::pages_for_tokens(cache.length());
+    needed += int64_t{pages} * state_.layers;
+  }
+  const int64_t missing = needed - runner_.pages().free_pages();
+  if (missing > 0) index_.evict(missing);
+}
+
+void StepLoop::run(const StepPlan& plan, Instant start) {
+  slices_.clear();
+  int tokens = 0;
+  for (const PlannedSlice& slice : plan.slices) {
+    ActiveRequest& active = *requests_[slice.sequence];
+    // A prefix that was taken over may have left less to do than was planned.
+    const int count = std::min(slice.tokens, active.due_tokens());
+    const std::span<const TokenId> due = active.tokens().subspan(static_cast<size_t>(active.cached_tokens()));
+    const bool is_last = count == active.due_tokens();
+    slices_.push_back({&active.cache(), due.first(static_cast<size_t>(count)), is_last ? count - 1 : count, count});
+    active.in_step = true;
+    tokens += count;
+  }
+  const Status status = runner_.run({slices_}, *this, start);
+  const Instant end = clock_.now();
+  for (const PlannedSlice& slice : plan.slices) requests_[slice.sequence]->in_step = false;
+  if (!status) {
+    fail(plan, status.error());
+    return;
+  }
+  cost_.observe(tokens, end - start);
+  state_.abandoned = state_.shortfall = 0;
+  snapshot_.last_step = end;
+  snapshot_.counters.computed_tokens += static_cast<uint64_t>(tokens);
+  ++snapshot_.counters.steps;
+  commit(plan);
+}
+
+void StepLoop::fail(const StepPlan& plan, const Error& error) {
+  if (is_stop(error)) {
+    ++state_.abandoned;
+    ++snapshot_.counters.steps_abandoned;
+    return;
+  }
+  ++snapshot_.counters.steps_failed;
+  // Pages that were shared more than the plan knew: others have to give theirs up, while there are others.
+  if (error.code == ErrorCode::kExhausted && state_.shortfall + 1 < static_cast<int>(state_.sequences.size())) {
+    ++state_.shortfall;
+    return;
+  }
+  const Instant now = clock_.now();
+  for (const PlannedSlice& slice : plan.slices) {
+    ActiveRequest& active = *requests_[slice.sequence];
+    if (++active.failures < limits_.failures_max || active.next_stage(now)) continue;
+    end(active, {.reason = FinishReason::kFailed}, Error(error), now);
+  }
+}
+
+// ---- Commit.
+
+void StepLoop::commit(const StepPlan& plan) {
+  int row = 0;
+  for (size_t i = 0; i < plan.slices.size(); ++i) {
+    ActiveRequest& active = *requests_[plan.slices[i].sequence];
+    active.computed(static_cast<int>(slices_[i].tokens.size()), index_);
+    if (slices_[i].logits_begin == slices_[i].logits_end) continue;
+    const Instant now = clock_.now();
+    const int before = active.result().generated_tokens;
+    const std::optional<FinishReason> finish = active.choose_token(runner_.logits(row++), now);
+    snapshot_.counters.generated_tokens += static_cast<uint64_t>(active.result().generated_tokens - before);
+    if (finish) end(active, {.reason = *finish}, std::nullopt, now);
+  }
+}
+
+void StepLoop::publish(Instant now) {
+  snapshot_.at = now;
+  snapshot_.waiting = {};
+  snapshot_.prompt_tokens = {};
+  snapshot_.running = snapshot_.answering = snapshot_.full = 0;
+  for (const auto& active : requests_) {
+    if (active->ended()) continue;
+    const auto priority = static_cast<size_t>(active->request().priority);
+    snapshot_.prompt_tokens[priority] += active->due_prompt_tokens();
+    ++(active->running() ? snapshot_.running : snapshot_.waiting[priority]);
+    snapshot_.answering += active->running() && active->due_tokens() == 1 ? 1 : 0;
+    snapshot_.full += active->full() ? 1 : 0;
+  }
+  snapshot_.pages_max = runner_.pages().pages_max();
+  snapshot_.pages_free = runner_.pages().free_pages();
+  snapshot_.prefix_nodes = index_.nodes();
+  snapshot_.cost = cost_.line();
+  published_.store(snapshot_);
+}
+
+bool StepLoop::check_integrity() const {
+  if (!runner_.pages().check_integrity() || !index_.check_integrity()) return false;
+  // Each page that is taken has exactly the users that hold it: sequences and the index.
+  std::vector<kv::PageId> held;
+  index_.list_pages(held);
+  for (const auto& active : requests_) {
+    for (int layer = 0; active->running() && layer < active->cache().layers(); ++layer) {
+      for (const kv::PageId page : active->cache().pages(layer)) {
+        if (page != kv::kNoPage) held.push_back(page);
+      }
+    }
+  }
+  std::sort(held.begin(), held.end());
+  int taken = 0;
+  for (auto first = held.begin(); first != held.end(); ++taken) {
+    const auto last = std::upper_bound(first, held.end(), *first);
+    if (runner_.pages().users(*first) != last - first) return false;
+    first = last;
+  }
+  return taken == runner_.pages().taken_pages();
+}
+
+}  // namespace infer::engine

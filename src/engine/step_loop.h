@@ -1,0 +1,94 @@
+// The engine's loop, one turn at a time: plan a step (step_plan.h), run it, commit what came out.
+//
+// It owns all requests inside the engine, their pages and the prefix index. Between the layers of a step it looks at
+// limits and cancellations: a request outside the step ends on the spot; one inside ends after the step was abandoned,
+// which changes nothing for the others, and the next turn plans anew. A step that fails is tried again with its
+// requests one at a time, so that only the one at fault pays.
+//
+// Invariants: each request that was taken in ends exactly once; when none is left, only the prefix index holds pages.
+// Ownership: borrows everything, which must outlive it. Thread safety: one thread (the engine's); published() and
+// hinted_pages() from any.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/bounded_queue.h"
+#include "base/published.h"
+#include "base/result.h"
+#include "base/time.h"
+#include "engine/active_request.h"
+#include "engine/engine_limits.h"
+#include "engine/engine_snapshot.h"
+#include "engine/step_plan.h"
+#include "engine/step_runner.h"
+#include "kv/prefix_index.h"
+#include "model/step_batch.h"
+#include "tokenizer/tokenizer.h"
+
+namespace infer::engine {
+
+class StepLoop final : private model::StepWatch {
+ public:
+  // The limits are valid; those that the runner cannot serve are lowered to what it can.
+  // `stop` abandons a step, so that end_all can follow soon.
+  StepLoop(StepRunner& runner, const tokenizer::Tokenizer& tokenizer, const EngineLimits& limits, const Clock& clock,
+           BoundedQueue<Submission>& inbox, CancelToken stop);
+  // Ends what is left (shutdown).
+  ~StepLoop() override;
+  StepLoop(const StepLoop&) = delete;
+  StepLoop& operator=(const StepLoop&) = delete;
+
+  const EngineLimits& limits() const { return limits_; }
+
+  struct Turn {
+    bool computed = false;               // A step was run, whatever became of it.
+    Instant look_at = Instant::never();  // Else: when the next turn has something to do, unless somebody calls before.
+  };
+  Turn turn();
+  // Ends everything, also what is still in the inbox.
+  void end_all(CancelReason reason);
+
+  // As of the last turn.
+  EngineSnapshot published() const { return published_.load(); }
+  int hinted_pages(std::span<const TokenId> tokens) const { return index_.hinted_pages(tokens); }
+
+  // Requests that have not ended.
+  int requests() const;
+  // Whether pages, users and index agree. For tests and simulation; linear in the number of pages.
+  bool check_integrity() const;
+
+ private:
+  Status look() override;
+
+  void take_in();
+  void build_state(Instant now);
+  SequenceView view_of(ActiveRequest& active, bool look_for_prefix, Instant now);
+  void apply(const StepPlan& plan, Instant now);
+  void free_pages_for(const StepPlan& plan);
+  void run(const StepPlan& plan, Instant start);
+  void commit(const StepPlan& plan);
+  void fail(const StepPlan& plan, const Error& error);
+  void end(ActiveRequest& active, const Ending& ending, std::optional<Error> error, Instant now);
+  void publish(Instant now);
+
+  StepRunner& runner_;
+  const tokenizer::Tokenizer& tokenizer_;
+  const EngineLimits limits_;
+  const Clock& clock_;
+  BoundedQueue<Submission>& inbox_;
+  const CancelToken stop_;
+
+  kv::PrefixIndex index_;
+  const kv::SequenceCache empty_;                         // What matches in the index are looked for with.
+  std::vector<std::unique_ptr<ActiveRequest>> requests_;  // In order of their arrival.
+  std::vector<Submission> arrivals_;
+  EngineState state_;  // Its sequences are requests_, one to one.
+  std::vector<model::SequenceSlice> slices_;
+  StepCost cost_;
+  EngineSnapshot snapshot_;
+  Published<EngineSnapshot> published_;
+};
+
+}  // namespace infer::engine

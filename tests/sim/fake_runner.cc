@@ -1,0 +1,137 @@
+#include "fake_runner.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "base/check.h"
+#include "testing/byte_tokenizer.h"
+
+namespace infer::sim {
+
+namespace {
+
+constexpr kv::PageShape kShape{.kv_heads = 1, .head_dim = 16};
+constexpr size_t kTokenBytes = sizeof(uint64_t);
+constexpr TokenId kEos = 257;
+
+uint64_t mix(uint64_t state, TokenId token) {
+  state = (state ^ static_cast<uint64_t>(token + 1)) * 0x9E3779B97F4A7C15ull;
+  return state ^ (state >> 29);
+}
+
+TokenId next_token(uint64_t state, double end_share) {
+  Rng rng(state);
+  return rng.uniform() < end_share ? kEos : static_cast<TokenId>(rng.below(kPoison));
+}
+
+std::byte* place(kv::SequenceCache& cache, int layer, int position) {
+  return cache.writable_part(layer, position / kv::kPageTokens, 0) +
+         static_cast<size_t>(position % kv::kPageTokens) * kTokenBytes;
+}
+
+uint64_t state_at(kv::SequenceCache& cache, int layer, int position) {
+  if (position < 0) return 0;
+  uint64_t state = 0;
+  std::memcpy(&state, place(cache, layer, position), sizeof state);
+  return state;
+}
+
+}  // namespace
+
+FakeRunner::FakeRunner(const FakeModel& model, testing::TestClock& clock, Rng& rng,
+                       std::function<void()> between_layers)
+    : model_(model),
+      clock_(clock),
+      rng_(rng),
+      between_layers_(std::move(between_layers)),
+      pool_(kv::PagePool::make(kShape, static_cast<int>(model.pages)).value()),
+      logits_(static_cast<size_t>(model.logits_per_step), std::vector<float>(testing::kByteTokens, 0.0f)),
+      chosen_(logits_.size(), 0) {}
+
+int FakeRunner::vocabulary() const { return testing::kByteTokens; }
+
+kv::SequenceCache FakeRunner::make_sequence() {
+  const std::vector<int> windows(static_cast<size_t>(model_.layers), 0);
+  return {*pool_, windows, model_.context};
+}
+
+void FakeRunner::write(const model::SequenceSlice& slice) {
+  uint64_t state = 0;
+  for (int layer = 0; layer < model_.layers; ++layer) {
+    int position = slice.cache->length();
+    state = state_at(*slice.cache, layer, position - 1);
+    for (const TokenId token : slice.tokens) {
+      state = mix(state, token);
+      std::memcpy(place(*slice.cache, layer, position++), &state, sizeof state);
+    }
+  }
+  if (slice.logits_begin == slice.logits_end) return;
+  INFER_CHECK(slice.logits_begin + 1 == slice.logits_end && rows_ < model_.logits_per_step);
+  const auto row = static_cast<size_t>(rows_++);
+  logits_[row][static_cast<size_t>(chosen_[row])] = 0;
+  chosen_[row] = next_token(state, model_.end_share);
+  logits_[row][static_cast<size_t>(chosen_[row])] = 1;
+}
+
+Status FakeRunner::compute(const model::StepBatch& batch, model::StepWatch& watch) {
+  size_t tokens = 0;
+  bool poisoned = false;
+  for (const model::SequenceSlice& slice : batch.slices) {
+    tokens += slice.tokens.size();
+    poisoned |= std::find(slice.tokens.begin(), slice.tokens.end(), kPoison) != slice.tokens.end();
+  }
+  INFER_CHECK(tokens > 0 && tokens <= static_cast<size_t>(model_.tokens_per_step));
+  constexpr int kLayers = 4;  // Looks at the watch per step.
+  const int64_t time = model_.fixed.ns() + static_cast<int64_t>(tokens) * model_.per_token.ns();
+  const Duration layer_time = Duration::from_ns(time / kLayers);
+  longest_layer_ = std::max(longest_layer_, layer_time);
+  const bool fails = poisoned || rng_.uniform() < model_.failures;
+  for (int layer = 0; layer < kLayers; ++layer) {
+    INFER_TRY(watch.look());
+    clock_.advance(layer_time);
+    between_layers_();
+    if (fails && layer == 1) return Error{ErrorCode::kInternal, "this step was to fail"};
+  }
+  rows_ = 0;
+  for (const model::SequenceSlice& slice : batch.slices) write(slice);
+  return {};
+}
+
+Status FakeRunner::run(const model::StepBatch& batch, model::StepWatch& watch, Instant) {
+  Status status;
+  for (const model::SequenceSlice& slice : batch.slices) {
+    if (status) status = slice.cache->reserve(static_cast<int>(slice.tokens.size()));
+  }
+  if (status) status = compute(batch, watch);
+  for (const model::SequenceSlice& slice : batch.slices) {
+    if (status) {
+      slice.cache->commit(static_cast<int>(slice.tokens.size()));
+    } else {
+      slice.cache->release_reserved();
+    }
+  }
+  return status;
+}
+
+std::span<const float> FakeRunner::logits(int row) const {
+  INFER_CHECK(row < rows_);
+  return logits_[static_cast<size_t>(row)];
+}
+
+std::vector<TokenId> expected_answer(const FakeModel& model, std::span<const TokenId> prompt, int tokens_max) {
+  uint64_t state = 0;
+  for (const TokenId token : prompt) state = mix(state, token);
+  std::vector<TokenId> answer;
+  int left = model.context + 1 - static_cast<int>(prompt.size());
+  if (tokens_max >= 0) left = std::min(left, tokens_max);
+  while (static_cast<int>(answer.size()) < left) {
+    const TokenId token = next_token(state, model.end_share);
+    if (token == kEos) break;
+    answer.push_back(token);
+    state = mix(state, token);
+  }
+  return answer;
+}
+
+}  // namespace infer::sim

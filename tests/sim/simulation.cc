@@ -1,0 +1,330 @@
+#include "simulation.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/format.h"
+#include "testing/byte_tokenizer.h"
+
+namespace infer::sim {
+
+void Tally::add(const Tally& other) {
+  turns += other.turns;
+  requests += other.requests;
+  refused += other.refused;
+  wrong_limits += other.wrong_limits;
+  engine.requests += other.engine.requests;
+  for (size_t i = 0; i < engine.ended.size(); ++i) engine.ended[i] += other.engine.ended[i];
+  engine.steps += other.engine.steps;
+  engine.steps_abandoned += other.engine.steps_abandoned;
+  engine.steps_failed += other.engine.steps_failed;
+  engine.computed_tokens += other.engine.computed_tokens;
+  engine.prompt_tokens += other.engine.prompt_tokens;
+  engine.cached_tokens += other.engine.cached_tokens;
+  engine.generated_tokens += other.engine.generated_tokens;
+  engine.parks += other.engine.parks;
+  overshoot = std::max(overshoot, other.overshoot);
+  bound = std::max(bound, other.bound);
+  longest_wait = std::max(longest_wait, other.longest_wait);
+  time = time + other.time;
+}
+
+// One client at a time has one request.
+struct Simulation::Client {
+  enum class Habit { kFast, kSlow, kDeaf, kVanishes, kCancels };
+
+  Instant act_at;  // When it does the next thing.
+  std::optional<engine::RequestHandle> handle{};
+  std::vector<TokenId> prompt{};
+  int tokens_max = -1;
+  bool poisoned = false;
+  bool staged = false;
+  bool patient = false;  // Nothing but others can hold it up.
+  std::optional<Instant> deadline{};
+  std::optional<Instant> first_token_by{};
+  Habit habit = Habit::kFast;
+  Instant leaves_at = Instant::never();
+  bool cancelled = false;
+  CancelReason reason = CancelReason::kNone;
+  std::vector<TokenId> answer{};
+};
+
+Simulation::Simulation(uint64_t seed) : seed_(seed), rng_(seed), tokenizer_(testing::make_byte_tokenizer(false)) {
+  make_limits();
+  for (int family = 0; family < 3; ++family) {
+    families_.emplace_back();
+    for (int i = 0; i < 300; ++i) families_.back().push_back(between(0, kPoison - 1));
+  }
+  runner_ = std::make_unique<FakeRunner>(model_, clock_, rng_, [this] { act_all(); });
+  inbox_ = std::make_unique<BoundedQueue<engine::Submission>>(static_cast<size_t>(limits_.waiting_max));
+  loop_ = std::make_unique<engine::StepLoop>(*runner_, *tokenizer_, limits_, clock_, *inbox_, CancelToken());
+  intake_ = std::make_unique<engine::Intake>(*loop_, *inbox_, wake_, model_.context, testing::kByteTokens);
+  const int clients = between(1, 24);
+  for (int i = 0; i < clients; ++i) {
+    clients_.push_back(std::make_unique<Client>(Client{.act_at = clock_.now() + milliseconds(0, 2000)}));
+  }
+}
+
+Simulation::~Simulation() = default;
+
+void Simulation::make_limits() {
+  model_.context = between(200, 512);
+  model_.layers = between(1, 3);
+  model_.tokens_per_step = between(16, 160);
+  model_.logits_per_step = between(1, 10);
+  const int64_t of_one = int64_t{kv::pages_for_tokens(model_.context)} * model_.layers;
+  model_.pages = of_one + static_cast<int64_t>(rng_.below(static_cast<uint32_t>(5 * of_one)));
+  model_.fixed = milliseconds(1, 8);
+  model_.per_token = Duration::from_us(between(20, 600));
+  model_.failures = chance(0.3) ? 0.02 : 0;
+  limits_.running_max = between(1, 10);
+  limits_.waiting_max = between(4, 40);
+  limits_.waiting_tokens_max = between(400, 20000);
+  limits_.tokens_per_step = std::max(limits_.running_max, between(16, 256));
+  limits_.step_target = milliseconds(10, 120);
+  limits_.chunk_min = between(1, 32);
+  limits_.aging = milliseconds(200, 3000);
+  limits_.stream_tokens = static_cast<size_t>(between(1, 40));
+}
+
+std::string Simulation::description() const {
+  return format(
+      "seed {}: {} clients, context {}, {} pages in {} layers, {} running at most, steps of {} tokens, "
+      "{:.1f} ms a step and {:.2f} ms a token",
+      seed_, clients_.size(), model_.context, model_.pages, model_.layers, loop_->limits().running_max,
+      loop_->limits().tokens_per_step, model_.fixed.ms(), model_.per_token.ms());
+}
+
+void Simulation::broken(std::string what) {
+  if (!broken_) broken_ = format("at {:.3f} s, turn {}: {}", tally_.time.seconds(), tally_.turns, what);
+}
+
+// ---- Clients.
+
+void Simulation::choose_habit(Client& client) {
+  const Instant now = clock_.now();
+  client.habit = Client::Habit::kFast;
+  client.leaves_at = Instant::never();
+  const double kind = rng_.uniform();
+  if (kind < 0.15) {
+    client.habit = Client::Habit::kSlow;
+  } else if (kind < 0.2 && client.deadline) {  // Only a limit ends what nobody reads.
+    client.habit = Client::Habit::kDeaf;
+  } else if (kind < 0.3) {
+    client.habit = Client::Habit::kVanishes;
+    client.leaves_at = now + milliseconds(0, 1500);
+  } else if (kind < 0.4) {
+    client.habit = Client::Habit::kCancels;
+    client.leaves_at = now + milliseconds(0, 1500);
+    client.reason = chance(0.5) ? CancelReason::kUser : CancelReason::kPolicy;
+  }
+}
+
+engine::Request Simulation::make_request(Client& client) {
+  const Instant now = clock_.now();
+  const std::vector<TokenId>& family = families_[rng_.below(static_cast<uint32_t>(families_.size()))];
+  const int length = std::min(model_.context, between(1, 300));
+  client.prompt.assign(family.begin(), family.begin() + std::min(length, between(0, 300)));
+  while (static_cast<int>(client.prompt.size()) < length) client.prompt.push_back(between(0, kPoison - 1));
+  client.poisoned = chance(0.01);
+  if (client.poisoned) client.prompt[rng_.below(static_cast<uint32_t>(length))] = kPoison;
+  client.tokens_max = chance(0.05) ? -1 : between(0, 64);
+  client.deadline = client.first_token_by = std::nullopt;
+  if (chance(0.5)) client.deadline = now + milliseconds(1, chance(0.5) ? 300 : 8000);
+  engine::Request request{.prompt = client.prompt,
+                          .options = {.tokens_max = client.tokens_max},
+                          .sampling = {.temperature = 0},
+                          .limits = {client.deadline ? Deadline::at(*client.deadline) : Deadline::never()}};
+  if (chance(0.1)) {
+    request.limits.first_token = milliseconds(5, 3000);
+    client.first_token_by = now + *request.limits.first_token;
+  }
+  if (chance(0.1)) request.limits.stall = milliseconds(20, 1000);
+  request.priority = static_cast<engine::Priority>(rng_.below(engine::kPriorities));
+  if (chance(0.1)) request.top_logprobs = between(0, 3);
+  client.staged = chance(0.15);
+  if (client.staged) {
+    request.stages = engine::standard_stages();
+    for (engine::Stage& stage : request.stages) stage.limit = milliseconds(5, 1000);
+  }
+  choose_habit(client);
+  client.patient = !client.deadline && !client.staged && !client.poisoned && !request.limits.first_token &&
+                   !request.limits.stall && client.habit == Client::Habit::kFast && model_.failures == 0;
+  return request;
+}
+
+void Simulation::submit(Client& client) {
+  engine::Submitted submitted = intake_->submit(make_request(client), clock_.now());
+  ++tally_.requests;
+  if (!submitted.status) {
+    const ErrorCode code = submitted.status.error().code;
+    tally_.refused += 1;
+    if (code != ErrorCode::kBusy && code != ErrorCode::kDeadline)
+      broken("refused: " + submitted.status.error().message);
+    client.act_at = clock_.now() + milliseconds(1, 500);
+    return;
+  }
+  client.handle = std::move(submitted.handle);
+  client.answer.clear();
+  client.cancelled = false;
+  client.act_at = clock_.now() + milliseconds(0, 5);
+}
+
+void Simulation::read(Client& client) {
+  int most = client.habit == Client::Habit::kSlow ? 1 : 1000;
+  const bool finished = (*client.handle)->finished();
+  if (finished) most = 1000;
+  if (client.habit == Client::Habit::kDeaf && !finished) return;
+  for (; most > 0; --most) {
+    const std::optional<engine::AnswerPiece> piece = (*client.handle)->take();
+    if (!piece) break;
+    if (piece->token != kNoToken) client.answer.push_back(piece->token);
+  }
+  if (finished) check_end(client);
+}
+
+void Simulation::act(Client& client) {
+  const Instant now = clock_.now();
+  if (!client.handle) {
+    client.act_at = Instant::never();
+    if (!closing_) submit(client);
+    return;
+  }
+  client.act_at = now + (client.habit == Client::Habit::kSlow ? milliseconds(1, 200) : milliseconds(1, 20));
+  read(client);
+  if (!client.handle || now < client.leaves_at) return;
+  if (client.habit == Client::Habit::kVanishes) {
+    client.handle.reset();  // Its stream may never be read again; the engine must get rid of it all the same.
+    client.act_at = now + milliseconds(1, 500);
+  } else if (!client.cancelled) {
+    client.cancelled = true;
+    (*client.handle)->cancel(client.reason);
+  }
+}
+
+void Simulation::act_all() {
+  for (const auto& client : clients_) {
+    if (client->act_at <= clock_.now()) act(*client);
+  }
+}
+
+// ---- Invariants.
+
+void Simulation::check_end(Client& client) {
+  const engine::RequestResult& result = (*client.handle)->result();
+  check_answer(client, result);
+  check_deadline(client, result);
+  switch (result.finish_reason) {
+    case engine::FinishReason::kCancelled:
+      if (!client.cancelled || result.cancel_reason != client.reason) broken("cancelled though nobody asked");
+      break;
+    case engine::FinishReason::kFailed:
+      if (!client.poisoned && model_.failures == 0) broken("failed though no step of it was to fail");
+      if (!result.error) broken("failed without an error");
+      break;
+    default: break;
+  }
+  if (client.patient) tally_.longest_wait = std::max(tally_.longest_wait, result.ended - result.submitted);
+  client.handle.reset();
+  client.act_at = clock_.now() + milliseconds(0, 300);
+}
+
+void Simulation::check_answer(const Client& client, const engine::RequestResult& result) {
+  const std::vector<TokenId> expected = expected_answer(model_, client.prompt, client.tokens_max);
+  const size_t length = client.answer.size();
+  if (length > expected.size() || !std::equal(client.answer.begin(), client.answer.end(), expected.begin())) {
+    broken(format("an answer of {} tokens that the model does not give", length));
+  }
+  const bool whole = result.finish_reason == engine::FinishReason::kStop ||
+                     (result.finish_reason == engine::FinishReason::kLength && !client.staged);
+  if (whole && length != expected.size()) broken(format("{} tokens of {} are called all", length, expected.size()));
+  if (result.generated_tokens != static_cast<int>(length)) broken("tokens were counted that never came");
+  if (result.cached_tokens % kv::kPageTokens != 0 || result.cached_tokens >= result.prompt_tokens) {
+    broken(format("{} tokens of a prompt of {} were cached", result.cached_tokens, result.prompt_tokens));
+  }
+}
+
+void Simulation::check_deadline(const Client& client, const engine::RequestResult& result) {
+  std::optional<Instant> limit = client.deadline;
+  if (result.passed_limit == engine::PassedLimit::kFirstToken) limit = client.first_token_by;
+  const bool is_deadline = result.finish_reason == engine::FinishReason::kDeadline;
+  if (is_deadline && result.passed_limit == engine::PassedLimit::kNone) broken("a deadline without a limit");
+  if (!limit) return;
+  const Duration overshoot = result.ended - *limit;
+  tally_.overshoot = std::max(tally_.overshoot, overshoot);
+  if (overshoot > runner_->longest_layer()) {
+    broken(format("a request ended {:.3f} ms after its limit; a layer takes {:.3f} ms", overshoot.ms(),
+                  runner_->longest_layer().ms()));
+  }
+  const bool own_limit =
+      result.passed_limit == engine::PassedLimit::kTotal || result.passed_limit == engine::PassedLimit::kFirstToken;
+  if (is_deadline && own_limit && overshoot < Duration()) broken("a request ended before its limit");
+}
+
+// How long a request may take that nothing but others holds up: until it has aged past all that come later, and then
+// the work of all others one by one, some of it done twice.
+Duration Simulation::patience() const {
+  const int64_t tokens = 300 + 64;
+  const int64_t alone = tokens * (model_.fixed + model_.per_token).ns();
+  return Duration::from_ns(2 * limits_.aging.ns() + 4 * static_cast<int64_t>(clients_.size()) * alone);
+}
+
+void Simulation::check_running() {
+  if (!loop_->check_integrity()) broken("pages, their users and the index disagree");
+  const Instant now = clock_.now();
+  for (const auto& client : clients_) {
+    if (!client->handle || (*client->handle)->finished()) continue;
+    if (client->deadline && now - *client->deadline > runner_->longest_layer()) {
+      broken(format("a request still runs {:.3f} ms after its deadline", (now - *client->deadline).ms()));
+    }
+  }
+}
+
+// ---- Time.
+
+Instant Simulation::next_event() const {
+  Instant next = Instant::never();
+  for (const auto& client : clients_) next = std::min(next, client->act_at);
+  return next;
+}
+
+// Until the engine has a reason for its next turn.
+void Simulation::advance_to_next_event(Instant look_at) {
+  while (!broken_ && clock_.now() < look_at) {
+    if (wake_->wait_until(Instant())) return;  // Only looks whether it was notified.
+    const Instant next = std::min(look_at, next_event());
+    if (next == Instant::never()) return;
+    if (next > clock_.now()) clock_.advance(next - clock_.now());
+    act_all();
+  }
+}
+
+std::optional<std::string> Simulation::run(uint64_t turns) {
+  const uint64_t turns_to_end = turns + 200 * 400;  // What may be left: requests times turns for each.
+  while (!broken_) {
+    ++tally_.turns;
+    closing_ = tally_.turns >= turns;
+    const engine::StepLoop::Turn turn = loop_->turn();
+    tally_.time = clock_.now() - Instant();
+    check_running();
+    act_all();
+    const bool all_gone =
+        std::none_of(clients_.begin(), clients_.end(), [](const auto& c) { return c->handle.has_value(); });
+    if (closing_ && all_gone && loop_->requests() == 0) break;
+    if (tally_.turns > turns_to_end) broken(format("{} requests never end", loop_->requests()));
+    if (turn.computed) continue;
+    advance_to_next_event(turn.look_at);
+    if (turn.look_at == Instant::never() && next_event() == Instant::never() && loop_->requests() > 0) {
+      broken(format("the engine sleeps over {} requests", loop_->requests()));
+    }
+  }
+  if (tally_.longest_wait > patience()) {
+    broken(format("a request took {:.1f} s; {:.1f} s would do for all", tally_.longest_wait.seconds(),
+                  patience().seconds()));
+  }
+  tally_.engine = loop_->published().counters;
+  tally_.bound = runner_->longest_layer();
+  return broken_;
+}
+
+}  // namespace infer::sim
