@@ -33,16 +33,7 @@ inline __attribute__((always_inline)) I32 dot_start(const int32_t* neg_sums, int
   }
 }
 
-// Where the format's sums of 16 columns, four steps, have an integer scale: which steps begin and end them, and what
-// they start from.
-template <class Format>
-constexpr bool begins_group(int step) {
-  return HasGroupScales<Format> && step % 4 == 0;
-}
-template <class Format>
-constexpr bool ends_group(int step) {
-  return HasGroupScales<Format> && step % 4 == 3;
-}
+// What the sums of 16 columns (four steps) start from where they have an integer scale.
 template <class Format>
 inline __attribute__((always_inline)) int32_t group_start(const int32_t* neg_sums, int group) {
   constexpr int kZero = Format::kZeroBits < 0 ? 0 : 1 << Format::kZeroBits;
@@ -83,18 +74,22 @@ inline __attribute__((always_inline)) void stream_block(const std::byte* unit, c
     for (int t = 0; t < kTokens; ++t) dot[t].begin(start(t));
     unrolled<kGroup * kSteps, (kGroup + 1) * kSteps>([&](auto step) __attribute__((always_inline)) {
       constexpr int kStep = decltype(step)::value;
-      if constexpr (begins_group<Format>(kStep)) {
-        for (int t = 0; t < kTokens; ++t) {
-          dot[t].begin_group(group_start<Format>(tile.neg_sums + 2 * (at + static_cast<size_t>(t)), kStep / 4));
+      if constexpr (HasGroupScales<Format>) {
+        if constexpr (kStep % 4 == 0) {
+          for (int t = 0; t < kTokens; ++t) {
+            dot[t].begin_group(group_start<Format>(tile.neg_sums + 2 * (at + static_cast<size_t>(t)), kStep / 4));
+          }
         }
       }
       const U8 codes = Format::template codes<kBlock, kStep>(unit);
       for (int t = 0; t < kTokens; ++t) {
         dot[t].template step<kStep>(codes, x + t * kActivationBlock + 4 * kStep);
       }
-      if constexpr (ends_group<Format>(kStep)) {
-        for (int t = 0; t < kTokens; ++t) {
-          dot[t].template end_group<kStep / 4>(scales.group_scales(kBlock, kStep / 4));
+      if constexpr (HasGroupScales<Format>) {
+        if constexpr (kStep % 4 == 3) {
+          for (int t = 0; t < kTokens; ++t) {
+            dot[t].template end_group<kStep / 4>(scales.group_scales(kBlock, kStep / 4));
+          }
         }
       }
     });
@@ -266,10 +261,12 @@ void tile_product(const Unpacked* w, const Tile& tile, int first, int cols, bool
       }
       unrolled<kGroup * kSteps, (kGroup + 1) * kSteps>([&](auto step_constant) __attribute__((always_inline)) {
         constexpr int kStep = decltype(step_constant)::value;
-        if constexpr (begins_group<Format>(kStep)) {
-          for (int t = 0; t < kTokens; ++t) {
-            const int32_t begin = group_start<Format>(tile.neg_sums + 2 * (at + static_cast<size_t>(t)), kStep / 4);
-            for (int p = 0; p < kPanels; ++p) dot[p][t].begin_group(begin);
+        if constexpr (HasGroupScales<Format>) {
+          if constexpr (kStep % 4 == 0) {
+            for (int t = 0; t < kTokens; ++t) {
+              const int32_t begin = group_start<Format>(tile.neg_sums + 2 * (at + static_cast<size_t>(t)), kStep / 4);
+              for (int p = 0; p < kPanels; ++p) dot[p][t].begin_group(begin);
+            }
           }
         }
         U8 codes[kPanels];
@@ -279,10 +276,12 @@ void tile_product(const Unpacked* w, const Tile& tile, int first, int cols, bool
             dot[p][t].template step<kStep>(codes[p], x + t * kActivationBlock + 4 * kStep);
           }
         }
-        if constexpr (ends_group<Format>(kStep)) {
-          for (int t = 0; t < kTokens; ++t) {
-            for (int p = 0; p < kPanels; ++p) {
-              dot[p][t].template end_group<kStep / 4>(w[p].group_scales + b * 32 + kStep / 4 * 16);
+        if constexpr (HasGroupScales<Format>) {
+          if constexpr (kStep % 4 == 3) {
+            for (int t = 0; t < kTokens; ++t) {
+              for (int p = 0; p < kPanels; ++p) {
+                dot[p][t].template end_group<kStep / 4>(w[p].group_scales + b * 32 + kStep / 4 * 16);
+              }
             }
           }
         }
