@@ -30,6 +30,13 @@ api::Json as_json(const engine::GenerationResult& result, const RunOptions& opti
       .set("ctx", loaded.model->options().context)
       .set("kv_bytes", result.kv_bytes)
       .set("kv_bytes_f16", result.kv_bytes_f16)
+      .set("kv_levels", api::Json::object()
+                            .set("L0", result.kv_pages[0])
+                            .set("L1", result.kv_pages[1])
+                            .set("L2", result.kv_pages[2])
+                            .set("L3", result.kv_pages[3]))
+      .set("kv_expected_kld",
+           result.kv_expected_divergence ? api::Json(*result.kv_expected_divergence) : api::Json())
       .set("seed", options.sampling.seed)
       .set("threads", loaded.model->threads())
       .set("isa", loaded.model->kernels().name)

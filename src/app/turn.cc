@@ -31,6 +31,20 @@ Result<engine::GenerationResult> run_turn(engine::Conversation& conversation, st
   return result;
 }
 
+namespace {
+
+// How a KV cache with lower levels is made up; "" where all pages have 16 bits.
+std::string levels_text(const engine::GenerationResult& result) {
+  const auto& [full, bytes, nibbles, evicted] = result.kv_pages;
+  if (bytes + nibbles + evicted == 0) return "";
+  const double share = 100.0 * static_cast<double>(result.kv_bytes) / static_cast<double>(result.kv_bytes_f16);
+  std::string text = format(" ({:.0f} % of F16: {} pages at 16 bits, {} at 8, {} at 4", share, full, bytes, nibbles);
+  if (evicted > 0) text += format(", {} on disk", evicted);
+  return text + ")";
+}
+
+}  // namespace
+
 std::string summary_line(const engine::GenerationResult& result) {
   std::string text = format("{} tokens", result.generated_tokens());
   if (result.finish_reason == engine::FinishReason::kLength) text += " (length reached)";
@@ -38,7 +52,7 @@ std::string summary_line(const engine::GenerationResult& result) {
   if (result.finish_reason == engine::FinishReason::kCancelled) text += " (stopped)";
   if (result.decode_tokens_per_second() > 0) text += format(", {:.1f} tokens/s", result.decode_tokens_per_second());
   if (result.generated_tokens() > 0) text += format(", first after {:.0f} ms", result.time_to_first_token.ms());
-  text += format(", KV {}, prompt of {}", format_bytes(result.kv_bytes), result.prompt_tokens);
+  text += format(", KV {}{}, prompt of {}", format_bytes(result.kv_bytes), levels_text(result), result.prompt_tokens);
   if (result.prefill_tokens_per_second() > 0) text += format(" at {:.0f}/s", result.prefill_tokens_per_second());
   return text;
 }

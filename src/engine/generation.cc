@@ -194,6 +194,8 @@ Result<GenerationResult> Conversation::State::generate(std::span<const TokenId> 
   result.context_tokens = cache.length();
   result.kv_bytes = cache.kv_bytes();
   result.kv_bytes_f16 = cache.kv_bytes_f16();
+  result.kv_pages = cache.pages_at_levels();
+  if (cache.levels() != nullptr) result.kv_expected_divergence = cache.levels()->expected_divergence();
   return result;
 }
 
