@@ -323,7 +323,7 @@ void add_make_model(Command& command, MakeModelOptions& options) {
 
 void add_batch(Command& command, BatchCommand& options) {
   add_model_choice(command, options.model, true);
-  add_levels(command, options.model.levels);
+  add_levels(command, options.model);
   add_repack_cache(command, options.model);
   command.text("TASKS", options.tasks, "FILE", "tasks, a JSON object per line (- is standard input)")->required();
   command.text("-o,--output", options.results, "FILE", "where results go (TASKS with .results.jsonl at its end)");
