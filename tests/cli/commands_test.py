@@ -164,7 +164,9 @@ class CommandsTest(program.ProgramTest):
         document = self.document("inspect", path)
         self.assertFalse(document["model"]["runnable"])
         self.assertIn("llama.", document["model"]["reason"])
-        self.assertEqual(document["chat_template"], {"bytes": 55, "first_line": "{% for message in messages %}"})
+        template = document["chat_template"]
+        self.assertEqual((template["bytes"], template["first_line"]), (55, "{% for message in messages %}"))
+        self.assertTrue(template["renders"])
         self.assertEqual((document["tokenizer"]["end_tokens"], document["tokenizer"]["user_defined_tokens"]), ([2], 1))
         remarks = [(remark["name"], remark["text"]) for remark in document["unusual"]]
         self.assertEqual([name for name, _ in remarks],
