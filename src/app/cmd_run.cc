@@ -1,3 +1,4 @@
+#include "app/answer_grammar.h"
 #include "app/commands.h"
 #include "app/interactive.h"
 #include "app/loading.h"
@@ -5,6 +6,7 @@
 #include "app/turn.h"
 #include "base/format.h"
 #include "engine/generation.h"
+#include "engine/vocabulary_trie.h"
 #include "os/interrupt.h"
 #include "os/process_facts.h"
 
@@ -44,15 +46,24 @@ Status ending(const engine::GenerationResult& result) {
   if (result.finish_reason == engine::FinishReason::kCancelled) {
     return Error{ErrorCode::kCancelled, format("run: stopped after {} tokens", tokens)};
   }
+  if (result.finish_reason == engine::FinishReason::kNoToken) {
+    return Error{
+        ErrorCode::kUnsupported,
+        format("run: after {} tokens the grammar goes on with text that no token of this model has: change the "
+               "grammar or the model",
+               tokens)};
+  }
   return {};
 }
 
-Status run_once(const RunOptions& options, const std::string& prompt, LoadedModel& loaded, const CallContext& call,
-                Services& services) {
+Status run_once(const RunOptions& options, const std::string& prompt, std::shared_ptr<grammar::TokenAutomaton> grammar,
+                LoadedModel& loaded, const CallContext& call, Services& services) {
   INFER_ASSIGN(const auto conversation, engine::Conversation::make(*loaded.model, *loaded.tokenizer, options.sampling));
   const std::vector<TokenId> ids = loaded.tokenizer->encode(prompt, {.parse_special = options.parse_special});
-  const engine::GenerationOptions turn{
-      .tokens_max = options.tokens_max, .ignore_end_tokens = options.ignore_end_tokens, .stops = options.stops};
+  const engine::GenerationOptions turn{.tokens_max = options.tokens_max,
+                                       .ignore_end_tokens = options.ignore_end_tokens,
+                                       .stops = options.stops,
+                                       .grammar = std::move(grammar)};
   const bool stream = options.stream && !options.json;
   // A person sees the text as a whole, a program only the answer.
   if (stream && services.output_is_terminal()) {
@@ -93,10 +104,15 @@ Status run_command(const RunOptions& given, Services& services) {
     if (!options.prompt.text && !prompt.empty() && prompt.back() == '\n') prompt.pop_back();
     options.prompt.text = prompt;
   }
+  INFER_ASSIGN(const std::shared_ptr<const grammar::Grammar> grammar, read_answer_grammar(options.grammar));
   INFER_ASSIGN(LoadedModel loaded, load_model(options.model, model_options_of(options.model), true, call, services));
-  if (!options.interactive) return run_once(options, prompt, loaded, call, services);
+  std::shared_ptr<grammar::TokenAutomaton> automaton;
+  if (grammar) {
+    automaton = std::make_shared<grammar::TokenAutomaton>(grammar, engine::make_vocabulary_trie(*loaded.tokenizer));
+  }
+  if (!options.interactive) return run_once(options, prompt, automaton, loaded, call, services);
   guard.reset();
-  const Status status = run_interactive(options, loaded, services);
+  const Status status = run_interactive(options, automaton, loaded, services);
   services.interrupt().reset();
   guard.emplace(services.interrupt());
   finish_storing_weights(*loaded.model, call, services);

@@ -18,6 +18,7 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "base/time.h"
+#include "grammar/token_automaton.h"
 #include "model/model.h"
 #include "sampling/sampler.h"
 #include "tokenizer/tokenizer.h"
@@ -28,6 +29,9 @@ struct GenerationOptions {
   int tokens_max = -1;             // Most tokens to generate in this turn; -1: until the context is full.
   bool ignore_end_tokens = false;  // Go on after an end-of-generation token (measurements).
   std::vector<std::string> stops;  // Generation ends before any of these; empty strings are refused.
+  // The answer follows this grammar from its start; null: any text. Made with the trie of the conversation's tokenizer.
+  // With a grammar that may end, end-of-generation tokens are needed, so it excludes ignore_end_tokens.
+  std::shared_ptr<grammar::TokenAutomaton> grammar;
 };
 
 // Called on the engine thread, between steps. Any may be empty.
@@ -37,12 +41,13 @@ struct GenerationObserver {
 };
 
 enum class FinishReason {
-  kStop,    // An end-of-generation token or a stop string.
-  kLength,  // tokens_max, or the context is full.
+  kStop,     // An end-of-generation token, a stop string, or a grammar's text to which nothing can be added.
+  kLength,   // tokens_max, or the context is full.
+  kNoToken,  // The grammar goes on with bytes that no token of the vocabulary has.
   kDeadline,
   kCancelled,
 };
-const char* finish_reason_name(FinishReason reason);  // "stop", "length", "deadline", "cancelled"
+const char* finish_reason_name(FinishReason reason);  // "stop", "length", "no_token", "deadline", "cancelled"
 
 struct GenerationResult {
   std::string text;             // What on_text was given, together.
@@ -71,8 +76,9 @@ class Conversation {
   Conversation& operator=(const Conversation&) = delete;
 
   // Appends the prompt and generates. kInvalidArgument: an empty prompt in an empty conversation, one that does not fit
-  // into the rest of the context (with the numbers), a bad option. A deadline or cancellation is not an error but a
-  // finish reason. After an error the conversation is as before the call.
+  // into the rest of the context (with the numbers), a bad option, a grammar for another vocabulary. kExhausted: a
+  // grammar too ambiguous to follow. A deadline or cancellation is not an error but a finish reason. After an error the
+  // conversation is as before the call.
   Result<GenerationResult> generate(std::span<const TokenId> prompt, const GenerationOptions& options,
                                     const CallContext& call, const GenerationObserver& observer);
 
