@@ -92,6 +92,7 @@ int main(int argc, char** argv) {
   register_attention(size);
   register_vector_math(size);
   register_sampling(size);
+  register_masks(size);
   int count = static_cast<int>(arguments.size());
   benchmark::Initialize(&count, arguments.data());
   if (benchmark::ReportUnrecognizedArguments(count, arguments.data())) return 2;

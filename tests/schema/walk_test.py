@@ -88,7 +88,7 @@ class RandomSchema:
 
     def make_pattern(self, _):
         return {"type": "string", "pattern": self.rng.choice(
-            [r"^[a-c]{2,4}$", r"^\d+(\.\d{1,2})?$", r"^(yes|no|[x-z]?)$", r"b", r"^a|b$", r'^["\\]\s\w$', r"^.{0,3}é$"])}
+            [r"^[a-c]{2,4}$", r"^\d+(\.\d{1,2})?$", r"^(yes|no|[x-z]?)$", r"b", r"^a|b$", r'^["\\][ \t]\w$', r"^.{0,3}é$"])}
 
     def make_object(self, depth):
         names = self.rng.sample(["a", "b", "ab", "é", 'q"', "a\\", "long name"], self.rng.randint(0, 4))
