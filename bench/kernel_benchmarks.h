@@ -27,6 +27,7 @@ void register_attention(Size size);
 void register_vector_math(Size size);
 void register_sampling(Size size);
 void register_spill(Size size);
+void register_masks(Size size);
 
 // Best first.
 std::span<const kernels::KernelTable* const> machine_kernels();

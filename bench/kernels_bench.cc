@@ -93,6 +93,7 @@ int main(int argc, char** argv) {
   register_vector_math(size);
   register_sampling(size);
   register_spill(size);
+  register_masks(size);
   int count = static_cast<int>(arguments.size());
   benchmark::Initialize(&count, arguments.data());
   if (benchmark::ReportUnrecognizedArguments(count, arguments.data())) return 2;

@@ -1,3 +1,4 @@
+#include "app/answer_grammar.h"
 #include "app/commands.h"
 #include "app/interactive.h"
 #include "app/loading.h"
@@ -6,6 +7,7 @@
 #include "base/format.h"
 #include "chat/dialogue.h"
 #include "engine/generation.h"
+#include "engine/vocabulary_trie.h"
 #include "os/interrupt.h"
 #include "os/process_facts.h"
 
@@ -35,8 +37,7 @@ api::Json as_json(const engine::GenerationResult& result, const RunOptions& opti
                             .set("L1", result.kv_pages[1])
                             .set("L2", result.kv_pages[2])
                             .set("L3", result.kv_pages[3]))
-      .set("kv_expected_kld",
-           result.kv_expected_divergence ? api::Json(*result.kv_expected_divergence) : api::Json())
+      .set("kv_expected_kld", result.kv_expected_divergence ? api::Json(*result.kv_expected_divergence) : api::Json())
       .set("seed", options.sampling.seed)
       .set("threads", loaded.model->threads())
       .set("isa", loaded.model->kernels().name)
@@ -51,6 +52,13 @@ Status ending(const engine::GenerationResult& result) {
   }
   if (result.finish_reason == engine::FinishReason::kCancelled) {
     return Error{ErrorCode::kCancelled, format("run: stopped after {} tokens", tokens)};
+  }
+  if (result.finish_reason == engine::FinishReason::kNoToken) {
+    return Error{
+        ErrorCode::kUnsupported,
+        format("run: after {} tokens the grammar goes on with text that no token of this model has: change the "
+               "grammar or the model",
+               tokens)};
   }
   return {};
 }
@@ -67,12 +75,14 @@ Result<std::vector<TokenId>> prompt_tokens(const RunOptions& options, const std:
   return std::move(turn.tokens);
 }
 
-Status run_once(const RunOptions& options, const std::string& prompt, LoadedModel& loaded, const CallContext& call,
-                Services& services) {
+Status run_once(const RunOptions& options, const std::string& prompt, std::shared_ptr<grammar::TokenAutomaton> grammar,
+                LoadedModel& loaded, const CallContext& call, Services& services) {
   INFER_ASSIGN(const auto conversation, engine::Conversation::make(*loaded.model, *loaded.tokenizer, options.sampling));
   INFER_ASSIGN(const std::vector<TokenId> ids, prompt_tokens(options, prompt, loaded, services));
-  const engine::GenerationOptions turn{
-      .tokens_max = options.tokens_max, .ignore_end_tokens = options.ignore_end_tokens, .stops = options.stops};
+  const engine::GenerationOptions turn{.tokens_max = options.tokens_max,
+                                       .ignore_end_tokens = options.ignore_end_tokens,
+                                       .stops = options.stops,
+                                       .grammar = std::move(grammar)};
   const bool stream = options.stream && !options.json;
   // A person sees the text as a whole, a program only the answer.
   if (stream && services.output_is_terminal() && !options.chat.value_or(false)) {
@@ -113,10 +123,15 @@ Status run_command(const RunOptions& given, Services& services) {
     if (!options.prompt.text && !prompt.empty() && prompt.back() == '\n') prompt.pop_back();
     options.prompt.text = prompt;
   }
+  INFER_ASSIGN(const std::shared_ptr<const grammar::Grammar> grammar, read_answer_grammar(options.grammar));
   INFER_ASSIGN(LoadedModel loaded, load_model(options.model, model_options_of(options.model), true, call, services));
-  if (!options.interactive) return run_once(options, prompt, loaded, call, services);
+  std::shared_ptr<grammar::TokenAutomaton> automaton;
+  if (grammar) {
+    automaton = std::make_shared<grammar::TokenAutomaton>(grammar, engine::make_vocabulary_trie(*loaded.tokenizer));
+  }
+  if (!options.interactive) return run_once(options, prompt, automaton, loaded, call, services);
   guard.reset();
-  const Status status = run_interactive(options, loaded, services);
+  const Status status = run_interactive(options, automaton, loaded, services);
   services.interrupt().reset();
   guard.emplace(services.interrupt());
   finish_storing_weights(*loaded.model, call, services);

@@ -228,6 +228,19 @@ void add_sampling(Command& command, sampling::SamplingParams& sampling, bool& se
                 });
 }
 
+void add_grammar(Command& command, GrammarChoice& choice) {
+  const auto into = [](std::optional<std::string>& target) {
+    return [&target](const std::string& given) -> Status {
+      target = given;
+      return {};
+    };
+  };
+  command.value("--grammar", "FILE|TEXT", "answers follow this grammar (GBNF, as llama.cpp reads it)",
+                into(choice.gbnf));
+  command.value("--json-schema", "FILE|TEXT", "answers are JSON that this schema accepts", into(choice.json_schema));
+  command.flag("--json-object", choice.json_object, true, "answers are a JSON object");
+}
+
 void add_run(Command& command, RunOptions& options) {
   add_model_choice(command, options.model, true);
   add_levels(command, options.model);
@@ -236,6 +249,7 @@ void add_run(Command& command, RunOptions& options) {
   command.number("-n,--tokens", options.tokens_max, -1, kTokensMax, "most tokens to generate; -1: until the end (-1)");
   add_sampling(command, options.sampling, options.seed_given);
   command.texts("--stop", options.stops, "TEXT", "end the answer before this text; may be given several times");
+  add_grammar(command, options.grammar);
   command.flag("--ignore-eos", options.ignore_end_tokens, true, "go on after the model says that it is done");
   command.flag("--parse-special", options.parse_special, true, "read tokens like <|eos|> in the prompt as such");
   command.flag("-i,--interactive", options.interactive, true, "ask for prompts; /help there says more");
@@ -489,6 +503,11 @@ Status check_together(const RunOptions& options) {
   for (const std::string& stop : options.stops) {
     if (stop.empty()) return usage_error("run: --stop: must not be empty");
   }
+  const GrammarChoice& grammar = options.grammar;
+  if (int{grammar.gbnf.has_value()} + int{grammar.json_schema.has_value()} + int{grammar.json_object} > 1)
+    return usage_error("run: --grammar, --json-schema and --json-object exclude each other");
+  if (options.ignore_end_tokens && (grammar.gbnf || grammar.json_schema || grammar.json_object))
+    return usage_error("run: --ignore-eos and a grammar exclude each other: the answer ends where the grammar says");
   if (options.interactive && options.json) return usage_error("run: --interactive and --json exclude each other");
   if (!options.system.empty() && options.chat == false)
     return usage_error("run: --system and --no-chat exclude each other");

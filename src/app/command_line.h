@@ -43,6 +43,13 @@ struct TextChoice {
   std::string file;                 // -f; "-" is standard input.
 };
 
+// What answers must look like; at most one of these. Texts are the grammar or schema itself, or the name of its file.
+struct GrammarChoice {
+  std::optional<std::string> gbnf;
+  std::optional<std::string> json_schema;
+  bool json_object = false;
+};
+
 struct RunOptions {
   ModelChoice model;
   TextChoice prompt;
@@ -50,6 +57,7 @@ struct RunOptions {
   sampling::SamplingParams sampling;
   bool seed_given = false;
   std::vector<std::string> stops;
+  GrammarChoice grammar;
   bool ignore_end_tokens = false;
   bool parse_special = false;
   bool interactive = false;

@@ -21,8 +21,10 @@ constexpr std::string_view kBlockMark = "\"\"\"";
 
 class Session {
  public:
-  Session(const RunOptions& options, LoadedModel& loaded, Services& services)
+  Session(const RunOptions& options, std::shared_ptr<grammar::TokenAutomaton> grammar, LoadedModel& loaded,
+          Services& services)
       : options_(options),
+        grammar_(std::move(grammar)),
         loaded_(loaded),
         services_(services),
         at_terminal_(services.input_is_terminal() && services.output_is_terminal()),
@@ -151,8 +153,10 @@ class Session {
       unread = history_;
       unread.insert(unread.end(), prompt.begin(), prompt.end());
     }
-    const engine::GenerationOptions turn{
-        .tokens_max = settings_.tokens_max, .ignore_end_tokens = options_.ignore_end_tokens, .stops = options_.stops};
+    const engine::GenerationOptions turn{.tokens_max = settings_.tokens_max,
+                                         .ignore_end_tokens = options_.ignore_end_tokens,
+                                         .stops = options_.stops,
+                                         .grammar = grammar_};
     services_.interrupt().reset();
     const os::InterruptGuard guard(services_.interrupt());
     auto result =
@@ -168,6 +172,7 @@ class Session {
   }
 
   const RunOptions& options_;
+  const std::shared_ptr<grammar::TokenAutomaton> grammar_;
   LoadedModel& loaded_;
   Services& services_;
   bool at_terminal_;
@@ -183,8 +188,9 @@ class Session {
 
 }  // namespace
 
-Status run_interactive(const RunOptions& options, LoadedModel& loaded, Services& services) {
-  return Session(options, loaded, services).run();
+Status run_interactive(const RunOptions& options, std::shared_ptr<grammar::TokenAutomaton> grammar, LoadedModel& loaded,
+                       Services& services) {
+  return Session(options, std::move(grammar), loaded, services).run();
 }
 
 }  // namespace infer::app

@@ -3,13 +3,18 @@
 // thread.
 #pragma once
 
+#include <memory>
+
 #include "app/command_line.h"
 #include "app/loading.h"
 #include "app/services.h"
 #include "base/result.h"
+#include "grammar/token_automaton.h"
 
 namespace infer::app {
 
-Status run_interactive(const RunOptions& options, LoadedModel& loaded, Services& services);
+// `grammar`: what each answer follows; null: any text.
+Status run_interactive(const RunOptions& options, std::shared_ptr<grammar::TokenAutomaton> grammar, LoadedModel& loaded,
+                       Services& services);
 
 }  // namespace infer::app

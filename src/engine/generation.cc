@@ -4,6 +4,7 @@
 
 #include "base/format.h"
 #include "engine/answer_text.h"
+#include "sampling/constrained.h"
 
 namespace infer::engine {
 
@@ -18,6 +19,11 @@ std::optional<FinishReason> as_finish_reason(const Error& error) {
   if (error.code == ErrorCode::kDeadline) return FinishReason::kDeadline;
   if (error.code == ErrorCode::kCancelled) return FinishReason::kCancelled;
   return std::nullopt;
+}
+
+Result<FinishReason> reason_or_error(const Error& error) {
+  if (const auto reason = as_finish_reason(error)) return *reason;
+  return Error(error);
 }
 
 // The text of an answer on its way to the observer.
@@ -71,6 +77,8 @@ struct Conversation::State {
   Status prefill(std::span<const TokenId> tokens, const CallContext& call, const GenerationObserver& observer);
   Result<FinishReason> decode(const GenerationOptions& options, const CallContext& call, ObservedText& answer,
                               Instant start, GenerationResult& result);
+  // From the logits in row 0; kNoToken when the constraint, which may be null, leaves none.
+  Result<TokenId> choose(grammar::Constraint* constraint, const CallContext& call);
   // Back to at most `length` cached tokens and to `history_length`.
   Status restore(int length, size_t history_length);
   void accept(TokenId token);
@@ -86,6 +94,15 @@ Status Conversation::State::check_prompt(std::span<const TokenId> prompt, const 
     return Error{
         ErrorCode::kInvalidArgument,
         format("the number of tokens to generate is {}: give 0 or more, or -1 for no limit", options.tokens_max)};
+  }
+  if (options.grammar && options.ignore_end_tokens) {
+    return Error{ErrorCode::kInvalidArgument,
+                 "a grammar ends with an end token, so they cannot be ignored: leave one of both out"};
+  }
+  if (options.grammar && options.grammar->trie().vocabulary_size() != tokenizer.vocabulary_size()) {
+    return Error{ErrorCode::kInvalidArgument,
+                 format("the grammar was prepared for a vocabulary of {} tokens, but this one has {}: prepare it again",
+                        options.grammar->trie().vocabulary_size(), tokenizer.vocabulary_size())};
   }
   const int used = static_cast<int>(history.size());
   if (used == 0 && prompt.empty()) {
@@ -120,11 +137,15 @@ Result<FinishReason> Conversation::State::decode(const GenerationOptions& option
                                                  ObservedText& answer, Instant start, GenerationResult& result) {
   const Instant prefilled = call.clock.now();
   Instant first_token = prefilled;
+  std::optional<grammar::Constraint> constraint;
+  if (options.grammar) constraint.emplace(options.grammar);
+  if (constraint && constraint->must_end()) return FinishReason::kStop;
   while (true) {
     if (options.tokens_max >= 0 && result.generated_tokens() >= options.tokens_max) return FinishReason::kLength;
-    // Embeddings beyond the vocabulary are padding: they have no text.
-    const auto vocabulary = static_cast<size_t>(tokenizer.vocabulary_size());
-    const TokenId token = sampler->sample(model.logits(0).first(vocabulary));
+    const Result<TokenId> chosen = choose(constraint ? &*constraint : nullptr, call);
+    if (!chosen) return reason_or_error(chosen.error());
+    const TokenId token = *chosen;
+    if (token == kNoToken) return FinishReason::kNoToken;
     const Instant now = call.clock.now();
     if (result.tokens.empty()) {
       first_token = now;
@@ -132,20 +153,26 @@ Result<FinishReason> Conversation::State::decode(const GenerationOptions& option
     }
     result.decode_time = now - first_token;
     if (!options.ignore_end_tokens && tokenizer.ends_generation(token)) return FinishReason::kStop;
+    if (constraint) INFER_CHECK(constraint->accept(token));
     accept(token);
     result.tokens.push_back(token);
     if (answer.push(tokenizer.piece(token, false))) return FinishReason::kStop;
+    if (constraint && constraint->must_end()) return FinishReason::kStop;
     const bool full = cache.length() == cache.context();
     if (full || (options.tokens_max >= 0 && result.generated_tokens() >= options.tokens_max)) {
       return FinishReason::kLength;
     }
     const model::SequenceSlice slice{&cache, {&token, 1}, 0, 1};
     const Status step = model.run({{&slice, 1}}, call);
-    if (!step) {
-      if (const auto reason = as_finish_reason(step.error())) return *reason;
-      return Error(step.error());
-    }
+    if (!step) return reason_or_error(step.error());
   }
+}
+
+Result<TokenId> Conversation::State::choose(grammar::Constraint* constraint, const CallContext& call) {
+  // Embeddings beyond the vocabulary are padding: they have no text.
+  const auto logits = model.logits(0).first(static_cast<size_t>(tokenizer.vocabulary_size()));
+  if (constraint) return sampling::sample_constrained(*sampler, *constraint, logits, call);
+  return sampler->sample(logits);
 }
 
 Status Conversation::State::restore(int length, size_t history_length) {

@@ -44,7 +44,7 @@ struct GenerationResult {
   Duration decode_time;          // From the first token to the last.
   uint64_t kv_bytes = 0;
   uint64_t kv_bytes_f16 = 0;
-  std::array<int, kv::kLevelCount> kv_pages{};         // At 16, 8, 4 bits and out of memory.
+  std::array<int, kv::kLevelCount> kv_pages{};   // At 16, 8, 4 bits and out of memory.
   std::optional<double> kv_expected_divergence;  // From 16 bits in nats a token, where it is known.
 
   int generated_tokens() const { return static_cast<int>(tokens.size()); }
@@ -62,8 +62,9 @@ class Conversation {
   Conversation& operator=(const Conversation&) = delete;
 
   // Appends the prompt and generates. kInvalidArgument: an empty prompt in an empty conversation, one that does not fit
-  // into the rest of the context (with the numbers), a bad option. A deadline or cancellation is not an error but a
-  // finish reason. After an error the conversation is as before the call.
+  // into the rest of the context (with the numbers), a bad option, a grammar for another vocabulary. kExhausted: a
+  // grammar too ambiguous to follow. A deadline or cancellation is not an error but a finish reason. After an error the
+  // conversation is as before the call.
   Result<GenerationResult> generate(std::span<const TokenId> prompt, const GenerationOptions& options,
                                     const CallContext& call, const GenerationObserver& observer);
 

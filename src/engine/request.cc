@@ -45,6 +45,9 @@ Status check_request(const Request& request, int context, int vocabulary) {
                  format("the number of tokens to generate is {}: give 0 or more, or -1 for no limit",
                         request.options.tokens_max)};
   }
+  if (request.options.grammar) {
+    return Error{ErrorCode::kUnsupported, "the engine answers without grammars: use a Conversation for that"};
+  }
   if (request.top_logprobs < -1 || request.top_logprobs > kTopLogprobsMax) {
     return Error{ErrorCode::kInvalidArgument, format("log probabilities are given of 0 to {} tokens, not of {}",
                                                      kTopLogprobsMax, request.top_logprobs)};

@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <vector>
 
 #include "base/check.h"
@@ -197,6 +198,9 @@ class ChainSampler final : public Sampler {
     return draw();
   }
 
+  TokenId sample_among(const grammar::TokenMask& allowed, std::span<const float> logits) override;
+  bool is_greedy() const override { return params_.temperature <= 0; }
+
  private:
   std::span<const float> penalise(std::span<const float> logits);
   void collect(std::span<const float> logits);
@@ -213,10 +217,30 @@ class ChainSampler final : public Sampler {
   const size_t vocabulary_;
   const size_t top_k_;
   std::vector<float> penalised_;  // [vocabulary], empty when there are no penalties.
+  std::vector<float> masked_;     // [vocabulary], empty before the first mask.
   History history_;
   std::vector<Candidate> candidates_;  // By ascending id, so that sums have one order.
   std::vector<Candidate> pool_;        // Those among which the last of top-p is being looked for.
 };
+
+TokenId ChainSampler::sample_among(const grammar::TokenMask& allowed, std::span<const float> logits) {
+  INFER_CHECK(allowed.size() == logits.size());
+  masked_.resize(logits.size());
+  std::optional<TokenId> first;
+  for (size_t i = 0; i < logits.size(); i += 64) {
+    const uint64_t word = allowed.words()[i / 64];
+    const size_t count = std::min<size_t>(64, logits.size() - i);
+    if (word == 0) {
+      std::fill_n(masked_.begin() + static_cast<ptrdiff_t>(i), count, kMinusInfinity);
+      continue;
+    }
+    if (!first) first = static_cast<TokenId>(i + static_cast<size_t>(std::countr_zero(word)));
+    for (size_t j = 0; j < count; ++j) masked_[i + j] = (word >> j & 1) != 0 ? logits[i + j] : kMinusInfinity;
+  }
+  INFER_CHECK(first.has_value());
+  const TokenId token = sample(masked_);
+  return allowed.contains(token) ? token : *first;  // No allowed logit is finite.
+}
 
 std::span<const float> ChainSampler::penalise(std::span<const float> logits) {
   if (penalised_.empty() || history_.distinct().empty()) return logits;

@@ -3,7 +3,9 @@
 // The chain: penalties, then (temperature <= 0: the greatest logit, lowest id on ties) or top-k, top-p, min-p,
 // temperature, and a draw from a seeded generator; the order of llama.cpp's default chain. The same seed, logits and
 // history give the same token on every platform.
-// Thread safety: one sampler per sequence, one thread. No allocation after construction.
+// A mask of allowed tokens comes before all of it: refused tokens are as if they did not exist, so that cuts and
+// probabilities are those of the allowed ones alone.
+// Thread safety: one sampler per sequence, one thread. No allocation after construction, but for the first mask.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +14,7 @@
 
 #include "base/ids.h"
 #include "base/result.h"
+#include "grammar/token_mask.h"
 
 namespace infer::sampling {
 
@@ -40,6 +43,10 @@ class Sampler {
   virtual void accept(TokenId token) = 0;
   // logits: [vocabulary_size], unchanged. Non-finite logits are never chosen unless all are.
   virtual TokenId sample(std::span<const float> logits) = 0;
+  // The same among the tokens of a mask, which must not be empty and of the size of the vocabulary.
+  virtual TokenId sample_among(const grammar::TokenMask& allowed, std::span<const float> logits) = 0;
+  // Takes the greatest logit and draws nothing.
+  virtual bool is_greedy() const = 0;
 };
 
 }  // namespace infer::sampling

@@ -32,6 +32,17 @@ class BadInputTest(program.ProgramTest):
         self.assertIn("q4_0", self.error(2, "make-model", "--shape", "llama-1b", "--type", "q9", self.folder / "x"))
         self.assertIn("--memory-limit", self.error(2, "run", "-p", "x", "--memory-limit", "much"))
 
+    def test_a_wrong_grammar_or_schema_is_named_with_its_place(self):
+        words = ["run", "-p", "x"]
+        self.assertIn("line 1, column 10", self.error(2, *words, "--grammar", "root ::= ("))
+        self.assertIn("left-recursive", self.error(2, *words, "--grammar", "root ::= root"))
+        self.assertIn("#/properties/a/not", self.error(2, *words, "--json-schema", '{"properties":{"a":{"not":{}}}}'))
+        self.assertIn("JSON", self.error(2, *words, "--json-schema", '{"type":'))
+        self.assertIn("bad.json", self.error(3, *words, "--json-schema", self.file(b"[1]", "bad.json")))
+        self.assertIn("absent", self.error(3, *words, "--grammar", self.folder / "absent"))
+        self.assertIn("exclude", self.error(2, *words, "--json-object", "--grammar", 'root ::= "a"'))
+        self.assertIn("--ignore-eos", self.error(2, *words, "--json-object", "--ignore-eos"))
+
     def test_a_model_that_is_no_model_is_exit_code_3(self):
         for command in (["run", "-p", "x"], ["inspect"], ["tokenize", "-p", "x"], ["bench"]):
             with self.subTest(command=command):

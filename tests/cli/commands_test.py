@@ -74,6 +74,26 @@ class CommandsTest(program.ProgramTest):
         self.assertEqual(document["finish_reason"], "stop")
         self.assertEqual(document["text"], whole[:whole.index(word)])
 
+    def test_answers_follow_a_grammar_or_a_schema(self):
+        words = ["run", "-p", "Is it late?", "-n", 80]
+        rule = 'root ::= "yes" | "no" "!"{2}'
+        path = self.folder / "answer.gbnf"
+        path.write_text(rule)
+        for given in (rule, path):
+            document = self.document(*words, "--seed", 3, "--grammar", given)
+            self.assertIn(document["text"], ["yes", "no!!"])
+            self.assertEqual(document["finish_reason"], "stop")
+        schema = {"type": "object", "required": ["a", "b"],
+                  "properties": {"a": {"type": "integer", "minimum": 3, "maximum": 42}, "b": {"enum": ["x", None]}}}
+        path = self.folder / "schema.json"
+        path.write_text(json.dumps(schema))
+        for seed, given in [(1, json.dumps(schema)), (2, path), (3, path)]:
+            value = json.loads(self.document(*words, "--seed", seed, "--temp", 2, "--json-schema", given)["text"])
+            self.assertEqual(list(value), ["a", "b"])
+            self.assertTrue(3 <= value["a"] <= 42 and value["b"] in ("x", None))
+        self.assertTrue(self.output(*words, "--temp", 0, "--json-object").startswith("{"))
+        self.assertEqual(self.document(*words, "--grammar", 'root ::= ""')["generated_tokens"], 0)
+
     def test_a_context_beyond_the_training_is_warned_about(self):
         result = self.run_program("run", "-p", "Once", "-n", 2, "--ctx", 4096)
         self.assertEqual(result.returncode, 0)
