@@ -58,7 +58,7 @@ class BatchTest(program.ProgramTest):
         late = self.results()["late"]
         self.assertEqual(late["finish_reason"], "deadline")
         self.assertTrue("".join(turn["text"] for turn in late["turns"]))
-        self.assertGreaterEqual(late["overshoot_ms"], 0)
+        self.assertIsNotNone(late["overshoot_ms"])  # Below zero where a turn would have come too late and was refused.
 
     def test_stages_are_named(self):
         path = self.tasks({"id": "a", "prompt": "x", "max_tokens": 3})
@@ -86,8 +86,8 @@ class BatchTest(program.ProgramTest):
         self.output("batch", "-", "-o", self.folder / "out.jsonl", stdin=task)
         self.assertIn("a", self.results("out.jsonl"))
 
-    def test_an_interrupt_ends_it_soon_and_a_second_run_goes_on(self):
-        path = self.tasks({"id": "a", "prompt": "x", "max_tokens": 1}, {"id": "b", "turns": ["x"] * 1000, "max_tokens": 900})
+    def test_an_interrupt_ends_it_with_what_is_done(self):
+        path = self.tasks(*({"id": str(number), "prompt": "x", "max_tokens": 900} for number in range(1000)))
         process = subprocess.Popen([self.binary, "batch", str(path), "--ignore-eos"], env=self.environment(),
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         results = self.folder / "tasks.results.jsonl"
@@ -97,7 +97,9 @@ class BatchTest(program.ProgramTest):
         _, error = process.communicate(timeout=program.TIMEOUT)
         self.assertEqual(process.returncode, 1, error)
         self.assertIn(b"stopped by the user", error)
-        self.assertEqual(set(self.results()), {"a"})
+        done = self.results()
+        self.assertTrue(0 < len(done) < 1000, len(done))
+        self.assertEqual({result["finish_reason"] for result in done.values()}, {"length"})
 
 
 if __name__ == "__main__":
