@@ -85,8 +85,8 @@ api::Json quantiles(const std::vector<double>& values) {
 
 struct Summary {
   size_t tasks = 0;
-  size_t skipped = 0;             // With a result from before.
-  std::array<size_t, 5> ended{};  // By engine::FinishReason.
+  size_t skipped = 0;                                      // With a result from before.
+  std::array<size_t, engine::kFinishReasonCount> ended{};  // By engine::FinishReason.
   uint64_t prompt_tokens = 0, cached_tokens = 0, generated_tokens = 0;
   std::vector<double> first_token_ms{}, late_ms{};  // late: of tasks that their deadline ended.
   Duration elapsed{};

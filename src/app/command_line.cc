@@ -2,7 +2,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <cmath>
 #include <limits>
@@ -114,22 +113,8 @@ void add_model_choice(Command& command, ModelChoice& choice, bool with_context) 
                 });
 }
 
-struct KvPreset {
-  std::string_view name;
-  kv::KvMode mode;
-  int recent_window;
-};
-constexpr std::array<KvPreset, 3> kKvPresets{{{"safe", kv::KvMode::kQuality, 256},
-                                              {"balanced", kv::KvMode::kDynamic, 64},
-                                              {"aggressive", kv::KvMode::kThroughput, 32}}};
-
 Status set_kv_preset(const std::string& given, kv::LevelPolicy& levels) {
-  for (const KvPreset& preset : kKvPresets) {
-    if (preset.name != given) continue;
-    levels.mode = preset.mode;
-    levels.recent_window = preset.recent_window;
-    return {};
-  }
+  if (kv::apply_preset(given, levels)) return {};
   return Error{ErrorCode::kInvalidArgument, format("'{}' is unknown; one of safe, balanced, aggressive", given)};
 }
 

@@ -1,6 +1,7 @@
 // What is asked of an answer, and how an answer ended. Plain values.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <vector>
@@ -26,6 +27,7 @@ enum class FinishReason {
   kCancelled,
   kFailed,  // An error, which goes with it.
 };
+inline constexpr size_t kFinishReasonCount = 6;
 const char* finish_reason_name(FinishReason reason);  // "stop", "length", "no_token", "deadline", "cancelled", "failed"
 
 }  // namespace infer::engine

@@ -13,15 +13,15 @@ namespace infer::engine {
 
 // Since the start.
 struct EngineCounters {
-  uint64_t requests = 0;            // Taken in,
-  uint64_t requests_tokens = 0;     // with so many prompt tokens.
-  std::array<uint64_t, 5> ended{};  // By FinishReason.
-  uint64_t steps = 0;               // Computed.
-  uint64_t steps_abandoned = 0;     // Because a limit passed or somebody cancelled.
-  uint64_t steps_failed = 0;        // With an error.
-  uint64_t computed_tokens = 0;     // By the model, of prompts and answers.
-  uint64_t prompt_tokens = 0;       // Of requests that got pages.
-  uint64_t cached_tokens = 0;       // Of those, taken over from earlier requests.
+  uint64_t requests = 0;                             // Taken in,
+  uint64_t requests_tokens = 0;                      // with so many prompt tokens.
+  std::array<uint64_t, kFinishReasonCount> ended{};  // By FinishReason.
+  uint64_t steps = 0;                                // Computed.
+  uint64_t steps_abandoned = 0;                      // Because a limit passed or somebody cancelled.
+  uint64_t steps_failed = 0;                         // With an error.
+  uint64_t computed_tokens = 0;                      // By the model, of prompts and answers.
+  uint64_t prompt_tokens = 0;                        // Of requests that got pages.
+  uint64_t cached_tokens = 0;                        // Of those, taken over from earlier requests.
   uint64_t generated_tokens = 0;
   uint64_t parks = 0;  // Requests that gave their pages up and waited again.
 };

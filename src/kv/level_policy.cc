@@ -50,6 +50,23 @@ std::optional<KvMode> mode_from_name(std::string_view name) {
 
 bool is_tiered(KvMode mode) { return mode != KvMode::kF16 && mode != KvMode::kQ8 && mode != KvMode::kQ4; }
 
+bool apply_preset(std::string_view name, LevelPolicy& policy) {
+  struct Preset {
+    std::string_view name;
+    KvMode mode;
+    int recent_window;
+  };
+  constexpr std::array<Preset, 3> kPresets{
+      {{"safe", KvMode::kQuality, 256}, {"balanced", KvMode::kDynamic, 64}, {"aggressive", KvMode::kThroughput, 32}}};
+  for (const Preset& preset : kPresets) {
+    if (preset.name != name) continue;
+    policy.mode = preset.mode;
+    policy.recent_window = preset.recent_window;
+    return true;
+  }
+  return false;
+}
+
 double byte_share(const LevelPolicy& policy) {
   return policy.byte_share > 0 ? policy.byte_share : traits(policy.mode).byte_share;
 }

@@ -60,6 +60,9 @@ struct LevelPolicy {
   bool may_evict = false;              // Pages may leave memory.
 };
 
+// Sets mode and window by a name for users: "safe", "balanced" or "aggressive". False for any other.
+bool apply_preset(std::string_view name, LevelPolicy& policy);
+
 // The share that a policy means, and whether its mode lets pages leave memory.
 double byte_share(const LevelPolicy& policy);
 bool may_evict(const LevelPolicy& policy);

@@ -39,6 +39,16 @@ TEST(LevelPolicy, OnlyTieredModesThatSaySoLetPagesLeaveMemory) {
   EXPECT_FALSE(may_evict({.mode = KvMode::kQ4, .may_evict = true}));
 }
 
+TEST(LevelPolicy, PresetsSetModeAndWindow) {
+  LevelPolicy policy;
+  ASSERT_TRUE(apply_preset("aggressive", policy));
+  EXPECT_EQ(policy.mode, KvMode::kThroughput);
+  EXPECT_EQ(policy.recent_window, 32);
+  ASSERT_TRUE(apply_preset("safe", policy));
+  EXPECT_EQ(policy.recent_window, 256);
+  EXPECT_FALSE(apply_preset("bold", policy));
+}
+
 TEST(LevelPolicy, AShareThatIsGivenGoesBeforeTheModes) {
   EXPECT_DOUBLE_EQ(byte_share({.mode = KvMode::kDynamic, .byte_share = 0.4}), 0.4);
   EXPECT_LT(byte_share({.mode = KvMode::kThroughput}), byte_share({.mode = KvMode::kDynamic}));
