@@ -48,17 +48,48 @@ StackId StackTable::intern_sorted(std::span<const Frame> frames) {
   return id;
 }
 
-StackId StackTable::intern(std::vector<Frame>& frames) {
-  std::sort(frames.begin(), frames.end(), before);
+// Joins frames of one repetition above one set whose ranges of rounds touch; says whether there were any.
+bool StackTable::join_rounds(std::vector<Frame>& frames) const {
+  const auto is_repetition = [](const Frame& frame) {
+    return frame.target != kBottom && (frame.target & kRepetitionBit) != 0;
+  };
+  if (std::count_if(frames.begin(), frames.end(), is_repetition) < 2) return false;
+  std::sort(frames.begin(), frames.end(), [](const Frame& a, const Frame& b) {
+    if (a.target != b.target) return a.target < b.target;
+    return a.below != b.below ? a.below < b.below : before(a, b);
+  });
   size_t kept = 0;
   for (const Frame frame : frames) {
-    if (kept > 0 && !before(frames[kept - 1], frame)) {
-      frames[kept - 1].below = unite(frames[kept - 1].below, frame.below);
+    Frame* const last = kept > 0 ? &frames[kept - 1] : nullptr;
+    const bool touches = last && is_repetition(frame) && last->target == frame.target && last->below == frame.below &&
+                         uint64_t{frame.least} <= uint64_t{last->most} + 1;
+    if (touches) {
+      last->most = std::max(last->most, frame.most);
     } else {
       frames[kept++] = frame;
     }
   }
+  const bool joined = kept < frames.size();
   frames.resize(kept);
+  return joined;
+}
+
+StackId StackTable::intern(std::vector<Frame>& frames) {
+  bool joined = false;
+  do {  // Each of both may make room for the other; frames become fewer.
+    std::sort(frames.begin(), frames.end(), before);
+    size_t kept = 0;
+    for (const Frame frame : frames) {
+      if (kept > 0 && !before(frames[kept - 1], frame)) {
+        frames[kept - 1].below = unite(frames[kept - 1].below, frame.below);
+      } else {
+        frames[kept++] = frame;
+      }
+    }
+    frames.resize(kept);
+    joined = join_rounds(frames);
+  } while (joined);
+  std::sort(frames.begin(), frames.end(), before);
   return intern_sorted(frames);
 }
 

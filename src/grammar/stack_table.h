@@ -1,6 +1,7 @@
 // Sets of call stacks of a grammar's machine, each set stored once: equal sets have equal ids.
 //
-// A set is a list of frames, sorted, no two alike but for what lies below; below each frame lies again a set. So the
+// A set is a list of frames, sorted, no two alike but for what lies below; below each frame lies again a set. Rounds of
+// one repetition above the same set that touch (2 to 5 and 4 to 9 to go) are one frame. So the
 // stacks of all ways to read a text share what they have in common, and their number may be exponential while their
 // size is not. Ids are valid until clear().
 // Thread safety: one thread. Ownership: owns all.
@@ -51,6 +52,7 @@ class StackTable {
     uint32_t depth = 0;
   };
 
+  bool join_rounds(std::vector<Frame>& frames) const;
   StackId intern_sorted(std::span<const Frame> frames);
 
   std::vector<Frame> frames_;
