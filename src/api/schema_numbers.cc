@@ -117,8 +117,7 @@ MaybeExpr NumberWriter::naturals(uint64_t least, uint64_t most) {
     if (expr) alternatives.push_back(*expr);
   };
   // Of lengths for which all numbers are within the bounds one rule says it all.
-  const bool all_of_low = low == least_of_length(low.size()),
-             all_of_high = high == std::string(high.size(), '9');
+  const bool all_of_low = low == least_of_length(low.size()), all_of_high = high == std::string(high.size(), '9');
   const size_t first = low.size() + (all_of_low ? 0 : 1), last = high.size() - (all_of_high ? 0 : 1);
   if (multiple_ == 1 && first <= last && first > 0) {
     if (first > low.size()) add(of_length(low, std::string(low.size(), '9')));

@@ -104,16 +104,16 @@ struct AttentionArgs {
   const std::byte* queries;  // [rows], query_row_bytes each: what store_query wrote.
   int rows;
   int head_dim;
-  const int* visible_begin;    // [rows]: this row sees the tokens, counted from the first page's first,
-  const int* visible_end;      // [rows]: from visible_begin up to but not including visible_end.
-  float score_cap;             // Scores become cap * tanh(score / cap); 0: as they are.
+  const int* visible_begin;  // [rows]: this row sees the tokens, counted from the first page's first,
+  const int* visible_end;    // [rows]: from visible_begin up to but not including visible_end.
+  float score_cap;           // Scores become cap * tanh(score / cap); 0: as they are.
   // From scores of keys at 4 bits, half of the variance of their rounding error is subtracted, so that tokens at
   // different levels compete as equals: (|query| * key scale * 16)^2 / 24.
   const AttentionPage* pages;  // [page_count], this head's part of each; 4-byte aligned.
   int page_count;
-  float* out;  // [rows][head_dim]: sum of 2^(score * log2 e - max) * value, not yet divided by `sum`.
-  float* max;  // [rows]: greatest score times log2 e, -infinity where nothing is visible.
-  float* sum;  // [rows]: sum of 2^(score * log2 e - max).
+  float* out;                   // [rows][head_dim]: sum of 2^(score * log2 e - max) * value, not yet divided by `sum`.
+  float* max;                   // [rows]: greatest score times log2 e, -infinity where nothing is visible.
+  float* sum;                   // [rows]: sum of 2^(score * log2 e - max).
   PageShare* shares = nullptr;  // [page_count][rows]; null where nobody asks.
 };
 

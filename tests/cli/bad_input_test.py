@@ -35,7 +35,7 @@ class BadInputTest(program.ProgramTest):
     def test_a_wrong_grammar_or_schema_is_named_with_its_place(self):
         words = ["run", "-p", "x"]
         self.assertIn("line 1, column 10", self.error(2, *words, "--grammar", "root ::= ("))
-        self.assertIn("left-recursive", self.error(2, *words, "--grammar", "root ::= root \"a\" | \"b\""))
+        self.assertIn("left-recursive", self.error(2, *words, "--grammar", 'root ::= root "a" | "b"'))
         self.assertIn("#/properties/a/not", self.error(2, *words, "--json-schema", '{"properties":{"a":{"not":{}}}}'))
         self.assertIn("JSON", self.error(2, *words, "--json-schema", '{"type":'))
         self.assertIn("bad.json", self.error(3, *words, "--json-schema", self.file(b"[1]", "bad.json")))
