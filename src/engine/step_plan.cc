@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/merge_sort.h"
 #include "kv/sequence_cache.h"
 
 namespace infer::engine {
@@ -221,8 +222,7 @@ void Planner::fill_with_prompts(const std::vector<size_t>& prompts, int budget) 
     return tokens;
   };
   std::vector<size_t> others(prompts.begin() + 1, prompts.end());
-  std::stable_sort(others.begin(), others.end(),
-                   [this](size_t a, size_t b) { return view(a).due_tokens < view(b).due_tokens; });
+  merge_sort(others, [this](size_t a, size_t b) { return view(a).due_tokens < view(b).due_tokens; });
   // What the others will not use goes to the first as well.
   int64_t wanted_by_others = 0;
   for (const size_t index : others) wanted_by_others += view(index).due_tokens;

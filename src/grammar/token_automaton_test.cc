@@ -44,11 +44,9 @@ std::shared_ptr<const Grammar> compiled(std::string_view text) {
 }
 
 const char* const kGrammars[] = {
-    "root ::= \"{\" (string (\",\" string)*)? \"}\"\nstring ::= \"\\\"\" ([^\"\\\\\\x00-\\x1F] | \"\\\\\" [ab])* "
-    "\"\\\"\"",
-    "root ::= [あ-ん]{2,7} \"a\"* | \"b\" root",
-    "root ::= (\"a\" | \"b\"){3,40} \"1\"",
-    "root ::= .*",
+    R"(root ::= "{" (string ("," string)*)? "}"
+string ::= "\"" ([^"\\\x00-\x1F] | "\\" [ab])* "\"")", "root ::= [あ-ん]{2,7} \"a\"* | \"b\" root",
+    "root ::= (\"a\" | \"b\"){3,40} \"1\"",      "root ::= .*",
     "root ::= \"\" | \"{\" root \"}\" root",
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/format.h"
+#include "base/merge_sort.h"
 #include "jinja/operators.h"
 #include "jinja/python_text.h"
 
@@ -73,7 +74,7 @@ class JsonWriter {
     heap_.charge(entries.size() * sizeof(entries[0]));
     Status status;
     if (style_.sort_keys) {
-      std::stable_sort(entries.begin(), entries.end(), [&](const auto& a, const auto& b) {
+      merge_sort(entries, [&](const auto& a, const auto& b) {
         const Result<bool> is_less = less(a.first, b.first, heap_);
         if (!is_less) status = is_less.error();
         return is_less && *is_less;

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/format.h"
+#include "base/merge_sort.h"
 #include "jinja/builtin.h"
 #include "jinja/evaluator.h"
 #include "jinja/item_access.h"
@@ -106,7 +107,7 @@ Status sort_by(std::vector<std::pair<Value, Value>>& keyed, bool reverse, Heap& 
     }
     return *is_less;
   };
-  std::stable_sort(keyed.begin(), keyed.end(), before);
+  merge_sort(keyed, before);
   return status;
 }
 
