@@ -36,6 +36,18 @@ int ActiveRequest::start(kv::SequenceCache cache, kv::PrefixIndex& index, Instan
   return cache_->length();
 }
 
+void ActiveRequest::park() { give_up_cache(); }
+
+// What its pages were like is part of its result.
+void ActiveRequest::give_up_cache() {
+  if (!cache_) return;
+  result_.kv_pages = cache_->pages_at_levels();
+  result_.kv_bytes = cache_->kv_bytes();
+  result_.kv_bytes_f16 = cache_->kv_bytes_f16();
+  if (cache_->levels() != nullptr) result_.kv_expected_divergence = cache_->levels()->expected_divergence();
+  cache_.reset();
+}
+
 void ActiveRequest::computed(int count, kv::PrefixIndex& index) {
   result_.computed_tokens += count;
   failures = 0;
@@ -161,8 +173,8 @@ void ActiveRequest::finish(const Ending& ending, std::optional<Error> error, Ins
   result_.cancel_reason = ending.cancel;
   result_.error = std::move(error);
   result_.ended = now;
+  give_up_cache();
   submission_.stream->finish(result_);
-  cache_.reset();
 }
 
 }  // namespace infer::engine

@@ -52,7 +52,7 @@ class ActiveRequest {
   // Starts with the pages of its beginning that the index has. Returns how many tokens that are.
   int start(kv::SequenceCache cache, kv::PrefixIndex& index, Instant now);
   // Gives its pages up; what the index holds of them stays there.
-  void park() { cache_.reset(); }
+  void park();
   // After a step that computed `count` of its tokens.
   void computed(int count, kv::PrefixIndex& index);
 
@@ -79,6 +79,7 @@ class ActiveRequest {
  private:
   void enter_stage(size_t index);
   int stage_tokens_left() const;
+  void give_up_cache();
 
   Submission submission_;
   const tokenizer::Tokenizer& tokenizer_;

@@ -64,6 +64,10 @@ Result<std::unique_ptr<Engine>> Engine::start(std::unique_ptr<StepRunner> runner
 }
 
 Submitted Engine::submit(Request request) { return state_->intake.submit(std::move(request), state_->clock.now()); }
+void Engine::change_levels(const kv::LevelPolicy& levels) {
+  state_->loop.change_levels(levels);
+  state_->wake->notify();
+}
 EngineSnapshot Engine::snapshot() const { return state_->loop.published(); }
 const EngineLimits& Engine::limits() const { return state_->loop.limits(); }
 

@@ -8,7 +8,7 @@
 // The engine's thread alone touches the model and the KV cache, from start() to destruction. submit() and
 // AnswerStream::cancel() take a short lock at most and never wait for a step.
 // Ownership: borrows tokenizer, clock and what the runner borrows; destroying it ends all requests (shutdown), whose
-// streams stay readable. Thread safety: submit() and snapshot() from any thread; one owner.
+// streams stay readable. Thread safety: submit(), change_levels() and snapshot() from any thread; one owner.
 #pragma once
 
 #include <memory>
@@ -36,6 +36,8 @@ class Engine {
   Engine& operator=(const Engine&) = delete;
 
   Submitted submit(Request request);
+  // What the KV cache does with its pages, for running requests too, from the next step on.
+  void change_levels(const kv::LevelPolicy& levels);
   // As of the last step.
   EngineSnapshot snapshot() const;
   // As they are in effect.

@@ -4,10 +4,13 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 
 #include "base/time.h"
 #include "engine/request.h"
 #include "engine/step_cost.h"
+#include "kv/level_policy.h"
+#include "kv/page_pool.h"
 
 namespace infer::engine {
 
@@ -26,6 +29,18 @@ struct EngineCounters {
   uint64_t parks = 0;  // Requests that gave their pages up and waited again.
 };
 
+// The KV cache: of running requests and of what is kept for later ones.
+struct KvSnapshot {
+  kv::LevelPolicy policy;                    // In effect.
+  std::array<int, kv::kLevelCount> pages{};  // At each level; a page is 64 tokens of one layer.
+  uint64_t bytes = 0;
+  uint64_t bytes_f16 = 0;  // What as many pages would take in F16.
+  kv::PoolCounters counters;
+  // Nats a token that lowering is expected to cost, over the tokens of running requests. Unknown without any, and of
+  // models that were not tested for it.
+  std::optional<double> expected_divergence;
+};
+
 struct EngineSnapshot {
   Instant at;
   std::array<int, kPriorities> waiting{};            // Requests without pages.
@@ -36,6 +51,7 @@ struct EngineSnapshot {
   int64_t pages_max = 0;
   int64_t pages_free = 0;
   int64_t prefix_nodes = 0;
+  KvSnapshot kv;
   CostLine cost;          // Of a step.
   Duration running_time;  // Of a request from its first pages to its end, faded mean; 0: nothing measured.
   Instant last_step;      // When the last step ended well.

@@ -107,6 +107,25 @@ TEST_F(EngineTest, ARetryAfterACancellationResumes) {
   EXPECT_EQ(again.tokens, alone(prompt, 5));
 }
 
+TEST_F(EngineTest, LevelsChangeForRequestsThatRun) {
+  start({.stream_tokens = 4});
+  const RequestHandle running = submit(request(std::string(300, 'z'), 40));
+  ASSERT_TRUE(running->wait(call_).has_value());  // It goes on as its answer is read.
+  EXPECT_EQ(engine_->snapshot().kv.policy.mode, kv::KvMode::kF16);
+  engine_->change_levels({.mode = kv::KvMode::kQ4, .recent_window = 64});
+  const RequestResult result = read_answer(*running, call_).result;
+  EXPECT_EQ(result.generated_tokens, 40);
+  const auto at = [&result](kv::Level level) { return result.kv_pages[static_cast<size_t>(level)]; };
+  const int layers = loaded_->model->config().layers;
+  // 340 tokens: the first page is a sink, and the last 64 tokens lie in two.
+  EXPECT_EQ(at(kv::Level::k4), 3 * layers);
+  EXPECT_EQ(at(kv::Level::k16), 3 * layers);
+  EXPECT_LT(result.kv_bytes, result.kv_bytes_f16);
+  const EngineSnapshot snapshot = engine_->snapshot();
+  EXPECT_EQ(snapshot.kv.policy.mode, kv::KvMode::kQ4);
+  EXPECT_EQ(snapshot.kv.pages[static_cast<size_t>(kv::Level::k4)], 3 * layers) << "The prefix index keeps them.";
+}
+
 TEST_F(EngineTest, CancellingKeepsWhatCameUntilThen) {
   start({.stream_tokens = 4});
   const RequestHandle handle = submit(request("go on", -1));

@@ -44,6 +44,8 @@ class ModelRunner final : public StepRunner {
 
   kv::PagePool& pages() override { return model_.page_pool(); }
   kv::SequenceCache make_sequence() override { return model_.make_sequence(); }
+  kv::LevelPolicy levels() const override { return model_.options().levels; }
+  void set_levels(const kv::LevelPolicy& levels) override { model_.set_levels(levels); }
   Status run(const model::StepBatch& batch, model::StepWatch& watch, Instant now) override {
     return model_.run(batch, watch, now);
   }

@@ -1,6 +1,7 @@
 // One request to the engine, and what it ended as. Plain values.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -13,6 +14,7 @@
 #include "base/time.h"
 #include "engine/answer.h"
 #include "engine/stages.h"
+#include "kv/page_pool.h"
 #include "sampling/sampler.h"
 
 namespace infer::engine {
@@ -60,6 +62,11 @@ struct RequestResult {
   int cached_tokens = 0;    // Of the prompt, taken over from earlier requests.
   int computed_tokens = 0;  // Of prompt and answer; more than once where pages had to be given up.
   int generated_tokens = 0;
+  // Of its pages when it ended, or was last given pages: at each level, and the divergence expected of lowering them.
+  std::array<int, kv::kLevelCount> kv_pages{};
+  uint64_t kv_bytes = 0;
+  uint64_t kv_bytes_f16 = 0;
+  std::optional<double> kv_expected_divergence{};
   Instant submitted{};
   Instant ended{};
   std::optional<Instant> started{};      // First given pages.

@@ -52,6 +52,25 @@ void StepLoop::take_in() {
   }
 }
 
+void StepLoop::change_levels(const kv::LevelPolicy& levels) {
+  const std::lock_guard lock(levels_mutex_);
+  new_levels_ = levels;
+}
+
+// Pages move at the end of the next step, as at the end of any other.
+void StepLoop::apply_levels() {
+  std::optional<kv::LevelPolicy> levels;
+  {
+    const std::lock_guard lock(levels_mutex_);
+    levels.swap(new_levels_);
+  }
+  if (!levels) return;
+  runner_.set_levels(*levels);
+  for (const auto& active : requests_) {
+    if (active->running()) active->cache().set_policy(runner_.levels());
+  }
+}
+
 void StepLoop::end(ActiveRequest& active, const Ending& ending, std::optional<Error> error, Instant now) {
   active.finish(ending, std::move(error), now);
   ++snapshot_.counters.ended[static_cast<size_t>(ending.reason)];
@@ -162,6 +181,7 @@ void StepLoop::apply(const StepPlan& plan, Instant now) {
 
 StepLoop::Turn StepLoop::turn() {
   take_in();
+  apply_levels();
   const Instant now = clock_.now();
   build_state(now);
   const StepPlan plan = plan_step(state_, limits_, now);
@@ -266,7 +286,28 @@ void StepLoop::publish(Instant now) {
   snapshot_.pages_free = runner_.pages().free_pages();
   snapshot_.prefix_nodes = index_.nodes();
   snapshot_.cost = cost_.line();
+  publish_kv();
   published_.store(snapshot_);
+}
+
+void StepLoop::publish_kv() {
+  const kv::PagePool& pool = runner_.pages();
+  KvSnapshot& kv = snapshot_.kv;
+  kv.policy = runner_.levels();
+  kv.pages = pool.pages_at_levels();
+  kv.bytes = pool.bytes();
+  kv.bytes_f16 = uint64_t{pool.shape().page_bytes_f16()} * static_cast<uint64_t>(pool.taken_pages());
+  kv.counters = pool.counters();
+  double divergence = 0, tokens = 0;
+  for (const auto& active : requests_) {
+    if (!active->running() || active->cache().levels() == nullptr) continue;
+    const std::optional<double> of_request = active->cache().levels()->expected_divergence();
+    if (!of_request) continue;
+    const auto length = static_cast<double>(active->cache().length());
+    divergence += *of_request * length;
+    tokens += length;
+  }
+  kv.expected_divergence = tokens > 0 ? std::optional(divergence / tokens) : std::nullopt;
 }
 
 bool StepLoop::check_integrity() const {

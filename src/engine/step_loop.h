@@ -6,11 +6,13 @@
 // requests one at a time, so that only the one at fault pays.
 //
 // Invariants: each request that was taken in ends exactly once; when none is left, only the prefix index holds pages.
-// Ownership: borrows everything, which must outlive it. Thread safety: one thread (the engine's); published() and
-// hinted_pages() from any.
+// Ownership: borrows everything, which must outlive it. Thread safety: one thread (the engine's); change_levels(),
+// published() and hinted_pages() from any.
 #pragma once
 
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -50,6 +52,9 @@ class StepLoop final : private model::StepWatch {
   // Ends everything, also what is still in the inbox.
   void end_all(CancelReason reason);
 
+  // What the pages of all requests, running ones too, shall do from the next turn on. From any thread.
+  void change_levels(const kv::LevelPolicy& levels);
+
   // As of the last turn.
   EngineSnapshot published() const { return published_.load(); }
   int hinted_pages(std::span<const TokenId> tokens) const { return index_.hinted_pages(tokens); }
@@ -63,6 +68,7 @@ class StepLoop final : private model::StepWatch {
   Status look() override;
 
   void take_in();
+  void apply_levels();
   void build_state(Instant now);
   SequenceView view_of(ActiveRequest& active, bool look_for_prefix, Instant now);
   void apply(const StepPlan& plan, Instant now);
@@ -72,6 +78,7 @@ class StepLoop final : private model::StepWatch {
   void fail(const StepPlan& plan, const Error& error);
   void end(ActiveRequest& active, const Ending& ending, std::optional<Error> error, Instant now);
   void publish(Instant now);
+  void publish_kv();
 
   StepRunner& runner_;
   const tokenizer::Tokenizer& tokenizer_;
@@ -79,6 +86,8 @@ class StepLoop final : private model::StepWatch {
   const Clock& clock_;
   BoundedQueue<Submission>& inbox_;
   const CancelToken stop_;
+  std::mutex levels_mutex_;
+  std::optional<kv::LevelPolicy> new_levels_;  // Guarded by levels_mutex_.
 
   kv::PrefixIndex index_;
   const kv::SequenceCache empty_;                         // What matches in the index are looked for with.

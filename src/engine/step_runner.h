@@ -31,6 +31,9 @@ class StepRunner {
 
   virtual kv::PagePool& pages() = 0;
   virtual kv::SequenceCache make_sequence() = 0;
+  // What new sequences do with their pages, and what they shall do from now on.
+  virtual kv::LevelPolicy levels() const = 0;
+  virtual void set_levels(const kv::LevelPolicy& levels) = 0;
   // As Model::run.
   virtual Status run(const model::StepBatch& batch, model::StepWatch& watch, Instant now) = 0;
   virtual std::span<const float> logits(int row) const = 0;

@@ -18,7 +18,6 @@
 
 namespace infer::kv {
 
-inline constexpr int kLevelCount = 4;                  // k16, k8, k4, kEvicted
 inline constexpr double kPriceHysteresis = 1.3;        // A step that was not taken yet seems dearer by this,
 inline constexpr double kImportanceHysteresis = 0.05;  // and a level must be missed by this to be left.
 

@@ -93,6 +93,7 @@ PageId PagePool::take() {
   Page& entry = pages_[static_cast<size_t>(page)];
   entry.full = full_.take();
   entry.users = 1;
+  ++at_levels_[static_cast<size_t>(Level::k16)];
   return page;
 }
 
@@ -108,8 +109,15 @@ void PagePool::give_back(PageId page) {
   drop(high_, entry.high);
   drop(low_, entry.low);
   drop(digests_, entry.digest);
+  --at_levels_[static_cast<size_t>(entry.level)];
   entry = {};
   free_.push_back(page);
+}
+
+void PagePool::set_level(Page& page, Level level) {
+  --at_levels_[static_cast<size_t>(page.level)];
+  ++at_levels_[static_cast<size_t>(level)];
+  page.level = level;
 }
 
 void PagePool::drop(SlabStore& store, std::byte*& slab) {
@@ -190,7 +198,7 @@ void PagePool::move(PageId page, Level level, bool may_lose, Instant now) {
     case Level::k16:
       INFER_CHECK(entry.high != nullptr);
       drop(full_, entry.full);
-      entry.level = Level::k8;
+      set_level(entry, Level::k8);
       ++counters_.lowered;
       return;
     case Level::k8: return leave(page, false, true, now);
@@ -224,7 +232,7 @@ void PagePool::end_leaving(Page& page, bool high) {
     }
   }
   drop(high ? high_ : low_, high ? page.high : page.low);
-  page.level = high ? Level::kEvicted : Level::k4;
+  set_level(page, high ? Level::kEvicted : Level::k4);
   ++(high ? counters_.evicted : counters_.lowered);
 }
 
@@ -258,7 +266,7 @@ void PagePool::end_transfer(const SpillCompletion& done) {
   slab = (high ? high_ : low_).take();
   std::memcpy(slab, done.bytes.data(), done.bytes.size());
   drop(digests_, page.digest);
-  page.level = high ? Level::k4 : Level::k8;
+  set_level(page, high ? Level::k4 : Level::k8);
   ++(high ? counters_.recalled : counters_.raised);
 }
 
@@ -271,11 +279,13 @@ bool PagePool::check_integrity() const {
     if (page < 0 || page >= pages_max() || listed[static_cast<size_t>(page)]++ != 0) return false;
   }
   int full = 0, high = 0, low = 0, digests = 0;
+  std::array<int, kLevelCount> at_levels{};
   for (size_t i = 0; i < pages_.size(); ++i) {
     const Page& page = pages_[i];
     if ((page.users > 0) == (listed[i] != 0)) return false;
     const bool taken = page.users > 0;
     const Level level = page.level;
+    at_levels[static_cast<size_t>(level)] += taken ? 1 : 0;
     if ((page.full != nullptr) != (taken && level == Level::k16)) return false;
     const bool planes = page.high != nullptr && page.low != nullptr;
     if (level == Level::k16 && planes != (page.high != nullptr || page.low != nullptr)) return false;
@@ -287,7 +297,8 @@ bool PagePool::check_integrity() const {
     digests += page.digest != nullptr;
   }
   const auto agrees = [](const SlabStore& store, int taken) { return store.slabs() - store.free_slabs() == taken; };
-  return agrees(full_, full) && agrees(high_, high) && agrees(low_, low) && agrees(digests_, digests);
+  return at_levels == at_levels_ && agrees(full_, full) && agrees(high_, high) && agrees(low_, low) &&
+         agrees(digests_, digests);
 }
 
 }  // namespace infer::kv

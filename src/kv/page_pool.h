@@ -13,6 +13,7 @@
 // any while nothing changes.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -28,6 +29,7 @@
 namespace infer::kv {
 
 enum class Level : uint8_t { k16, k8, k4, kEvicted };
+inline constexpr int kLevelCount = 4;
 
 // The shape of one layer's keys and values.
 struct PageShape {
@@ -68,6 +70,8 @@ class PagePool {
   int free_pages() const { return static_cast<int>(free_.size()); }
   int taken_pages() const { return pages_max() - free_pages(); }
   uint64_t bytes() const;  // Of all slabs taken.
+  // How many of the taken pages are at each level.
+  const std::array<int, kLevelCount>& pages_at_levels() const { return at_levels_; }
 
   // A page of 16 bits with one user and undefined content, or kNoPage when all are taken.
   PageId take();
@@ -133,6 +137,7 @@ class PagePool {
   PagePool(const PageShape& shape, int pages_max, SlabStore full, SlabStore high, SlabStore low, SlabStore digests);
   Page& at(PageId page);
   const Page& at(PageId page) const;
+  void set_level(Page& page, Level level);
   static void drop(SlabStore& store, std::byte*& slab);
   void drop_copy(std::optional<SpillSlot>& slot);
   void leave(PageId id, bool high, bool may_lose, Instant now);
@@ -144,6 +149,7 @@ class PagePool {
   SlabStore full_, high_, low_, digests_;  // As many slabs each as there are pages, so that a page never lacks one.
   std::vector<Page> pages_;
   std::vector<PageId> free_;  // A stack.
+  std::array<int, kLevelCount> at_levels_{};
   SpillStore* spill_ = nullptr;
   PoolCounters counters_;
 };

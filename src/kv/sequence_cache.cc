@@ -267,12 +267,19 @@ std::span<const PageId> SequenceCache::pages(int layer) const {
   return std::span(tables_).subspan(static_cast<size_t>(layer) * stride, static_cast<size_t>(pages_end_));
 }
 
+std::array<int, kLevelCount> SequenceCache::pages_at_levels(int layer) const {
+  std::array<int, kLevelCount> counts{};
+  for (const PageId id : pages(layer)) {
+    if (id != kNoPage) ++counts[static_cast<size_t>(pool_->level(id))];
+  }
+  return counts;
+}
+
 std::array<int, kLevelCount> SequenceCache::pages_at_levels() const {
   std::array<int, kLevelCount> counts{};
   for (int layer = 0; layer < layers(); ++layer) {
-    for (const PageId id : pages(layer)) {
-      if (id != kNoPage) ++counts[static_cast<size_t>(pool_->level(id))];
-    }
+    const std::array<int, kLevelCount> of_layer = pages_at_levels(layer);
+    for (size_t level = 0; level < counts.size(); ++level) counts[level] += of_layer[level];
   }
   return counts;
 }

@@ -104,7 +104,8 @@ class SequenceCache {
     return pool_->digest(pages(layer)[static_cast<size_t>(index)], kv_head);
   }
 
-  // How many pages of all layers are at each level (k16, k8, k4, out of memory).
+  // How many pages of a layer, or of all, are at each level.
+  std::array<int, kLevelCount> pages_at_levels(int layer) const;
   std::array<int, kLevelCount> pages_at_levels() const;
   int64_t pages_held() const { return pages_held_; }  // By all layers, shared ones too.
   // Bytes of the pages held, and what as many pages would take in F16.

@@ -225,6 +225,8 @@ void Model::set_level_sensitivity(std::vector<kv::Level> floors, std::optional<d
   state_->levels.loss_to_divergence = loss_to_divergence;
 }
 
+void Model::set_levels(const kv::LevelPolicy& levels) { state_->options.levels = levels; }
+
 kv::SequenceCache Model::make_sequence() {
   kv::SequenceCache sequence(*state_->pages, windows_of(state_->config), state_->options.context, &state_->levels);
   sequence.set_policy(state_->options.levels);

@@ -96,6 +96,9 @@ class Model {
   const kv::LevelModel& level_model() const;
   void set_level_sensitivity(std::vector<kv::Level> floors, std::optional<double> loss_to_divergence);
 
+  // What sequences made from now on do with their pages.
+  void set_levels(const kv::LevelPolicy& levels);
+
   // An empty sequence; its pages come from page_pool() as it grows.
   kv::SequenceCache make_sequence();
 

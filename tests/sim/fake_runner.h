@@ -44,6 +44,9 @@ class FakeRunner final : public engine::StepRunner {
   int64_t pages_for(int tokens) const override { return int64_t{kv::pages_for_tokens(tokens)} * model_.layers; }
   kv::PagePool& pages() override { return *pool_; }
   kv::SequenceCache make_sequence() override;
+  // Its pages are never lowered: there is nothing to attend to.
+  kv::LevelPolicy levels() const override { return {}; }
+  void set_levels(const kv::LevelPolicy&) override {}
   Status run(const model::StepBatch& batch, model::StepWatch& watch, Instant now) override;
   std::span<const float> logits(int row) const override;
 
