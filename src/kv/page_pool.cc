@@ -99,6 +99,16 @@ PageId PagePool::take() {
 
 void PagePool::share(PageId page) { ++at(page).users; }
 
+void PagePool::keep(PageId page) {
+  share(page);
+  ++at(page).keepers;
+}
+
+void PagePool::stop_keeping(PageId page) {
+  --at(page).keepers;
+  give_back(page);
+}
+
 void PagePool::give_back(PageId page) {
   Page& entry = at(page);
   if (--entry.users > 0) return;
@@ -282,7 +292,7 @@ bool PagePool::check_integrity() const {
   std::array<int, kLevelCount> at_levels{};
   for (size_t i = 0; i < pages_.size(); ++i) {
     const Page& page = pages_[i];
-    if ((page.users > 0) == (listed[i] != 0)) return false;
+    if ((page.users > 0) == (listed[i] != 0) || page.keepers < 0 || page.keepers > page.users) return false;
     const bool taken = page.users > 0;
     const Level level = page.level;
     at_levels[static_cast<size_t>(level)] += taken ? 1 : 0;

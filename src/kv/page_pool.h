@@ -80,6 +80,12 @@ class PagePool {
   // One user less; the last one frees the page.
   void give_back(PageId page);
   int users(PageId page) const { return at(page).users; }
+  // Of a user that keeps the page for others and does not read it itself (kv/prefix_index.h): it does not stand in the
+  // way of moving the page.
+  void keep(PageId page);
+  void stop_keeping(PageId page);
+  // Users that read it.
+  int readers(PageId page) const { return at(page).users - at(page).keepers; }
 
   Level level(PageId page) const { return at(page).level; }
   // The page's part of one KV head.
@@ -128,6 +134,7 @@ class PagePool {
     std::optional<SpillSlot> low_slot;
     std::optional<SpillTicket> ticket;  // Of the transfer that the page waits for.
     int users = 0;
+    int keepers = 0;  // Of the users.
     int pins = 0;
     Level level = Level::k16;
   };

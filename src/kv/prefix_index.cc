@@ -62,7 +62,8 @@ int PrefixIndex::usable_pages(const SequenceCache& sequence) const {
   const auto sees_all = [&](int count) {
     for (int layer = 0; layer < layers_; ++layer) {
       for (int i = sequence.first_visible_page(layer, count * kernels::kPageTokens); i < count; ++i) {
-        if (page(path_[static_cast<size_t>(i)], layer) == kNoPage) return false;
+        const PageId held = page(path_[static_cast<size_t>(i)], layer);
+        if (held == kNoPage || pool_->level(held) == Level::kEvicted) return false;
       }
     }
     return true;
@@ -115,13 +116,30 @@ void PrefixIndex::keep(std::span<const TokenId> tokens, const SequenceCache& seq
     const uint64_t key = chain(cursor.node == kNone ? seed_ : at(cursor.node).key, page);
     int32_t node = find_child(cursor.node, key, page);
     if (node == kNone && (is_out_of_memory(sequence, cursor.pages) || !make_room(cursor.node))) return;
-    if (node == kNone) node = add(cursor.node, key, page, sequence, cursor.pages);
+    if (node == kNone) {
+      node = add(cursor.node, key, page, sequence, cursor.pages);
+    } else {
+      renew(node, sequence, cursor.pages);
+    }
     cursor.node = node;
     cursor.generation = at(node).generation;
   }
 }
 
-// A page that is shared stays in memory; one that has left it would be missed by who takes it over.
+// Pages that left memory while only their sequence read them give way to those of a sequence that computed them again.
+void PrefixIndex::renew(int32_t node, const SequenceCache& sequence, int index) {
+  for (int layer = 0; layer < layers_; ++layer) {
+    PageId& held = page(node, layer);
+    const PageId other = sequence.pages(layer)[static_cast<size_t>(index)];
+    if (held == kNoPage || other == kNoPage || held == other) continue;
+    if (pool_->level(held) != Level::kEvicted || pool_->level(other) == Level::kEvicted) continue;
+    pool_->keep(other);
+    pool_->stop_keeping(held);
+    held = other;
+  }
+}
+
+// One that has left memory would be missed by who takes it over.
 bool PrefixIndex::is_out_of_memory(const SequenceCache& sequence, int index) const {
   for (int layer = 0; layer < layers_; ++layer) {
     const PageId held = sequence.pages(layer)[static_cast<size_t>(index)];
@@ -157,7 +175,7 @@ int32_t PrefixIndex::add(int32_t parent, uint64_t key, std::span<const TokenId> 
   std::copy(tokens.begin(), tokens.end(), node.tokens.begin());
   for (int layer = 0; layer < layers_; ++layer) {
     const PageId shared = sequence.pages(layer)[static_cast<size_t>(index)];
-    if (shared != kNoPage) pool_->share(shared);
+    if (shared != kNoPage) pool_->keep(shared);
     page(id, layer) = shared;
   }
   by_key_.emplace(key, id);
@@ -179,7 +197,7 @@ int64_t PrefixIndex::remove(int32_t id) {
     PageId& held = page(id, layer);
     if (held == kNoPage) continue;
     freed += pool_->users(held) == 1 ? 1 : 0;
-    pool_->give_back(held);
+    pool_->stop_keeping(held);
     held = kNoPage;
   }
   const auto [begin, end] = by_key_.equal_range(node.key);

@@ -5,7 +5,8 @@
 // It is found by a hash chained over all tokens up to its end, seeded with the model's fingerprint, and used only when
 // its token ids and the node before agree as well: a collision costs a miss, never a wrong answer. The index is one
 // more user of each of its pages; they are given back, the least recently used first, when somebody needs room (evict).
-// Where a layer has a window, a node may lack that layer's page; a match ends where the window would miss it.
+// Where a layer has a window, a node may lack that layer's page; a match ends where the window would miss it, and
+// before a page that left memory.
 //
 // With lowered pages (level_policy.h) a match has the levels that the pages have by now: within the error of the mode,
 // but not bit for bit what computing the prefix again would give. At 16 bits it is. Ownership: the pool must outlive
@@ -53,7 +54,7 @@ class PrefixIndex {
   // Takes them over into `sequence`, which is empty; returns how many.
   int adopt(std::span<const TokenId> tokens, SequenceCache& sequence, PrefixCursor& cursor);
   // Registers the whole pages of `sequence` that are not yet: it holds the first of `tokens`. What is known already is
-  // kept as it is.
+  // kept as it is, but for pages that left memory.
   void keep(std::span<const TokenId> tokens, const SequenceCache& sequence, PrefixCursor& cursor);
 
   // Forgets nodes until `pages` pages have become free, or nothing is left; returns how many became free.
@@ -100,6 +101,7 @@ class PrefixIndex {
   void walk(std::span<const TokenId> tokens, size_t pages_max) const;
   int usable_pages(const SequenceCache& sequence) const;
   bool is_out_of_memory(const SequenceCache& sequence, int index) const;
+  void renew(int32_t node, const SequenceCache& sequence, int index);
   bool make_room(int32_t spared);
   int32_t add(int32_t parent, uint64_t key, std::span<const TokenId> tokens, const SequenceCache& sequence, int index);
   int64_t remove(int32_t node);

@@ -6,6 +6,7 @@
 #include <numeric>
 #include <vector>
 
+#include "testing/machine_kernels.h"
 #include "testing/property.h"
 
 namespace infer::kv {
@@ -105,6 +106,29 @@ TEST(PrefixIndex, EvictsTheLeastRecentlyUsedAndSparesWhatIsInUse) {
   EXPECT_EQ(indexed.index.nodes(), 0);        // Forgotten in the end, for nothing:
   EXPECT_EQ(indexed.pool->taken_pages(), 2);  // the sequence has its pages still.
   EXPECT_TRUE(indexed.pool->check_integrity());
+}
+
+// Its only reader lets a page of it go, without a disk.
+void lose(PagePool& pool, PageId page) {
+  ASSERT_EQ(pool.readers(page), 1);
+  pool.make_planes(page, *testing::machine_kernels().front());
+  for (const Level level : {Level::k8, Level::k4, Level::kEvicted}) pool.move(page, level, true, Instant());
+  ASSERT_EQ(pool.level(page), Level::kEvicted);
+}
+
+TEST(PrefixIndex, EndsBeforeAPageThatLeftMemoryUntilSomebodyComputesItAgain) {
+  Indexed indexed(40);
+  {
+    const SequenceCache reader = indexed.compute(numbers(256));
+    lose(*indexed.pool, reader.pages(1)[2]);
+  }
+  const SequenceCache empty = indexed.sequence();
+  EXPECT_EQ(indexed.index.find(numbers(256), empty).pages, 2);
+  indexed.compute(numbers(256));
+  EXPECT_EQ(indexed.index.find(numbers(256), empty).pages, 4);
+  EXPECT_TRUE(indexed.pool->check_integrity());
+  EXPECT_TRUE(indexed.index.check_integrity());
+  EXPECT_EQ(indexed.pool->taken_pages(), 8);
 }
 
 TEST(PrefixIndex, ASequenceGoesOnRegisteringAfterItsPagesWereForgotten) {

@@ -158,7 +158,7 @@ PageChoice SequenceLevels::describe(const PageTables& tables, int layer, int pag
   choice.level = pool_->level(id);
   choice.highest = choice.level == Level::k16 ? Level::k16 : pool_->highest(id);
   const bool evictable =
-      may_evict(policy_) && pool_->users(id) == 1 && (pool_->disk_is_good() || policy_.memory_limit_bytes > 0);
+      may_evict(policy_) && pool_->readers(id) == 1 && (pool_->disk_is_good() || policy_.memory_limit_bytes > 0);
   choice.lowest = is_floored(layer) ? Level::k8 : evictable ? Level::kEvicted : Level::k4;
   if (choice.lowest < choice.highest) choice.lowest = choice.highest;
   choice.importance = static_cast<float>(
@@ -232,7 +232,7 @@ void SequenceLevels::choose(const PageTables& tables) {
 
 // `wanted`, or the nearest to it that the page can have.
 Level SequenceLevels::reachable(PageId id, Level wanted) const {
-  if (pool_->users(id) > 1) wanted = std::min(wanted, Level::k4);
+  if (pool_->readers(id) > 1) wanted = std::min(wanted, Level::k4);
   const Level level = pool_->level(id);
   if (level == Level::k16) return pool_->has_planes(id) ? wanted : Level::k16;
   return std::max(wanted, pool_->highest(id));

@@ -5,9 +5,9 @@
 // says what each level costs in this layer. The loss expected of a page is that cost times the part of the attention
 // that it gets: measured divergence is linear in it (docs/internals/kv.md). The sum over all pages at the levels that
 // they have, divided by the number of layers, is the sequence's expected loss. A page shared with other sequences is
-// moved for all of them, but never out of memory. Ownership: borrows the pool; its buffers are allocated at
-// construction. Thread safety: attention() within a step as PageAttention says; look_for() within a step, from many
-// threads; everything else from one thread, between steps.
+// moved for all of them, but never out of memory while two read it. Ownership: borrows the pool; its buffers are
+// allocated at construction. Thread safety: attention() within a step as PageAttention says; look_for() within a step,
+// from many threads; everything else from one thread, between steps.
 #pragma once
 
 #include <array>
