@@ -1,5 +1,6 @@
 #include "kv/level_policy.h"
 
+#include <algorithm>
 #include <array>
 
 #include "base/check.h"
@@ -73,6 +74,31 @@ double byte_share(const LevelPolicy& policy) {
 
 bool may_evict(const LevelPolicy& policy) {
   return is_tiered(policy.mode) && (policy.may_evict || traits(policy.mode).may_evict);
+}
+
+namespace {
+
+// Of a page behind the window, on average.
+double lowered_bytes(const LevelPolicy& policy, const PageShape& shape) {
+  const auto full = static_cast<double>(shape.page_bytes(Level::k16));
+  if (!is_tiered(policy.mode)) return static_cast<double>(shape.page_bytes(fixed_level(policy.mode)));
+  if (policy.loss_limit) return full;
+  // Without a disk nothing is below 4 bits.
+  return std::clamp(byte_share(policy) * static_cast<double>(shape.page_bytes_f16()),
+                    static_cast<double>(shape.page_bytes(Level::k4)), full);
+}
+
+}  // namespace
+
+uint64_t layer_bytes_max(const LevelPolicy& policy, const PageShape& shape, int pages, int step) {
+  const uint64_t full = shape.page_bytes(Level::k16);
+  if (policy.mode == KvMode::kF16) return full * static_cast<uint64_t>(pages);
+  const int stepped = std::min(pages, pages_for_tokens(step) + 1);
+  const int pinned =
+      std::min(pages - stepped, pages_for_tokens(policy.recent_window) + 1 + pages_for_tokens(policy.sink_tokens));
+  const double lowered = lowered_bytes(policy, shape) * static_cast<double>(pages - stepped - pinned);
+  return static_cast<uint64_t>(lowered) + full * static_cast<uint64_t>(pinned + stepped) +
+         shape.page_bytes(Level::k8) * static_cast<uint64_t>(stepped);
 }
 
 bool is_pinned(const LevelPolicy& policy, int page_index, int length) {

@@ -67,6 +67,11 @@ bool apply_preset(std::string_view name, LevelPolicy& policy);
 double byte_share(const LevelPolicy& policy);
 bool may_evict(const LevelPolicy& policy);
 
+// What `pages` pages of one layer are expected to take at most while steps of `step` tokens are computed: what is in
+// the window and what a step brings at 16 bits, the latter with the planes that it is tried with, the rest at the
+// mode's level or share. With a limit of loss any page may have 16 bits.
+uint64_t layer_bytes_max(const LevelPolicy& policy, const PageShape& shape, int pages, int step);
+
 // Whether the page must have 16 bits in a sequence of `length` tokens: window, sinks, not full.
 bool is_pinned(const LevelPolicy& policy, int page_index, int length);
 

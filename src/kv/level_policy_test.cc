@@ -49,6 +49,21 @@ TEST(LevelPolicy, PresetsSetModeAndWindow) {
   EXPECT_FALSE(apply_preset("bold", policy));
 }
 
+TEST(LevelPolicy, ForetellsWhatALayerTakes) {
+  const PageShape shape{.kv_heads = 2, .head_dim = 64};
+  const uint64_t full = shape.page_bytes(Level::k16), bytes = shape.page_bytes(Level::k8),
+                 nibbles = shape.page_bytes(Level::k4);
+  EXPECT_EQ(layer_bytes_max({.mode = KvMode::kF16}, shape, 100, 512), 100 * full);
+  // 9 pages that a step touches, with their planes; 2 of the window, 1 of the sinks.
+  EXPECT_EQ(layer_bytes_max({.mode = KvMode::kQ4}, shape, 100, 512), 12 * full + 9 * bytes + 88 * nibbles);
+  EXPECT_EQ(layer_bytes_max({.mode = KvMode::kQ8}, shape, 100, 512), 12 * full + 9 * bytes + 88 * bytes);
+  EXPECT_EQ(layer_bytes_max({.mode = KvMode::kQ8}, shape, 4, 512), 4 * full + 4 * bytes);
+  const uint64_t tiered = layer_bytes_max({.mode = KvMode::kDynamic}, shape, 100, 512);
+  EXPECT_GT(tiered, layer_bytes_max({.mode = KvMode::kQ4}, shape, 100, 512));
+  EXPECT_LT(tiered, layer_bytes_max({.mode = KvMode::kQ8}, shape, 100, 512));
+  EXPECT_EQ(layer_bytes_max({.mode = KvMode::kDynamic, .loss_limit = 0.01}, shape, 100, 512), 100 * full + 9 * bytes);
+}
+
 TEST(LevelPolicy, AShareThatIsGivenGoesBeforeTheModes) {
   EXPECT_DOUBLE_EQ(byte_share({.mode = KvMode::kDynamic, .byte_share = 0.4}), 0.4);
   EXPECT_LT(byte_share({.mode = KvMode::kThroughput}), byte_share({.mode = KvMode::kDynamic}));

@@ -43,6 +43,7 @@ SequenceLevels::SequenceLevels(PagePool& pool, std::span<const int> windows, int
       probe_(model.queries),
       chooser_(windows.size() * static_cast<size_t>(pages)),
       trials_(windows.size()),
+      tried_(windows.size() * static_cast<size_t>(pages)),
       wanted_(windows.size() * static_cast<size_t>(pages), Level::k16),
       wanted_back_(no_pages(windows_.size())) {
   choices_.reserve(wanted_.size());
@@ -58,6 +59,7 @@ SequenceLevels::SequenceLevels(const SequenceLevels& other)
       probe_(other.probe_),
       chooser_(other.wanted_.size()),
       trials_(other.trials_),
+      tried_(other.tried_),
       wanted_(other.wanted_),
       wanted_back_(no_pages(windows_.size())),
       evicted_(other.evicted_),
@@ -75,6 +77,7 @@ void SequenceLevels::forget_from(int page) {
   for (size_t layer = 0; layer < windows_.size(); ++layer) {
     for (size_t i = at(static_cast<int>(layer), page); i < at(static_cast<int>(layer), pages_ - 1) + 1; ++i) {
       wanted_[i] = Level::k16;
+      tried_[i] = 0;
     }
   }
   chosen_pages_ = -1;
@@ -105,17 +108,18 @@ void SequenceLevels::apply(const PageTables& tables, const kernels::KernelTable&
     chosen_passed_ = passed;
     settled_ = false;
   }
-  if (!settled_ || evicted_ > 0) move_pages(tables, now);
+  if (!settled_ || evicted_ > 0) move_pages(tables, kernels, now);
 }
 
-// Pages at 16 bits that may be lowered get their planes, and are tried at the levels below.
+// Pages at 16 bits that may be lowered are tried at the levels below.
 void SequenceLevels::prepare(const PageTables& tables, const kernels::KernelTable& kernels) {
   if (policy_.mode == KvMode::kF16) return;
   for (int page = 0; page < tables.length / kernels::kPageTokens; ++page) {
     if (is_fixed(tables, page)) continue;
     for (int layer = 0; layer < static_cast<int>(windows_.size()); ++layer) {
       const PageId id = tables.id(layer, page);
-      if (!is_moved(layer) || pool_->level(id) != Level::k16 || pool_->has_planes(id)) continue;
+      if (!is_moved(layer) || pool_->level(id) != Level::k16 || tried_[at(layer, page)] != 0) continue;
+      tried_[at(layer, page)] = 1;
       pool_->make_planes(id, kernels);
       try_levels(tables, layer, page, kernels);
     }
@@ -233,13 +237,16 @@ void SequenceLevels::choose(const PageTables& tables) {
 // `wanted`, or the nearest to it that the page can have.
 Level SequenceLevels::reachable(PageId id, Level wanted) const {
   if (pool_->readers(id) > 1) wanted = std::min(wanted, Level::k4);
-  const Level level = pool_->level(id);
-  if (level == Level::k16) return pool_->has_planes(id) ? wanted : Level::k16;
-  return std::max(wanted, pool_->highest(id));
+  return pool_->level(id) == Level::k16 ? wanted : std::max(wanted, pool_->highest(id));
 }
 
-// Two levels down in one go, as far as nothing has to wait.
-void SequenceLevels::move_page(PageId id, Level target, Instant now) {
+// Two levels down in one go, as far as nothing has to wait. A page that stays at 16 bits needs no planes: they are made
+// again, the same, when it goes.
+void SequenceLevels::move_page(PageId id, Level target, const kernels::KernelTable& kernels, Instant now) {
+  if (pool_->level(id) == Level::k16) {
+    if (target == Level::k16) return pool_->drop_planes(id);
+    pool_->make_planes(id, kernels);
+  }
   for (bool moved = true; moved && pool_->level(id) != target && !pool_->is_moving(id);) {
     const Level before = pool_->level(id);
     pool_->move(id, target, policy_.memory_limit_bytes > 0, now);
@@ -247,7 +254,7 @@ void SequenceLevels::move_page(PageId id, Level target, Instant now) {
   }
 }
 
-void SequenceLevels::move_pages(const PageTables& tables, Instant now) {
+void SequenceLevels::move_pages(const PageTables& tables, const kernels::KernelTable& kernels, Instant now) {
   settled_ = true;
   evicted_ = 0;
   expected_loss_ = 0;
@@ -260,7 +267,7 @@ void SequenceLevels::move_pages(const PageTables& tables, Instant now) {
       Level& wanted = wanted_[at(layer, page)];
       if (page == back) wanted = std::min(wanted, Level::k4);
       const Level target = reachable(id, wanted);
-      move_page(id, target, now);
+      move_page(id, target, kernels, now);
       const Level level = pool_->level(id);
       settled_ = settled_ && level == target;
       evicted_ += level == Level::kEvicted ? 1 : 0;

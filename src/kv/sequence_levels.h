@@ -1,7 +1,7 @@
 // What levels the pages of one sequence have, and why: takes in what attention says of them, tries out what lowering
 // would change, chooses (kv/level_chooser.h), and moves pages between steps.
 //
-// A page that leaves the window gets its planes and is tried at 8 bits, at 4 and without (kv/shadow_probe.h), which
+// A page that leaves the window is tried at 8 bits, at 4 and without (kv/shadow_probe.h), which
 // says what each level costs in this layer. The loss expected of a page is that cost times the part of the attention
 // that it gets: measured divergence is linear in it (docs/internals/kv.md). The sum over all pages at the levels that
 // they have, divided by the number of layers, is the sequence's expected loss. A page shared with other sequences is
@@ -96,8 +96,8 @@ class SequenceLevels {
   void prepare(const PageTables& tables, const kernels::KernelTable& kernels);
   void choose(const PageTables& tables);
   Level reachable(PageId id, Level wanted) const;
-  void move_page(PageId id, Level target, Instant now);
-  void move_pages(const PageTables& tables, Instant now);
+  void move_page(PageId id, Level target, const kernels::KernelTable& kernels, Instant now);
+  void move_pages(const PageTables& tables, const kernels::KernelTable& kernels, Instant now);
 
   PagePool* pool_;
   std::vector<int> windows_;
@@ -108,6 +108,7 @@ class SequenceLevels {
   ShadowProbe probe_;
   LevelChooser chooser_;
   std::vector<LayerTrials> trials_;                  // [layers]
+  std::vector<uint8_t> tried_;                       // [layers][pages]: whether it is in trials_.
   std::vector<Level> wanted_;                        // [layers][pages]: chosen last.
   std::unique_ptr<std::atomic<int>[]> wanted_back_;  // [layers]: a page, or -1.
   std::vector<PageChoice> choices_;                  // Of the pages that may be moved, in order of layer and page.

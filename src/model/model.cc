@@ -78,7 +78,14 @@ int64_t page_count(const ModelConfig& config, const ModelOptions& options) {
 }
 
 uint64_t kv_bytes(const ModelConfig& config, const ModelOptions& options) {
-  return static_cast<uint64_t>(page_count(config, options)) * page_shape(config).page_bytes(kv::Level::k16);
+  const kv::PageShape shape = page_shape(config);
+  uint64_t bytes = 0;
+  for (const LayerDescription& layer : config.layer) {
+    const int pages = kv::layer_pages_max(layer.window, options.context, options.tokens_per_step);
+    bytes += layer.window == 0 ? kv::layer_bytes_max(options.levels, shape, pages, options.tokens_per_step)
+                               : uint64_t{shape.page_bytes(kv::Level::k16)} * static_cast<uint64_t>(pages);
+  }
+  return bytes * static_cast<uint64_t>(options.sequences);
 }
 
 Result<Blueprint> draw_blueprint(const gguf::File& file, int threads, const ModelOptions& options) {
@@ -109,7 +116,8 @@ std::string remedy(const Blueprint& plan, uint64_t budget) {
   }
   const int whole_pages = fits / kernels::kPageTokens * kernels::kPageTokens;
   if (whole_pages == 0) return "use a smaller model or a smaller weight type";
-  return format("a context of at most {} tokens fits", whole_pages);
+  const std::string_view lower = plan.options.levels.mode == kv::KvMode::kF16 ? ", or lower levels (--kv tiered)" : "";
+  return format("a context of at most {} tokens fits{}", whole_pages, lower);
 }
 
 Status check_budget(const Blueprint& plan, uint64_t budget, std::string_view budget_name) {

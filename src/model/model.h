@@ -59,7 +59,7 @@ enum class WeightsSource { kRepacked, kCache };
 // What a loaded model will take, known before anything is loaded.
 struct MemoryEstimate {
   uint64_t weights_bytes = 0;
-  uint64_t kv_bytes = 0;       // With every sequence at its full context.
+  uint64_t kv_bytes = 0;       // With every sequence at its full context, at the levels of ModelOptions::levels.
   uint64_t buffers_bytes = 0;  // Activations, logits, scratch.
   uint64_t total() const { return weights_bytes + kv_bytes + buffers_bytes; }
 };
