@@ -16,7 +16,13 @@ namespace {
 
 constexpr int kEchoColumnsMax = 2000;
 
+api::Json as_json(const std::array<int, kv::kLevelCount>& pages) {
+  return api::Json::object().set("L0", pages[0]).set("L1", pages[1]).set("L2", pages[2]).set("L3", pages[3]);
+}
+
 api::Json as_json(const engine::GenerationResult& result, const RunOptions& options, const LoadedModel& loaded) {
+  api::Json layers = api::Json::array();
+  for (const auto& pages : result.kv_layers) layers.push(as_json(pages));
   return api::Json::object()
       .set("model", loaded.name)
       .set("text", result.text)
@@ -32,11 +38,8 @@ api::Json as_json(const engine::GenerationResult& result, const RunOptions& opti
       .set("ctx", loaded.model->options().context)
       .set("kv_bytes", result.kv_bytes)
       .set("kv_bytes_f16", result.kv_bytes_f16)
-      .set("kv_levels", api::Json::object()
-                            .set("L0", result.kv_pages[0])
-                            .set("L1", result.kv_pages[1])
-                            .set("L2", result.kv_pages[2])
-                            .set("L3", result.kv_pages[3]))
+      .set("kv_levels", as_json(result.kv_pages))
+      .set("kv_layers", std::move(layers))
       .set("kv_expected_kld", result.kv_expected_divergence ? api::Json(*result.kv_expected_divergence) : api::Json())
       .set("seed", options.sampling.seed)
       .set("threads", loaded.model->threads())

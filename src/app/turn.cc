@@ -38,8 +38,8 @@ std::string levels_text(const engine::GenerationResult& result) {
   const auto& [full, bytes, nibbles, evicted] = result.kv_pages;
   if (bytes + nibbles + evicted == 0) return "";
   const double share = 100.0 * static_cast<double>(result.kv_bytes) / static_cast<double>(result.kv_bytes_f16);
-  std::string text = format(" ({:.0f} % of F16: {} pages at 16 bits, {} at 8, {} at 4", share, full, bytes, nibbles);
-  if (evicted > 0) text += format(", {} on disk", evicted);
+  std::string text = format(" ({:.0f} %: {} pages at 16, {} at 8, {} at 4 bits", share, full, bytes, nibbles);
+  if (evicted > 0) text += format(", {} out", evicted);
   return text + ")";
 }
 

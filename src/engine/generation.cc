@@ -222,6 +222,7 @@ Result<GenerationResult> Conversation::State::generate(std::span<const TokenId> 
   result.kv_bytes = cache.kv_bytes();
   result.kv_bytes_f16 = cache.kv_bytes_f16();
   result.kv_pages = cache.pages_at_levels();
+  for (int layer = 0; layer < cache.layers(); ++layer) result.kv_layers.push_back(cache.pages_at_levels(layer));
   if (cache.levels() != nullptr) result.kv_expected_divergence = cache.levels()->expected_divergence();
   return result;
 }

@@ -44,8 +44,9 @@ struct GenerationResult {
   Duration decode_time;          // From the first token to the last.
   uint64_t kv_bytes = 0;
   uint64_t kv_bytes_f16 = 0;
-  std::array<int, kv::kLevelCount> kv_pages{};   // At 16, 8, 4 bits and out of memory.
-  std::optional<double> kv_expected_divergence;  // From 16 bits in nats a token, where it is known.
+  std::array<int, kv::kLevelCount> kv_pages{};              // At 16, 8, 4 bits and out of memory.
+  std::vector<std::array<int, kv::kLevelCount>> kv_layers;  // The same of each layer.
+  std::optional<double> kv_expected_divergence;             // From 16 bits in nats a token, where it is known.
 
   int generated_tokens() const { return static_cast<int>(tokens.size()); }
   double prefill_tokens_per_second() const;  // 0 when nothing was measured.
