@@ -54,7 +54,9 @@ Forward::Forward(const ModelConfig& config, const Weights& weights, const kernel
       group_(config.heads / config.kv_heads),
       expert_plan_(limits.tokens, config.experts.count, config.experts.used) {
   rows_.reserve(static_cast<size_t>(limits.tokens));
-  wanted_.reserve(static_cast<size_t>(limits.logits_rows));
+  wanted_.reserve(static_cast<size_t>(limits.tokens));
+  hidden_rows_.reserve(static_cast<size_t>(limits.tokens));
+  logits_rows_.reserve(static_cast<size_t>(limits.logits_rows));
   expert_shares_.reserve(static_cast<size_t>(limits.tokens) * static_cast<size_t>(config.experts.used));
   expert_inputs_.resize(static_cast<size_t>(config.experts.count));
   expert_products_.reserve(2 * static_cast<size_t>(config.experts.count));
@@ -86,6 +88,8 @@ std::span<const float> Forward::logits(int row) const {
 void Forward::plan(const StepBatch& batch) {
   rows_.clear();
   wanted_.clear();
+  hidden_rows_.clear();
+  logits_rows_.clear();
   items_.clear();
   size_t tokens = 0;
   for (const SequenceSlice& slice : batch.slices) tokens += slice.tokens.size();
@@ -94,11 +98,21 @@ void Forward::plan(const StepBatch& batch) {
     const int row_begin = static_cast<int>(rows_.size());
     for (const TokenId token : slice.tokens) {
       const int index = static_cast<int>(rows_.size()) - row_begin;
-      if (index >= slice.logits_begin && index < slice.logits_end) wanted_.push_back(row_begin + index);
+      if (index >= slice.logits_begin && index < slice.logits_end) want(slice, row_begin + index);
       const int begin = slice.cache->length();
       rows_.push_back({slice.cache, token, begin + index, begin + static_cast<int>(slice.tokens.size()) - 1});
     }
     plan_attention(row_begin, static_cast<int>(slice.tokens.size()));
+  }
+}
+
+void Forward::want(const SequenceSlice& slice, int row) {
+  const int index = static_cast<int>(wanted_.size());
+  wanted_.push_back(row);
+  if (slice.hidden_sum != nullptr) {
+    hidden_rows_.push_back({index, slice.hidden_sum});
+  } else {
+    logits_rows_.push_back(index);
   }
 }
 
@@ -214,10 +228,28 @@ void Forward::keep_wanted_rows() {
   }
 }
 
+void Forward::sum_hidden_states(const Due& due) const {
+  float* const scratch = buffers_.per_thread.front().row;
+  for (const HiddenRow& row : hidden_rows_)
+    kernels_.add(last_hidden_state(row.index, due, scratch), config_.width, row.sum);
+}
+
+// What the output matrix is multiplied with.
+const float* Forward::last_hidden_state(int index, const Due& due, float* scratch) const {
+  settle(index, due);
+  const float* residual = buffers_.residual + static_cast<size_t>(index) * static_cast<size_t>(buffers_.width_stride);
+  return normalize(weights_.output_norm, residual, config_.width, scratch);
+}
+
 void Forward::compute_logits() {
-  const int rows = static_cast<int>(wanted_.size());
+  const Due due = std::exchange(due_, {});
+  sum_hidden_states(due);
+  const int rows = logits_rows();
+  if (rows == 0) return;
   const Matrix& output = weights_.output;
-  const Inputs inputs = pack_normalized(rows, weights_.output_norm, std::exchange(due_, {}), {&output});
+  const Inputs inputs = pack(rows, config_.width, {&output}, [&](int row, float* scratch) {
+    return last_hidden_state(logits_rows_[static_cast<size_t>(row)], due, scratch);
+  });
   multiply({{&inputs, &output, buffers_.logits, buffers_.logits_stride, false}});
   if (output.bias.empty() && config_.logit_scale == 1.0f && config_.logit_cap == 0.0f) return;
   for_each_row(rows, 1, [&](int row, int) {

@@ -41,7 +41,7 @@ class Forward {
   Status run(const StepBatch& batch, StepWatch& watch);
   // Of the row-th token that wanted them.
   std::span<const float> logits(int row) const;
-  int logits_rows() const { return static_cast<int>(wanted_.size()); }
+  int logits_rows() const { return static_cast<int>(logits_rows_.size()); }
 
  private:
   // A token of the batch.
@@ -78,6 +78,12 @@ class Forward {
     bool accumulate;
   };
 
+  // An index into wanted_, and what its hidden state is added to.
+  struct HiddenRow {
+    int index;
+    float* sum;
+  };
+
   // What the rows of the residual stream still lack of the products before: added when they are read next.
   struct Due {
     const Matrix* added = nullptr;      // This product is in the residual, its bias is not.
@@ -89,6 +95,7 @@ class Forward {
           const StepLimits& limits, std::vector<RopeTable> ropes, StepBuffers buffers);
 
   void plan(const StepBatch& batch);
+  void want(const SequenceSlice& slice, int row);
   void plan_attention(int row_begin, int rows);
   void start_rows();
   void run_layer(int index);
@@ -129,6 +136,8 @@ class Forward {
   std::byte* query_row(int kv_head, int row) const;
   const float* attention_row(int layer, int row, float* scratch) const;
   void keep_wanted_rows();
+  void sum_hidden_states(const Due& due) const;
+  const float* last_hidden_state(int index, const Due& due, float* scratch) const;
   void compute_logits();
 
   // Which packings the products of `matrices` need; no rows yet.
@@ -164,7 +173,9 @@ class Forward {
 
   // Of the step that runs; their room is reserved for the limits.
   std::vector<Row> rows_;
-  std::vector<int> wanted_;  // Rows that want logits, ascending.
+  std::vector<int> wanted_;       // Rows that go through the whole last layer, ascending: for logits or hidden states.
+  std::vector<int> logits_rows_;  // Indices into wanted_ of those that want logits.
+  std::vector<HiddenRow> hidden_rows_;
   std::vector<AttentionItem> items_;
   Due due_;
   ExpertPlan expert_plan_;

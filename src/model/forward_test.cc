@@ -302,6 +302,39 @@ TEST(Forward, BitsDoNotDependOnWhoSharesTheBatch) {
   }
 }
 
+TEST(Forward, HiddenStatesAddUpWhateverTheStepsAndLeaveLogitsAlone) {
+  const RandomModel shape;
+  const auto loaded = testing::load_random(shape, *testing::machine_kernels().front(), 2,
+                                           {.context = 300, .sequences = 2, .logits_per_step = 4});
+  Rng rng(5);
+  const auto tokens = random_tokens(rng, 90, shape.vocabulary), others = random_tokens(rng, 7, shape.vocabulary);
+  const auto width = static_cast<size_t>(loaded->model->config().width);
+  kv::SequenceCache cache = loaded->model->make_sequence(), other = loaded->model->make_sequence();
+  const Logits expected = loaded->compute(other, others, 4);
+
+  std::vector<float> whole(width), parts(width), last(width), before(width);
+  const SequenceSlice slice{&cache, tokens, 0, 90, whole.data()};
+  ASSERT_TRUE(loaded->model->run({{&slice, 1}}, loaded->call()).has_value());
+  cache.truncate(0);
+  other.truncate(0);
+  const std::span<const TokenId> all(tokens);
+  const SequenceSlice both[] = {{&cache, all.first(40), 0, 40, parts.data()}, {&other, others, 3, 7}};
+  ASSERT_TRUE(loaded->model->run({both}, loaded->call()).has_value());
+  for (int row = 0; row < 4; ++row) {
+    const std::span<const float> logits = loaded->model->logits(row);
+    EXPECT_TRUE(same_bits({logits.begin(), logits.end()}, expected[static_cast<size_t>(row) + 3]));
+  }
+  const SequenceSlice rest{&cache, all.subspan(40), 0, 50, parts.data()};
+  ASSERT_TRUE(loaded->model->run({{&rest, 1}}, loaded->call()).has_value());
+  EXPECT_TRUE(same_bits(whole, parts));
+
+  cache.truncate(0);
+  const SequenceSlice but_one{&cache, all.first(89), 0, 89, before.data()}, one{&cache, all.last(1), 0, 1, last.data()};
+  ASSERT_TRUE(loaded->model->run({{&but_one, 1}}, loaded->call()).has_value());
+  ASSERT_TRUE(loaded->model->run({{&one, 1}}, loaded->call()).has_value());
+  for (size_t i = 0; i < width; ++i) EXPECT_EQ(before[i] + last[i], whole[i]);
+}
+
 TEST(Forward, GivesLogitsOnlyForTheTokensThatWantThem) {
   const RandomModel shape;
   const auto loaded =

@@ -267,7 +267,7 @@ Status check_batch(const StepBatch& batch, const ModelConfig& config, const Mode
     }
     INFER_TRY(check_slice(slice, config));
     tokens += slice.tokens.size();
-    logits += static_cast<size_t>(slice.logits_end - slice.logits_begin);
+    if (slice.hidden_sum == nullptr) logits += static_cast<size_t>(slice.logits_end - slice.logits_begin);
   }
   if (tokens == 0 || tokens > static_cast<size_t>(options.tokens_per_step) ||
       logits > static_cast<size_t>(options.logits_per_step)) {

@@ -13,8 +13,11 @@ namespace infer::model {
 struct SequenceSlice {
   kv::SequenceCache* cache;         // Tokens are appended at its length(); each cache at most once in a batch.
   std::span<const TokenId> tokens;  // At least one.
-  int logits_begin;                 // Tokens [logits_begin, logits_end) of this slice want logits.
+  int logits_begin;                 // Tokens [logits_begin, logits_end) of this slice want logits,
   int logits_end;
+  // or, where this is given, the sum of their last hidden states instead, as the output matrix sees them: it is added
+  // here, [width], in their order.
+  float* hidden_sum = nullptr;
 };
 
 struct StepBatch {
