@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "sampling/constrained.h"
 
 namespace infer::engine {
 
@@ -17,6 +18,7 @@ ActiveRequest::ActiveRequest(Submission submission, const tokenizer::Tokenizer& 
       progress_(submission_.submitted) {
   result_.submitted = submission_.submitted;
   result_.prompt_tokens = static_cast<int>(tokens_.size());
+  if (request().options.grammar) constraint_.emplace(request().options.grammar);
   enter_stage(0);
 }
 
@@ -134,18 +136,66 @@ int ActiveRequest::stage_tokens_left() const {
   return left;
 }
 
-std::optional<FinishReason> ActiveRequest::choose_token(std::span<const float> logits, Instant now) {
-  if (stage_tokens_left() <= 0) return FinishReason::kLength;
-  const auto vocabulary = static_cast<size_t>(tokenizer_.vocabulary_size());
-  if (!sampler_) {
-    const sampling::SamplingParams params =
-        request().stages.empty() ? request().sampling : stage_sampling(request().stages[stage_], request().sampling);
-    sampler_ = sampling::Sampler::make(params, static_cast<int>(vocabulary), context_).value();
-    for (const TokenId token : tokens_) sampler_->accept(token);
-  }
+namespace {
+
+// For one choice: so long takes no grammar that can be followed.
+constexpr Duration kChoiceTimeMax = Duration::from_seconds(10);
+
+bool is_stop(const Error& error) { return error.code == ErrorCode::kDeadline || error.code == ErrorCode::kCancelled; }
+
+}  // namespace
+
+void ActiveRequest::make_sampler() {
+  const sampling::SamplingParams params =
+      request().stages.empty() ? request().sampling : stage_sampling(request().stages[stage_], request().sampling);
+  sampler_ = sampling::Sampler::make(params, tokenizer_.vocabulary_size(), context_).value();
+  for (const TokenId token : tokens_) sampler_->accept(token);
+}
+
+Result<TokenId> ActiveRequest::sample(std::span<const float> logits, const CallContext& call) {
+  if (!sampler_) make_sampler();
+  if (!constraint_) return sampler_->sample(logits);
+  return sampling::sample_constrained(*sampler_, *constraint_, logits, call);
+}
+
+Result<std::optional<FinishReason>> ActiveRequest::choose_token(std::span<const float> logits,
+                                                                const CallContext& call) {
+  using Finish = std::optional<FinishReason>;
+  if (stage_tokens_left() <= 0) return Finish(FinishReason::kLength);
+  if (constraint_ && constraint_->must_end()) return Finish(FinishReason::kStop);
   // Embeddings beyond the vocabulary are padding: they have no text.
-  logits = logits.first(vocabulary);
-  const TokenId token = sampler_->sample(logits);
+  logits = logits.first(static_cast<size_t>(tokenizer_.vocabulary_size()));
+  const Instant start = call.clock.now();
+  const Result<TokenId> chosen = sample(logits, call);
+  if (!chosen) {
+    if (!is_stop(chosen.error())) return Error(chosen.error());
+    ++open_attempts_;
+    open_time_ = open_time_ + (call.clock.now() - start);
+    if (kChoiceTimeMax < open_time_) {
+      return Error{ErrorCode::kExhausted,
+                   "the tokens that the grammar allows take too long to find: make the grammar less ambiguous"};
+    }
+    if (!choosing()) open_logits_.assign(logits.begin(), logits.end());
+    return Finish();
+  }
+  const Finish finish = accept(*chosen, logits, call.clock.now());
+  open_logits_.clear();
+  open_attempts_ = 0;
+  open_time_ = {};
+  return finish;
+}
+
+Result<std::optional<FinishReason>> ActiveRequest::choose_open_token(const CallContext& call) {
+  INFER_CHECK(choosing());
+  return choose_token(open_logits_, call);
+}
+
+Duration ActiveRequest::choice_time(Duration least, Duration most) const {
+  return std::min(most, Duration::from_ns(least.ns() << std::min(open_attempts_, 8)));
+}
+
+std::optional<FinishReason> ActiveRequest::accept(TokenId token, std::span<const float> logits, Instant now) {
+  if (token == kNoToken) return FinishReason::kNoToken;
   if (!result_.first_token) result_.first_token = now;
   result_.last_token = now;
   progress_ = now;
@@ -153,6 +203,7 @@ std::optional<FinishReason> ActiveRequest::choose_token(std::span<const float> l
 
   AnswerPiece piece{.token = token, .text = {}, .logprobs = std::nullopt};
   if (request().top_logprobs >= 0) piece.logprobs = sampling::find_logprobs(logits, token, request().top_logprobs);
+  if (constraint_) INFER_CHECK(constraint_->accept(token));
   sampler_->accept(token);
   tokens_.push_back(token);
   ++result_.generated_tokens;
@@ -160,6 +211,7 @@ std::optional<FinishReason> ActiveRequest::choose_token(std::span<const float> l
   const bool stopped = text_.push(tokenizer_.piece(token, false), piece.text);
   submission_.stream->push(std::move(piece));
   if (stopped) return FinishReason::kStop;
+  if (constraint_ && constraint_->must_end()) return FinishReason::kStop;
   if (stage_tokens_left() <= 0) return FinishReason::kLength;
   return std::nullopt;
 }

@@ -1,4 +1,6 @@
-// A request inside the engine: its tokens, its place in the KV cache, its sampler, its stage, and its limits.
+// A request inside the engine: its tokens, its place in the KV cache, its sampler, its place in its grammar, its stage,
+// and its limits. What it has chosen and where its grammar is do not depend on its pages, so that both survive when it
+// has to give them up; a stage that takes over goes on in the same grammar.
 // Thread safety: one thread (the engine's).
 #pragma once
 
@@ -10,6 +12,7 @@
 #include "engine/answer_stream.h"
 #include "engine/answer_text.h"
 #include "engine/request.h"
+#include "grammar/token_automaton.h"
 #include "kv/prefix_index.h"
 #include "kv/sequence_cache.h"
 #include "sampling/sampler.h"
@@ -70,7 +73,16 @@ class ActiveRequest {
 
   // ---- Its answer.
   // logits: of its last token. Chooses the next one and hands it to the reader. The end of the answer, if it is that.
-  std::optional<FinishReason> choose_token(std::span<const float> logits, Instant now);
+  // With a grammar, finding out which tokens may come next ends when `call` says stop: then the logits are kept and
+  // the choice stays open. kExhausted: the grammar is too ambiguous to be followed.
+  Result<std::optional<FinishReason>> choose_token(std::span<const float> logits, const CallContext& call);
+  // The logits are there and the choice is open.
+  bool choosing() const { return !open_logits_.empty(); }
+  // For how long the next attempt may look; `most` bounds what doubles with each attempt.
+  Duration choice_time(Duration least, Duration most) const;
+  // Goes on with an open choice.
+  Result<std::optional<FinishReason>> choose_open_token(const CallContext& call);
+  CancelToken cancel_token() const { return submission_.stream->cancel_token(); }
   void finish(const Ending& ending, std::optional<Error> error, Instant now);
 
   int failures = 0;      // Steps with it that failed in a row.
@@ -78,6 +90,9 @@ class ActiveRequest {
 
  private:
   void enter_stage(size_t index);
+  void make_sampler();
+  Result<TokenId> sample(std::span<const float> logits, const CallContext& call);
+  std::optional<FinishReason> accept(TokenId token, std::span<const float> logits, Instant now);
   int stage_tokens_left() const;
   void give_up_cache();
 
@@ -89,7 +104,11 @@ class ActiveRequest {
   kv::PrefixCursor cursor_;
   AnswerText text_;
   std::unique_ptr<sampling::Sampler> sampler_;  // Made for the first token, and anew for each stage.
-  std::vector<Instant> stage_ends_;             // Empty: without stages.
+  std::optional<grammar::Constraint> constraint_;
+  std::vector<float> open_logits_;   // [vocabulary] while a choice is open, else empty.
+  int open_attempts_ = 0;            // At the choice that is open,
+  Duration open_time_;               // and what they took.
+  std::vector<Instant> stage_ends_;  // Empty: without stages.
   size_t stage_ = 0;
   int stage_tokens_ = 0;  // Generated in this stage.
   bool full_ = false;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/result.h"
 #include "grammar/token_automaton.h"
 
 namespace infer::engine {
@@ -18,6 +19,9 @@ struct GenerationOptions {
   // With a grammar that may end, end-of-generation tokens are needed, so it excludes ignore_end_tokens.
   std::shared_ptr<grammar::TokenAutomaton> grammar{};
 };
+
+// kInvalidArgument, with what is allowed. Stop strings are AnswerText's to check. vocabulary: of the tokenizer.
+Status check_options(const GenerationOptions& options, int vocabulary);
 
 enum class FinishReason {
   kStop,     // An end-of-generation token, a stop string, or a grammar's text to which nothing can be added.

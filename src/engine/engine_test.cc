@@ -6,6 +6,9 @@
 #include <thread>
 
 #include "engine/generation.h"
+#include "engine/vocabulary_trie.h"
+#include "grammar/gbnf.h"
+#include "grammar/json_rules.h"
 #include "os/system_clock.h"
 #include "testing/byte_tokenizer.h"
 #include "testing/loaded_model.h"
@@ -16,6 +19,8 @@ namespace {
 
 constexpr sampling::SamplingParams kGreedy{.temperature = 0};
 constexpr sampling::SamplingParams kWild{.temperature = 1.5f, .top_k = 0, .top_p = 1, .min_p = 0, .seed = 5};
+
+constexpr std::string_view kList = "root ::= \"[\" item (\", \" item)* \"]\"\nitem ::= [a-f]+ | [0-9]{2,5}";
 
 // An engine over a small random model on the real clock.
 class EngineTest : public ::testing::Test {
@@ -45,16 +50,30 @@ class EngineTest : public ::testing::Test {
   }
   // What a conversation alone with the model says.
   std::vector<TokenId> alone(std::string_view prompt, int tokens, const sampling::SamplingParams& params = kGreedy) {
+    return alone(request(prompt, tokens, params));
+  }
+  std::vector<TokenId> alone(const Request& request) {
     const auto loaded = testing::load_random({.vocabulary = testing::kByteTokens, .seed = 4},
                                              *testing::machine_kernels().front(), 1, {.context = 512});
-    const auto conversation = Conversation::make(*loaded->model, *tokenizer_, params).value();
-    const GenerationOptions options{.tokens_max = tokens, .ignore_end_tokens = true};
-    return conversation->generate(encode(prompt), options, loaded->call(), {}).value().tokens;
+    const auto conversation = Conversation::make(*loaded->model, *tokenizer_, request.sampling).value();
+    return conversation->generate(request.prompt, request.options, loaded->call(), {}).value().tokens;
+  }
+  std::shared_ptr<grammar::TokenAutomaton> automaton(const grammar::RootedRules& made) {
+    return std::make_shared<grammar::TokenAutomaton>(
+        std::make_shared<const grammar::Grammar>(grammar::Grammar::compile(made.rules, made.root).value()), trie_);
+  }
+  // Follows a grammar; each has an automaton of its own.
+  Request constrained(std::string_view prompt, std::string_view gbnf, const sampling::SamplingParams& params) {
+    Request made = request(prompt, 60, params);
+    made.options.ignore_end_tokens = false;
+    made.options.grammar = automaton(grammar::parse_gbnf(gbnf).value());
+    return made;
   }
 
   const os::SystemClock clock_;
   const CallContext call_{clock_, Deadline::never(), {}};
   std::unique_ptr<tokenizer::Tokenizer> tokenizer_ = testing::make_byte_tokenizer(false);
+  std::shared_ptr<const grammar::TokenTrie> trie_ = make_vocabulary_trie(*tokenizer_);
   std::unique_ptr<testing::LoadedModel> loaded_;
   std::unique_ptr<Engine> engine_;
 };
@@ -226,9 +245,56 @@ TEST_F(EngineTest, RequestsThatMakeNoSenseAreRefusedAtOnce) {
   bad = request("x", 1);
   bad.top_logprobs = kTopLogprobsMax + 1;
   EXPECT_EQ(refused(bad), ErrorCode::kInvalidArgument);
+  bad = constrained("x", kList, kGreedy);
+  bad.options.ignore_end_tokens = true;
+  EXPECT_EQ(refused(bad), ErrorCode::kInvalidArgument);
   bad = request("x", 1);
   bad.limits.total = Deadline::at(Instant());
   EXPECT_EQ(refused(bad), ErrorCode::kDeadline);
+}
+
+TEST_F(EngineTest, AConstrainedAnswerIsTheOneOfAConversation) {
+  start({});
+  for (const auto& params : {kGreedy, kWild}) {
+    const Answer given = answer(constrained("a list", kList, params));
+    EXPECT_EQ(given.tokens, alone(constrained("a list", kList, params)));
+    EXPECT_EQ(given.text.substr(0, 1), "[");
+  }
+  const Answer whole = answer(constrained("say", "root ::= \"yes\" | \"no\"", kWild));
+  EXPECT_TRUE(whole.text == "yes" || whole.text == "no") << whole.text;
+  EXPECT_EQ(whole.result.finish_reason, FinishReason::kStop);
+}
+
+TEST_F(EngineTest, RequestsThatShareAGrammarDoNotDisturbEachOther) {
+  // Two places for pages of many: they also have to give them up and go on.
+  start({.running_max = 4, .tokens_per_step = 32}, {.context = 512, .sequences = 1});
+  const auto shared = automaton(grammar::parse_gbnf(kList).value());
+  std::vector<RequestHandle> handles;
+  const auto make = [&](int i) {
+    Request made = constrained(std::string(static_cast<size_t>(30 + 60 * i), 'p'), kList, kWild);
+    made.sampling.seed = static_cast<uint64_t>(i);
+    return made;
+  };
+  for (int i = 0; i < 6; ++i) {
+    Request made = make(i);
+    made.options.grammar = shared;
+    handles.push_back(submit(std::move(made)));
+  }
+  for (int i = 0; i < 6; ++i) EXPECT_EQ(read_answer(*handles[static_cast<size_t>(i)], call_).tokens, alone(make(i)));
+}
+
+TEST_F(EngineTest, AStageGoesOnInTheGrammarOfTheOneBefore) {
+  start({.stream_tokens = 4});
+  Request staged = constrained("go on", "root ::= \"abcdefghijklmnopqrstuvwxyz\" [0-9]{3}", kWild);
+  staged.stages = {{.name = "long", .limit = Duration::from_ms(20)},
+                   {.name = "short", .limit = Duration::from_seconds(600), .greedy = true}};
+  const RequestHandle handle = submit(std::move(staged));
+  const Instant over = clock_.now() + Duration::from_ms(40);
+  while (clock_.now() < over) handle->wait_until(over);
+  const Answer given = read_answer(*handle, call_);
+  EXPECT_EQ(given.result.stage, "short");
+  EXPECT_EQ(given.text.size(), 29u);
+  EXPECT_EQ(given.text.substr(0, 26), "abcdefghijklmnopqrstuvwxyz");
 }
 
 TEST_F(EngineTest, TheQueueIsBounded) {

@@ -90,20 +90,7 @@ void Conversation::State::accept(TokenId token) {
 }
 
 Status Conversation::State::check_prompt(std::span<const TokenId> prompt, const GenerationOptions& options) const {
-  if (options.tokens_max < -1) {
-    return Error{
-        ErrorCode::kInvalidArgument,
-        format("the number of tokens to generate is {}: give 0 or more, or -1 for no limit", options.tokens_max)};
-  }
-  if (options.grammar && options.ignore_end_tokens) {
-    return Error{ErrorCode::kInvalidArgument,
-                 "a grammar ends with an end token, so they cannot be ignored: leave one of both out"};
-  }
-  if (options.grammar && options.grammar->trie().vocabulary_size() != tokenizer.vocabulary_size()) {
-    return Error{ErrorCode::kInvalidArgument,
-                 format("the grammar was prepared for a vocabulary of {} tokens, but this one has {}: prepare it again",
-                        options.grammar->trie().vocabulary_size(), tokenizer.vocabulary_size())};
-  }
+  INFER_TRY(check_options(options, tokenizer.vocabulary_size()));
   const int used = static_cast<int>(history.size());
   if (used == 0 && prompt.empty()) {
     return Error{ErrorCode::kInvalidArgument,

@@ -40,14 +40,7 @@ Status check_request(const Request& request, int context, int vocabulary) {
   INFER_TRY(check_tokens(request.prompt, context, vocabulary));
   INFER_TRY(request.sampling.validate());
   INFER_TRY(AnswerText::make(request.options.stops));
-  if (request.options.tokens_max < -1) {
-    return Error{ErrorCode::kInvalidArgument,
-                 format("the number of tokens to generate is {}: give 0 or more, or -1 for no limit",
-                        request.options.tokens_max)};
-  }
-  if (request.options.grammar) {
-    return Error{ErrorCode::kUnsupported, "the engine answers without grammars: use a Conversation for that"};
-  }
+  INFER_TRY(check_options(request.options, vocabulary));
   if (request.top_logprobs < -1 || request.top_logprobs > kTopLogprobsMax) {
     return Error{ErrorCode::kInvalidArgument, format("log probabilities are given of 0 to {} tokens, not of {}",
                                                      kTopLogprobsMax, request.top_logprobs)};

@@ -45,7 +45,7 @@ struct Request {
 inline constexpr int kTopLogprobsMax = 20;
 
 // kInvalidArgument, with what is allowed: an empty prompt or one that does not fit into the context, a token outside
-// the vocabulary, an option out of range.
+// the vocabulary, an option out of range, a grammar for another vocabulary.
 Status check_request(const Request& request, int context, int vocabulary);
 
 // Which limit made a request end with kDeadline.

@@ -16,6 +16,9 @@ EngineLimits limits_of(EngineLimits limits, const StepRunner& runner) {
   return limits;
 }
 
+// For a grammar's tokens right behind a step: a hundred times what those of plain ones take.
+constexpr Duration kFirstChoice = Duration::from_ms(10);
+
 bool is_stop(const Error& error) { return error.code == ErrorCode::kDeadline || error.code == ErrorCode::kCancelled; }
 
 }  // namespace
@@ -116,7 +119,7 @@ SequenceView StepLoop::view_of(ActiveRequest& active, bool look_for_prefix, Inst
   SequenceView view;
   view.running = active.running();
   view.over = active.ending(now).has_value();
-  view.full = !active.look_for_room(now);
+  view.held = !active.look_for_room(now) || active.choosing();
   view.suspect = active.failures > 0;
   view.priority = active.request().priority;
   view.submitted = active.submitted();
@@ -139,14 +142,14 @@ SequenceView StepLoop::view_of(ActiveRequest& active, bool look_for_prefix, Inst
 
 void StepLoop::build_state(Instant now) {
   std::erase_if(requests_, [](const auto& active) { return active->ended(); });
-  int running = 0, full = 0;
+  int running = 0, held = 0;
   for (const auto& active : requests_) {
     active->settle_stage(now);
     running += active->running() ? 1 : 0;
-    full += active->running() && active->full() ? 1 : 0;
+    held += active->running() && (active->full() || active->choosing()) ? 1 : 0;
   }
   // Only who may start needs to know with how much.
-  int places = limits_.running_max - running + full;
+  int places = limits_.running_max - running + held;
   state_.sequences.clear();
   for (const auto& active : requests_) {
     const bool may_start = !active->running() && places > 0;
@@ -182,6 +185,7 @@ void StepLoop::apply(const StepPlan& plan, Instant now) {
 StepLoop::Turn StepLoop::turn() {
   take_in();
   apply_levels();
+  choose_open_tokens();
   const Instant now = clock_.now();
   build_state(now);
   const StepPlan plan = plan_step(state_, limits_, now);
@@ -191,7 +195,9 @@ StepLoop::Turn StepLoop::turn() {
     run(plan, now);
   }
   publish(clock_.now());
-  return {.computed = !plan.slices.empty(), .look_at = plan.look_at};
+  const bool choosing = std::any_of(requests_.begin(), requests_.end(),
+                                    [](const auto& active) { return !active->ended() && active->choosing(); });
+  return {.computed = choosing || !plan.slices.empty(), .look_at = plan.look_at};
 }
 
 void StepLoop::free_pages_for(const StepPlan& plan) {
@@ -261,12 +267,43 @@ void StepLoop::commit(const StepPlan& plan) {
     ActiveRequest& active = *requests_[plan.slices[i].sequence];
     active.computed(static_cast<int>(slices_[i].tokens.size()), index_);
     if (slices_[i].logits_begin == slices_[i].logits_end) continue;
-    const Instant now = clock_.now();
-    const int before = active.result().generated_tokens;
-    const std::optional<FinishReason> finish = active.choose_token(runner_.logits(row++), now);
-    snapshot_.counters.generated_tokens += static_cast<uint64_t>(active.result().generated_tokens - before);
-    if (finish) end(active, {.reason = *finish}, std::nullopt, now);
+    choose(active, runner_.logits(row++), kFirstChoice);
   }
+}
+
+void StepLoop::choose(ActiveRequest& active, std::optional<std::span<const float>> logits, Duration time) {
+  // Others wait while a grammar is looked at, so nobody's limit may pass.
+  const bool looks = active.request().options.grammar != nullptr;
+  const Instant until = looks ? std::min(clock_.now() + time, earliest_limit()) : Instant::never();
+  const CallContext call{clock_, Deadline::at(until), active.cancel_token()};
+  const int before = active.result().generated_tokens;
+  Result<std::optional<FinishReason>> chosen =
+      logits ? active.choose_token(*logits, call) : active.choose_open_token(call);
+  snapshot_.counters.generated_tokens += static_cast<uint64_t>(active.result().generated_tokens - before);
+  if (!chosen) {
+    end(active, {.reason = FinishReason::kFailed}, std::move(chosen).error(), clock_.now());
+  } else if (*chosen) {
+    end(active, {.reason = **chosen}, std::nullopt, clock_.now());
+  }
+}
+
+void StepLoop::choose_open_tokens() {
+  Duration left = limits_.step_target;
+  for (const auto& active : requests_) {
+    if (active->ended() || !active->choosing() || active->ending(clock_.now())) continue;
+    if (left.ns() <= 0) return;
+    const Instant start = clock_.now();
+    choose(*active, std::nullopt, std::min(left, active->choice_time(kFirstChoice, limits_.step_target)));
+    left = left - (clock_.now() - start);
+  }
+}
+
+Instant StepLoop::earliest_limit() const {
+  Instant earliest = Instant::never();
+  for (const auto& active : requests_) {
+    if (!active->ended()) earliest = std::min(earliest, active->stop_at());
+  }
+  return earliest;
 }
 
 void StepLoop::publish(Instant now) {

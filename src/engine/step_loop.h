@@ -3,7 +3,8 @@
 // It owns all requests inside the engine, their pages and the prefix index. Between the layers of a step it looks at
 // limits and cancellations: a request outside the step ends on the spot; one inside ends after the step was abandoned,
 // which changes nothing for the others, and the next turn plans anew. A step that fails is tried again with its
-// requests one at a time, so that only the one at fault pays.
+// requests one at a time, so that only the one at fault pays. What a grammar allows is found out between steps, in
+// portions: one that takes long keeps its own request waiting and nobody else for more than a step.
 //
 // Invariants: each request that was taken in ends exactly once; when none is left, only the prefix index holds pages.
 // Ownership: borrows everything, which must outlive it. Thread safety: one thread (the engine's); change_levels(),
@@ -75,6 +76,10 @@ class StepLoop final : private model::StepWatch {
   void free_pages_for(const StepPlan& plan);
   void run(const StepPlan& plan, Instant start);
   void commit(const StepPlan& plan);
+  // The next token of a request, from the logits or from those that it kept, with at most this time for its grammar.
+  void choose(ActiveRequest& active, std::optional<std::span<const float>> logits, Duration time);
+  void choose_open_tokens();
+  Instant earliest_limit() const;
   void fail(const StepPlan& plan, const Error& error);
   void end(ActiveRequest& active, const Ending& ending, std::optional<Error> error, Instant now);
   void publish(Instant now);

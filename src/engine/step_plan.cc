@@ -58,12 +58,12 @@ class Planner {
   }
 
   bool any_ready() const {
-    return std::any_of(running_.begin(), running_.end(), [this](size_t index) { return !view(index).full; });
+    return std::any_of(running_.begin(), running_.end(), [this](size_t index) { return !view(index).held; });
   }
   void sort_out();
   void park_for_answers();
   void park(size_t position);
-  bool park_full_one();
+  bool park_held_one();
   void admit();
   int64_t pages_promised() const;
   void fill();
@@ -111,9 +111,9 @@ void Planner::park(size_t position) {
 }
 
 // Of those whose reader is slow, the last in rank.
-bool Planner::park_full_one() {
+bool Planner::park_held_one() {
   for (size_t i = running_.size(); i > 0; --i) {
-    if (!view(running_[i - 1]).full) continue;
+    if (!view(running_[i - 1]).held) continue;
     park(i - 1);
     return true;
   }
@@ -126,10 +126,10 @@ void Planner::park_for_answers() {
   while (running_.size() > 1) {
     int64_t needed = 0;
     for (const size_t index : running_) {
-      if (!view(index).full) needed += pages_for(view(index), 1);
+      if (!view(index).held) needed += pages_for(view(index), 1);
     }
     if (needed <= pages_ && more-- <= 0) return;
-    if (!park_full_one()) park(running_.size() - 1);
+    if (!park_held_one()) park(running_.size() - 1);
   }
 }
 
@@ -146,13 +146,13 @@ int64_t Planner::pages_promised() const {
 void Planner::admit() {
   if (state_.shortfall > 0) return;
   for (const size_t index : waiting_) {
-    if (view(index).full) continue;
+    if (view(index).held) continue;
     const auto fits = [&] {
       if (running_.empty()) return true;  // Alone it has to do with what there is.
       return running_.size() < static_cast<size_t>(limits_.running_max) &&
              pages_promised() + view(index).pages_wanted <= pages_;
     };
-    while (!fits() && park_full_one()) {
+    while (!fits() && park_held_one()) {
     }
     if (!fits()) return;  // Nobody overtakes: a large request would wait for ever.
     plan_.admits.push_back(index);
@@ -165,7 +165,7 @@ void Planner::fill() {
   if (fill_with_suspect()) return;
   std::vector<size_t> candidates;
   for (const size_t index : running_) {
-    if (!view(index).full) candidates.push_back(index);
+    if (!view(index).held) candidates.push_back(index);
   }
   leave_out_late_ones(candidates);
   std::vector<size_t> prompts;
@@ -181,7 +181,7 @@ void Planner::fill() {
 
 bool Planner::fill_with_suspect() {
   for (const size_t index : running_) {
-    if (!view(index).suspect || view(index).full) continue;
+    if (!view(index).suspect || view(index).held) continue;
     const int tokens = tokens_in_pages(view(index), prompt_budget({index}, 0));
     if (tokens == 0) continue;
     add_slice(index, tokens);

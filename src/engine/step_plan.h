@@ -29,13 +29,13 @@ namespace infer::engine {
 struct SequenceView {
   bool running = false;  // Has pages, or may take some.
   bool over = false;     // A limit has passed or it was cancelled: it only has to be ended.
-  bool full = false;     // Its reader has to catch up first.
+  bool held = false;     // Its reader has to catch up first, or its grammar with the logits.
   bool suspect = false;  // The last step that it was in failed: it runs alone.
   Priority priority = Priority::kNormal;
   Instant submitted{};
   Instant stop_at = Instant::never();  // Its earliest limit.
   int cached_tokens = 0;               // In its pages; for a waiting one, those that it would take over.
-  int due_tokens = 0;                  // Known and not in its pages: at least 1.
+  int due_tokens = 0;                  // Known and not in its pages: at least 1, unless it is held.
   int64_t pages_held = 0;
   // With all due tokens computed; of a waiting one, without those that it would share with running ones.
   int64_t pages_wanted = 0;

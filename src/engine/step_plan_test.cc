@@ -155,7 +155,7 @@ TEST(StepPlan, PromptsThatHoldAllPagesDoNotWaitForEachOther) {
 
 TEST(StepPlan, ASlowReaderIsLeftAloneAndGivesItsPlaceToWhoWaits) {
   EngineState state = with({running(10, 1), running(10, 1), running(10, 1), running(10, 1)});
-  state.sequences[1].full = true;
+  state.sequences[1].held = true;
   EXPECT_EQ(tokens_of(plan_step(state, kLimits, kNow), 1), 0);
   EXPECT_TRUE(plan_step(state, kLimits, kNow).parks.empty());
   state.sequences.push_back(waiting(10));
@@ -174,7 +174,7 @@ TEST(StepPlan, AfterAFailureEachOfTheStepRunsAlone) {
 
 TEST(StepPlan, WithNothingToComputeItTellsWhenToLookAgain) {
   EngineState state = with({running(10, 1)});
-  state.sequences[0].full = true;
+  state.sequences[0].held = true;
   state.sequences[0].stop_at = kNow + Duration::from_ms(5);
   const StepPlan plan = plan_step(state, kLimits, kNow);
   EXPECT_TRUE(plan.slices.empty());

@@ -10,6 +10,7 @@
 
 namespace {
 
+using infer::engine::FinishReason;
 using infer::sim::Simulation;
 using infer::sim::Tally;
 
@@ -17,6 +18,9 @@ constexpr uint64_t kTurnsOfOne = 5000;
 
 void print(const Tally& tally) {
   const infer::engine::EngineCounters& engine = tally.engine;
+  const auto ended = [&](FinishReason reason) {
+    return static_cast<unsigned long long>(engine.ended[static_cast<size_t>(reason)]);
+  };
   std::printf(
       "%llu turns, %llu steps (%llu abandoned, %llu failed), %.0f s of virtual time\n"
       "%llu requests: %llu refused, %llu stopped, %llu at length, %llu at a limit, %llu cancelled, %llu failed\n"
@@ -25,9 +29,8 @@ void print(const Tally& tally) {
       static_cast<unsigned long long>(tally.turns), static_cast<unsigned long long>(engine.steps),
       static_cast<unsigned long long>(engine.steps_abandoned), static_cast<unsigned long long>(engine.steps_failed),
       tally.time.seconds(), static_cast<unsigned long long>(tally.requests),
-      static_cast<unsigned long long>(tally.refused), static_cast<unsigned long long>(engine.ended[0]),
-      static_cast<unsigned long long>(engine.ended[1]), static_cast<unsigned long long>(engine.ended[2]),
-      static_cast<unsigned long long>(engine.ended[3]), static_cast<unsigned long long>(engine.ended[4]),
+      static_cast<unsigned long long>(tally.refused), ended(FinishReason::kStop), ended(FinishReason::kLength),
+      ended(FinishReason::kDeadline), ended(FinishReason::kCancelled), ended(FinishReason::kFailed),
       static_cast<unsigned long long>(engine.computed_tokens), static_cast<unsigned long long>(engine.cached_tokens),
       static_cast<unsigned long long>(engine.prompt_tokens), static_cast<unsigned long long>(engine.generated_tokens),
       static_cast<unsigned long long>(engine.parks), tally.overshoot.ms(), tally.bound.ms(),

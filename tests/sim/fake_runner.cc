@@ -119,15 +119,21 @@ std::span<const float> FakeRunner::logits(int row) const {
   return logits_[static_cast<size_t>(row)];
 }
 
-std::vector<TokenId> expected_answer(const FakeModel& model, std::span<const TokenId> prompt, int tokens_max) {
+std::vector<TokenId> expected_answer(const FakeModel& model, std::span<const TokenId> prompt, int tokens_max,
+                                     grammar::Constraint* constraint) {
   uint64_t state = 0;
   for (const TokenId token : prompt) state = mix(state, token);
   std::vector<TokenId> answer;
   int left = model.context + 1 - static_cast<int>(prompt.size());
   if (tokens_max >= 0) left = std::min(left, tokens_max);
-  while (static_cast<int>(answer.size()) < left) {
-    const TokenId token = next_token(state, model.end_share);
+  while (static_cast<int>(answer.size()) < left && !(constraint && constraint->must_end())) {
+    TokenId token = next_token(state, model.end_share);
+    if (constraint && !constraint->allows(token)) {
+      token = 0;
+      while (!constraint->allows(token)) ++token;
+    }
     if (token == kEos) break;
+    if (constraint) constraint->accept(token);
     answer.push_back(token);
     state = mix(state, token);
   }

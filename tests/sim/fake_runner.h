@@ -12,6 +12,7 @@
 
 #include "base/rng.h"
 #include "engine/step_runner.h"
+#include "grammar/token_automaton.h"
 #include "testing/test_clock.h"
 
 namespace infer::sim {
@@ -67,7 +68,9 @@ class FakeRunner final : public engine::StepRunner {
   Duration longest_layer_;
 };
 
-// What the model answers to the prompt when it is asked for the likeliest token each time: at most tokens_max.
-std::vector<TokenId> expected_answer(const FakeModel& model, std::span<const TokenId> prompt, int tokens_max);
+// What the model answers to the prompt when it is asked for the likeliest token each time: at most tokens_max. With a
+// constraint (else null), what it says instead is the allowed token with the lowest id, as all other logits are equal.
+std::vector<TokenId> expected_answer(const FakeModel& model, std::span<const TokenId> prompt, int tokens_max,
+                                     grammar::Constraint* constraint);
 
 }  // namespace infer::sim

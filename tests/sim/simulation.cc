@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "base/format.h"
+#include "engine/vocabulary_trie.h"
+#include "grammar/gbnf.h"
 #include "testing/byte_tokenizer.h"
 
 namespace infer::sim {
@@ -38,6 +40,7 @@ struct Simulation::Client {
   std::vector<TokenId> prompt{};
   int tokens_max = -1;
   bool poisoned = false;
+  bool constrained = false;
   bool staged = false;
   bool patient = false;  // Nothing but others can hold it up.
   std::optional<Instant> deadline{};
@@ -49,7 +52,24 @@ struct Simulation::Client {
   std::vector<TokenId> answer{};
 };
 
-Simulation::Simulation(uint64_t seed) : seed_(seed), rng_(seed), tokenizer_(testing::make_byte_tokenizer(false)) {
+namespace {
+
+// Lines of counted lengths, so that each token changes what may come next.
+std::shared_ptr<grammar::TokenAutomaton> make_grammar(const tokenizer::Tokenizer& tokenizer) {
+  const grammar::RootedRules made = grammar::parse_gbnf("root ::= line{1,6}\nline ::= [ -~]{3,9} \"\\n\"").value();
+  return std::make_shared<grammar::TokenAutomaton>(
+      std::make_shared<const grammar::Grammar>(grammar::Grammar::compile(made.rules, made.root).value()),
+      engine::make_vocabulary_trie(tokenizer));
+}
+
+}  // namespace
+
+Simulation::Simulation(uint64_t seed)
+    : seed_(seed),
+      rng_(seed),
+      tokenizer_(testing::make_byte_tokenizer(false)),
+      grammar_(make_grammar(*tokenizer_)),
+      plain_grammar_(make_grammar(*tokenizer_)) {
   make_limits();
   for (int family = 0; family < 3; ++family) {
     families_.emplace_back();
@@ -140,6 +160,8 @@ engine::Request Simulation::make_request(Client& client) {
     client.first_token_by = now + *request.limits.first_token;
   }
   if (chance(0.1)) request.limits.stall = milliseconds(20, 1000);
+  client.constrained = chance(0.2);
+  if (client.constrained) request.options.grammar = grammar_;
   request.priority = static_cast<engine::Priority>(rng_.below(engine::kPriorities));
   if (chance(0.1)) request.top_logprobs = between(0, 3);
   client.staged = chance(0.15);
@@ -230,7 +252,10 @@ void Simulation::check_end(Client& client) {
 }
 
 void Simulation::check_answer(const Client& client, const engine::RequestResult& result) {
-  const std::vector<TokenId> expected = expected_answer(model_, client.prompt, client.tokens_max);
+  std::optional<grammar::Constraint> constraint;
+  if (client.constrained) constraint.emplace(plain_grammar_);
+  const std::vector<TokenId> expected =
+      expected_answer(model_, client.prompt, client.tokens_max, constraint ? &*constraint : nullptr);
   const size_t length = client.answer.size();
   if (length > expected.size() || !std::equal(client.answer.begin(), client.answer.end(), expected.begin())) {
     broken(format("an answer of {} tokens that the model does not give", length));

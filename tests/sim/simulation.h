@@ -75,6 +75,8 @@ class Simulation {
   engine::EngineLimits limits_;
   std::vector<std::vector<TokenId>> families_;  // Prompts begin alike.
   std::unique_ptr<tokenizer::Tokenizer> tokenizer_;
+  std::shared_ptr<grammar::TokenAutomaton> grammar_;        // Shared by all requests that follow one,
+  std::shared_ptr<grammar::TokenAutomaton> plain_grammar_;  // and the same for what is expected of them.
   std::unique_ptr<FakeRunner> runner_;
   std::shared_ptr<os::WakeSignal> wake_ = std::make_shared<os::WakeSignal>();
   std::unique_ptr<BoundedQueue<engine::Submission>> inbox_;

@@ -1,0 +1,115 @@
+#include "engine/step_loop.h"
+
+#include <gtest/gtest.h>
+
+#include "engine/generation.h"
+#include "engine/intake.h"
+#include "grammar/gbnf.h"
+#include "os/wake_signal.h"
+#include "testing/byte_tokenizer.h"
+#include "testing/loaded_model.h"
+#include "testing/machine_kernels.h"
+#include "testing/test_clock.h"
+
+namespace infer::engine {
+namespace {
+
+constexpr sampling::SamplingParams kWild{.temperature = 1.5f, .top_k = 0, .top_p = 1, .min_p = 0, .seed = 5};
+
+// The loop on a small random model, turn by turn, on a clock that passes only by being read.
+class StepLoopTest : public ::testing::Test {
+ protected:
+  void start(const EngineLimits& limits, Duration per_reading) {
+    clock_ = std::make_unique<testing::TestClock>(per_reading);
+    loaded_ = testing::load_random({.vocabulary = testing::kByteTokens, .seed = 4}, *testing::machine_kernels().front(),
+                                   1, {.context = 512, .sequences = 2, .logits_per_step = limits.running_max});
+    runner_ = make_model_runner(*loaded_->model);
+    inbox_ = std::make_unique<BoundedQueue<Submission>>(static_cast<size_t>(limits.waiting_max));
+    loop_ = std::make_unique<StepLoop>(*runner_, *tokenizer_, limits, *clock_, *inbox_, CancelToken());
+    intake_ = std::make_unique<Intake>(*loop_, *inbox_, std::make_shared<os::WakeSignal>(), runner_->context(),
+                                       tokenizer_->vocabulary_size());
+  }
+  Request request(std::string_view prompt, int tokens) {
+    return {.prompt = tokenizer_->encode(prompt, {.add_special = false}),
+            .options = {.tokens_max = tokens},
+            .sampling = kWild,
+            .limits = {Deadline::never()}};
+  }
+  RequestHandle submit(Request request) {
+    Submitted submitted = intake_->submit(std::move(request), clock_->now());
+    EXPECT_TRUE(submitted.status.has_value()) << submitted.status.error().message;
+    return *std::move(submitted.handle);
+  }
+  std::unique_ptr<tokenizer::Tokenizer> tokenizer_ = testing::make_byte_tokenizer(false);
+  std::unique_ptr<testing::TestClock> clock_;
+  std::unique_ptr<testing::LoadedModel> loaded_;
+  std::unique_ptr<StepRunner> runner_;
+  std::unique_ptr<BoundedQueue<Submission>> inbox_;
+  std::unique_ptr<StepLoop> loop_;
+  std::unique_ptr<Intake> intake_;
+};
+
+// Words that are read in thousands of ways: each letter takes thousands of moves to follow. Above 127, tokens are pairs
+// of letters, so that finding the tokens that may come next is a walk with places to stop at.
+std::shared_ptr<grammar::TokenAutomaton> ambiguous_grammar() {
+  std::string gbnf = "root ::= (";
+  for (char low = 'a'; low <= 'z'; ++low) {
+    for (int i = 0; i < 100; ++i) gbnf += std::string(low > 'a' || i > 0 ? "| [" : "[") + low + "-z] [a-z] ";
+  }
+  const grammar::RootedRules made = grammar::parse_gbnf(gbnf + "){4}").value();
+  const auto piece = [](TokenId token) {
+    const auto letter = [](int index) { return static_cast<char>('a' + index % 26); };
+    if (token < 128) return std::string(1, static_cast<char>(token));
+    return token < 256 ? std::string{letter(token), letter(token / 26)} : std::string();
+  };
+  return std::make_shared<grammar::TokenAutomaton>(
+      std::make_shared<const grammar::Grammar>(grammar::Grammar::compile(made.rules, made.root).value()),
+      std::make_shared<const grammar::TokenTrie>(
+          grammar::TokenTrie::build(testing::kByteTokens, piece, std::vector<TokenId>{257})));
+}
+
+TEST_F(StepLoopTest, AGrammarThatTakesLongHoldsUpNobodyElse) {
+  // Each look at the clock passes the time of a first choice.
+  start({.running_max = 4, .step_target = Duration::from_ms(400)}, Duration::from_ms(15));
+  Request slow = request("spell", 8);
+  slow.options.grammar = ambiguous_grammar();
+  const RequestHandle constrained = submit(std::move(slow));
+  Request endless = request("on and on", 400);
+  endless.options.ignore_end_tokens = true;
+  const RequestHandle other = submit(std::move(endless));
+  int held = 0, others_tokens = 0;
+  std::vector<TokenId> spelt;
+  for (int turn = 0; turn < 400 && !constrained->finished(); ++turn) {
+    EXPECT_TRUE(loop_->turn().computed);
+    const auto own = constrained->take();
+    if (own) spelt.push_back(own->token);
+    const bool progress = other->take().has_value();
+    others_tokens += progress ? 1 : 0;
+    held += !own && progress ? 1 : 0;
+  }
+  while (const auto piece = constrained->take()) {
+    if (piece->token != kNoToken) spelt.push_back(piece->token);
+  }
+  EXPECT_GT(held, 0) << "the grammar was never slow, so nothing was tested";
+  ASSERT_TRUE(constrained->finished());
+  EXPECT_EQ(constrained->result().finish_reason, FinishReason::kStop);
+  EXPECT_GE(others_tokens, static_cast<int>(spelt.size()) + held);
+  grammar::Constraint plain(ambiguous_grammar());
+  for (const TokenId token : spelt) EXPECT_TRUE(plain.accept(token)) << token;
+  EXPECT_TRUE(plain.must_end());
+}
+
+TEST_F(StepLoopTest, ALimitThatPassesWhileAGrammarIsLookedAtEndsTheRequest) {
+  start({}, Duration::from_ms(15));
+  Request slow = request("spell", 8);
+  slow.options.grammar = ambiguous_grammar();
+  slow.limits.total = Deadline::at(clock_->now() + Duration::from_ms(400));
+  const RequestHandle handle = submit(std::move(slow));
+  for (int turn = 0; turn < 400 && !handle->finished(); ++turn) loop_->turn();
+  ASSERT_TRUE(handle->finished());
+  EXPECT_EQ(handle->result().finish_reason, FinishReason::kDeadline);
+  EXPECT_TRUE(loop_->check_integrity());
+}
+
+}  // namespace
+}  // namespace infer::engine
