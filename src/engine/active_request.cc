@@ -1,6 +1,7 @@
 #include "engine/active_request.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "base/check.h"
@@ -26,10 +27,14 @@ ActiveRequest::ActiveRequest(Submission submission, const tokenizer::Tokenizer& 
 
 int ActiveRequest::due_prompt_tokens() const { return std::max(0, result_.prompt_tokens - cached_tokens()); }
 
-int ActiveRequest::start(kv::SequenceCache cache, kv::PrefixIndex& index, Instant now) {
+int ActiveRequest::start(kv::SequenceCache cache, kv::PrefixIndex& index, int width, Instant now) {
   cache_.emplace(std::move(cache));
-  // The logits of the last token are needed, and pages do not hold them.
-  index.adopt(tokens().first(tokens_.size() - 1), *cache_, cursor_);
+  if (wants_embedding()) {
+    hidden_sum_.assign(static_cast<size_t>(width), 0.0f);
+  } else {
+    // The logits of the last token are needed, and pages do not hold them.
+    index.adopt(tokens().first(tokens_.size() - 1), *cache_, cursor_);
+  }
   if (!result_.started) {
     result_.started = now;
     result_.cached_tokens = cache_->length();
@@ -53,7 +58,18 @@ void ActiveRequest::give_up_cache() {
 void ActiveRequest::computed(int count, kv::PrefixIndex& index) {
   result_.computed_tokens += count;
   failures = 0;
-  index.keep(tokens(), *cache_, cursor_);
+  if (!wants_embedding()) index.keep(tokens(), *cache_, cursor_);
+}
+
+model::SequenceSlice ActiveRequest::slice(int count) {
+  const std::span<const TokenId> due = tokens().subspan(static_cast<size_t>(cached_tokens()));
+  const bool is_last = count == due_tokens();
+  model::SequenceSlice slice{&*cache_, due.first(static_cast<size_t>(count)), is_last ? count - 1 : count, count};
+  if (wants_embedding()) {
+    slice.hidden_sum = hidden_sum_.data();
+    if (*request().pooling == Pooling::kMean) slice.logits_begin = 0;
+  }
+  return slice;
 }
 
 // ---- Its limits.
@@ -214,6 +230,14 @@ std::optional<FinishReason> ActiveRequest::accept(TokenId token, std::span<const
   if (constraint_ && constraint_->must_end()) return FinishReason::kStop;
   if (stage_tokens_left() <= 0) return FinishReason::kLength;
   return std::nullopt;
+}
+
+void ActiveRequest::take_embedding() {
+  double square = 0;
+  for (const float x : hidden_sum_) square += static_cast<double>(x) * static_cast<double>(x);
+  const double scale = square > 0 ? 1 / std::sqrt(square) : 0;
+  for (float& x : hidden_sum_) x = static_cast<float>(static_cast<double>(x) * scale);
+  result_.embedding = std::move(hidden_sum_);
 }
 
 void ActiveRequest::finish(const Ending& ending, std::optional<Error> error, Instant now) {

@@ -15,6 +15,7 @@
 #include "grammar/token_automaton.h"
 #include "kv/prefix_index.h"
 #include "kv/sequence_cache.h"
+#include "model/step_batch.h"
 #include "sampling/sampler.h"
 #include "tokenizer/tokenizer.h"
 
@@ -52,12 +53,16 @@ class ActiveRequest {
   int due_tokens() const { return static_cast<int>(tokens_.size()) - cached_tokens(); }
   // Prompt tokens that it still has to compute.
   int due_prompt_tokens() const;
-  // Starts with the pages of its beginning that the index has. Returns how many tokens that are.
-  int start(kv::SequenceCache cache, kv::PrefixIndex& index, Instant now);
+  // Starts with the pages of its beginning that the index has. Returns how many tokens that are. width: of a hidden
+  // state.
+  int start(kv::SequenceCache cache, kv::PrefixIndex& index, int width, Instant now);
   // Gives its pages up; what the index holds of them stays there.
   void park();
   // After a step that computed `count` of its tokens.
   void computed(int count, kv::PrefixIndex& index);
+
+  // What the next `count` due tokens are computed for.
+  model::SequenceSlice slice(int count);
 
   // ---- Its limits.
   // The earliest instant at which ending() will tell a passed limit.
@@ -84,6 +89,11 @@ class ActiveRequest {
   Result<std::optional<FinishReason>> choose_open_token(const CallContext& call);
   CancelToken cancel_token() const { return submission_.stream->cancel_token(); }
   void finish(const Ending& ending, std::optional<Error> error, Instant now);
+
+  // ---- Its embedding.
+  bool wants_embedding() const { return request().pooling.has_value(); }
+  // All tokens are computed: the result has the vector.
+  void take_embedding();
 
   int failures = 0;      // Steps with it that failed in a row.
   bool in_step = false;  // Of the step that runs now.
@@ -112,7 +122,8 @@ class ActiveRequest {
   size_t stage_ = 0;
   int stage_tokens_ = 0;  // Generated in this stage.
   bool full_ = false;
-  Instant progress_;  // When it last got pages, a token, or room.
+  Instant progress_;               // When it last got pages, a token, or room.
+  std::vector<float> hidden_sum_;  // [width], of an embedding.
   RequestResult result_;
 };
 

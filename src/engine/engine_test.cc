@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cmath>
 #include <thread>
 
 #include "engine/generation.h"
@@ -124,6 +125,33 @@ TEST_F(EngineTest, ARetryAfterACancellationResumes) {
   const Answer again = answer(request(prompt, 5));
   EXPECT_EQ(again.result.cached_tokens, 384);
   EXPECT_EQ(again.tokens, alone(prompt, 5));
+}
+
+TEST_F(EngineTest, EmbeddingsAreTheMeanOrTheLastOfTheHiddenStatesAtUnitLength) {
+  start({.tokens_per_step = 32});
+  Request wanted = request("the quick brown fox jumps over the lazy dog, and then over the fence", 0);
+  const std::vector<TokenId> tokens = wanted.prompt;
+  for (const Pooling pooling : {Pooling::kMean, Pooling::kLast}) {
+    const auto loaded = testing::load_random({.vocabulary = testing::kByteTokens, .seed = 4},
+                                             *testing::machine_kernels().front(), 1, {.context = 512});
+    const int count = static_cast<int>(tokens.size());
+    std::vector<float> sum(static_cast<size_t>(loaded->model->config().width));
+    kv::SequenceCache cache = loaded->model->make_sequence();
+    const model::SequenceSlice slice{&cache, tokens, pooling == Pooling::kMean ? 0 : count - 1, count, sum.data()};
+    ASSERT_TRUE(loaded->model->run({{&slice, 1}}, loaded->call()).has_value());
+    double norm = 0;
+    for (const float x : sum) norm += static_cast<double>(x) * static_cast<double>(x);
+
+    wanted.pooling = pooling;
+    const Answer given = answer(wanted);
+    EXPECT_EQ(given.result.finish_reason, FinishReason::kStop);
+    EXPECT_EQ(given.result.cached_tokens, 0) << "even the second time";
+    ASSERT_EQ(given.result.embedding.size(), sum.size());
+    for (size_t i = 0; i < sum.size(); ++i) {
+      EXPECT_NEAR(given.result.embedding[i], static_cast<double>(sum[i]) / std::sqrt(norm), 1e-6);
+    }
+  }
+  EXPECT_EQ(answer(request("and an answer beside", 5)).result.generated_tokens, 5);
 }
 
 TEST_F(EngineTest, LevelsChangeForRequestsThatRun) {

@@ -20,7 +20,8 @@ Submitted Intake::submit(Request request, Instant now) {
     return {std::move(checked), std::nullopt, std::nullopt};
   }
   const size_t tokens = request.prompt.size();
-  const int cached = loop_.hinted_pages(std::span(request.prompt).first(tokens - 1)) * kv::kPageTokens;
+  const int known = request.pooling ? 0 : loop_.hinted_pages(std::span(request.prompt).first(tokens - 1));
+  const int cached = known * kv::kPageTokens;
   Admission admission = decide_admission(backlog(request.priority), loop_.limits(), request.limits,
                                          static_cast<int64_t>(tokens) - cached, now);
   if (!admission.status) return {std::move(admission.status), std::nullopt, admission.predicted};

@@ -30,6 +30,7 @@ class ModelRunner final : public StepRunner {
   explicit ModelRunner(model::Model& model) : model_(model), fingerprint_(fingerprint_of(model)) {}
 
   int context() const override { return model_.options().context; }
+  int width() const override { return model_.config().width; }
   int vocabulary() const override { return model_.config().vocabulary; }
   int tokens_per_step() const override { return model_.options().tokens_per_step; }
   int logits_per_step() const override { return model_.options().logits_per_step; }

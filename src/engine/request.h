@@ -30,6 +30,9 @@ struct TimeLimits {
   std::optional<Duration> stall{};        // Since the last token (or the start), while its reader keeps up.
 };
 
+// How the hidden states of a text become one vector: their mean, or that of the last token.
+enum class Pooling : uint8_t { kMean, kLast };
+
 struct Request {
   std::vector<TokenId> prompt;
   GenerationOptions options;
@@ -38,6 +41,8 @@ struct Request {
   Priority priority = Priority::kNormal;
   int top_logprobs = -1;  // Of how many of the likeliest tokens the log probability is wanted; -1: not even its own.
   std::vector<Stage> stages{};  // Empty: one stage, "normal", without a limit of its own.
+  // Not an answer is wanted, but the vector of the prompt. Its tokens are all computed, and taken over by nobody.
+  std::optional<Pooling> pooling{};
   // Called on the engine's thread after each piece and after the end: must return at once. May be empty.
   std::function<void()> on_ready{};
 };
@@ -67,6 +72,7 @@ struct RequestResult {
   uint64_t kv_bytes = 0;
   uint64_t kv_bytes_f16 = 0;
   std::optional<double> kv_expected_divergence{};
+  std::vector<float> embedding{};  // Of unit length, where one was asked for and the request ended with kStop.
   Instant submitted{};
   Instant ended{};
   std::optional<Instant> started{};      // First given pages.

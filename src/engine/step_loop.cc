@@ -130,7 +130,7 @@ SequenceView StepLoop::view_of(ActiveRequest& active, bool look_for_prefix, Inst
   view.pages_wanted = runner_.pages_for(length);
   if (view.running) {
     view.pages_held = active.cache().pages_held();
-  } else if (look_for_prefix) {
+  } else if (look_for_prefix && !active.wants_embedding()) {
     const kv::PrefixMatch match = index_.find(active.tokens().first(active.tokens().size() - 1), empty_);
     view.cached_tokens = match.pages * kv::kPageTokens;
     view.due_tokens = length - view.cached_tokens;
@@ -173,7 +173,7 @@ void StepLoop::apply(const StepPlan& plan, Instant now) {
   for (const size_t index : plan.admits) {
     ActiveRequest& active = *requests_[index];
     const bool is_first = !active.result().started;
-    const int cached = active.start(runner_.make_sequence(), index_, now);
+    const int cached = active.start(runner_.make_sequence(), index_, runner_.width(), now);
     if (!is_first) continue;
     snapshot_.counters.prompt_tokens += static_cast<uint64_t>(active.result().prompt_tokens);
     snapshot_.counters.cached_tokens += static_cast<uint64_t>(cached);
@@ -218,9 +218,7 @@ void StepLoop::run(const StepPlan& plan, Instant start) {
     ActiveRequest& active = *requests_[slice.sequence];
     // A prefix that was taken over may have left less to do than was planned.
     const int count = std::min(slice.tokens, active.due_tokens());
-    const std::span<const TokenId> due = active.tokens().subspan(static_cast<size_t>(active.cached_tokens()));
-    const bool is_last = count == active.due_tokens();
-    slices_.push_back({&active.cache(), due.first(static_cast<size_t>(count)), is_last ? count - 1 : count, count});
+    slices_.push_back(active.slice(count));
     active.in_step = true;
     tokens += count;
   }
@@ -266,6 +264,12 @@ void StepLoop::commit(const StepPlan& plan) {
   for (size_t i = 0; i < plan.slices.size(); ++i) {
     ActiveRequest& active = *requests_[plan.slices[i].sequence];
     active.computed(static_cast<int>(slices_[i].tokens.size()), index_);
+    if (active.wants_embedding()) {
+      if (active.due_tokens() > 0) continue;
+      active.take_embedding();
+      end(active, {.reason = FinishReason::kStop}, std::nullopt, clock_.now());
+      continue;
+    }
     if (slices_[i].logits_begin == slices_[i].logits_end) continue;
     choose(active, runner_.logits(row++), kFirstChoice);
   }

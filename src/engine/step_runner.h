@@ -21,6 +21,7 @@ class StepRunner {
   virtual ~StepRunner() = default;
 
   virtual int context() const = 0;     // Tokens of one sequence; the pool has pages for at least one.
+  virtual int width() const = 0;       // Of a hidden state.
   virtual int vocabulary() const = 0;  // Entries of a row of logits.
   virtual int tokens_per_step() const = 0;
   virtual int logits_per_step() const = 0;

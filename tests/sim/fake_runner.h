@@ -38,6 +38,7 @@ class FakeRunner final : public engine::StepRunner {
   FakeRunner(const FakeModel& model, testing::TestClock& clock, Rng& rng, std::function<void()> between_layers);
 
   int context() const override { return model_.context; }
+  int width() const override { return 1; }
   int vocabulary() const override;
   int tokens_per_step() const override { return model_.tokens_per_step; }
   int logits_per_step() const override { return model_.logits_per_step; }
