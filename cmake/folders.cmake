@@ -47,9 +47,23 @@ elseif(INFER_SANITIZE MATCHES "undefined")
   set(INFER_KERNEL_CHECKS -fno-sanitize=alignment,null,object-size,pointer-overflow,bounds,vptr,function,builtin
                           -fno-sanitize=nonnull-attribute,returns-nonnull-attribute,vla-bound)
 endif()
+# A kernel knows no threads: what it writes follows from its arguments, which ASan and the tests against the reference
+# hold it to. TSan looks at those who share the work out.
+if(INFER_SANITIZE STREQUAL "thread")
+  set(INFER_KERNEL_CHECKS -fno-sanitize=all)
+endif()
+# An instruction set that this machine cannot run would be instrumented, for minutes, for nobody.
+set(INFER_MACHINE_FLAGS "")
+if(INFER_SANITIZE AND EXISTS /proc/cpuinfo)
+  file(STRINGS /proc/cpuinfo INFER_MACHINE_FLAGS REGEX "^flags" LIMIT_COUNT 1)
+endif()
 function(infer_kernel_isa isa)
+  set(checks ${INFER_KERNEL_CHECKS})
+  if(isa STREQUAL "avx512" AND INFER_MACHINE_FLAGS AND NOT INFER_MACHINE_FLAGS MATCHES " avx512_vnni ")
+    set(checks -fno-sanitize=all)
+  endif()
   set_source_files_properties(${CMAKE_SOURCE_DIR}/src/kernels/kernels_${isa}.cc
-                              PROPERTIES COMPILE_OPTIONS "${ARGN};${INFER_KERNEL_CHECKS}")
+                              PROPERTIES COMPILE_OPTIONS "${ARGN};${checks}")
 endfunction()
 
 # <folder>_test from all src/<folder>/*_test.cc; src/testing holds what tests share.
@@ -65,6 +79,9 @@ function(infer_folder_tests)
     if(tests)
       add_executable(${folder}_test ${tests})
       target_link_libraries(${folder}_test PRIVATE infer_testing infer_${folder})
+      if(INFER_SANITIZE)  # Half the time to compile, and the code under test is what it was.
+        target_compile_options(${folder}_test PRIVATE -O0)
+      endif()
       gtest_discover_tests(${folder}_test TEST_PREFIX "${folder}." DISCOVERY_MODE PRE_TEST
                            PROPERTIES LABELS fast TIMEOUT 300)
     endif()
