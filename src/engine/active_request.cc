@@ -204,7 +204,7 @@ std::optional<FinishReason> ActiveRequest::accept(TokenId token, std::span<const
   return std::nullopt;
 }
 
-void ActiveRequest::finish(const Ending& ending, std::optional<Error> error, Instant now) {
+bool ActiveRequest::finish(const Ending& ending, std::optional<Error> error, Instant now) {
   AnswerPiece rest;
   text_.finish(rest.text);
   if (!rest.text.empty()) submission_.stream->push(std::move(rest));
@@ -213,8 +213,16 @@ void ActiveRequest::finish(const Ending& ending, std::optional<Error> error, Ins
   result_.cancel_reason = ending.cancel;
   result_.error = std::move(error);
   result_.ended = now;
-  submission_.stream->finish(result_);
+  over_ = true;
+  counted_ = submission_.stream->finish(result_);
   cache_.reset();
+  return counted_;
+}
+
+std::optional<FinishReason> ActiveRequest::ended_outside() {
+  if (counted_ || !submission_.stream->finished()) return std::nullopt;
+  counted_ = true;
+  return submission_.stream->result().finish_reason;
 }
 
 }  // namespace infer::engine

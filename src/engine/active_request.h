@@ -43,7 +43,11 @@ class ActiveRequest {
   Instant submitted() const { return submission_.submitted; }
   const RequestResult& result() const { return result_; }
   std::span<const TokenId> tokens() const { return tokens_; }  // Prompt and answer.
-  bool ended() const { return submission_.stream->finished(); }
+  bool ended() const { return over_ || submission_.stream->finished(); }
+  // How, where the watchdog has ended it: told once.
+  std::optional<FinishReason> ended_outside();
+  // It has ended, and that is known to its reader.
+  bool may_go() const { return submission_.stream->finished(); }
 
   // ---- Its pages.
   bool running() const { return cache_.has_value(); }
@@ -83,7 +87,8 @@ class ActiveRequest {
   // Goes on with an open choice.
   Result<std::optional<FinishReason>> choose_open_token(const CallContext& call);
   CancelToken cancel_token() const { return submission_.stream->cancel_token(); }
-  void finish(const Ending& ending, std::optional<Error> error, Instant now);
+  // False when the watchdog has ended it.
+  bool finish(const Ending& ending, std::optional<Error> error, Instant now);
 
   int failures = 0;      // Steps with it that failed in a row.
   bool in_step = false;  // Of the step that runs now.
@@ -111,7 +116,9 @@ class ActiveRequest {
   size_t stage_ = 0;
   int stage_tokens_ = 0;  // Generated in this stage.
   bool full_ = false;
-  Instant progress_;  // When it last got pages, a token, or room.
+  bool over_ = false;     // It was to end here,
+  bool counted_ = false;  // and it did, or was found ended.
+  Instant progress_;      // When it last got pages, a token, or room.
   RequestResult result_;
 };
 

@@ -8,6 +8,7 @@
 #include "base/time.h"
 #include "engine/request.h"
 #include "engine/step_cost.h"
+#include "engine/watchdog.h"
 
 namespace infer::engine {
 
@@ -39,6 +40,7 @@ struct EngineSnapshot {
   CostLine cost;          // Of a step.
   Duration running_time;  // Of a request from its first pages to its end, faded mean; 0: nothing measured.
   Instant last_step;      // When the last step ended well.
+  EngineHealth health;    // As of the moment at which the snapshot is asked for, also while the engine's thread hangs.
   EngineCounters counters;
 };
 

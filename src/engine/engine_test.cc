@@ -11,6 +11,7 @@
 #include "grammar/json_rules.h"
 #include "os/system_clock.h"
 #include "testing/byte_tokenizer.h"
+#include "testing/hooked_runner.h"
 #include "testing/loaded_model.h"
 #include "testing/machine_kernels.h"
 
@@ -314,6 +315,43 @@ TEST_F(EngineTest, TheSnapshotCountsWhatHappened) {
   EXPECT_EQ(seen.counters.computed_tokens, 79u);
   EXPECT_EQ(seen.prefix_nodes, 1);
   EXPECT_TRUE(seen.cost.known());
+}
+
+TEST_F(EngineTest, ReadersGetAnEndWhileAStepHangsAndTheEngineRecovers) {
+  start({});
+  engine_.reset();
+  auto runner = std::make_unique<testing::HookedRunner>(*loaded_->model);
+  std::atomic<bool> hangs{true};
+  runner->before_step = [&](const model::StepBatch&) { hangs.wait(true); };
+  EngineLimits limits;
+  limits.watchdog = {Duration::from_ms(300), Duration::from_ms(700), Duration::from_ms(900)};
+  std::atomic<int> lost{0};
+  engine_ = Engine::start(std::move(runner), *tokenizer_, limits, clock_, [&] { ++lost; }).value();
+  EXPECT_TRUE(engine_->is_ready());
+  const Answer given = answer(request("hangs", 10));
+  EXPECT_EQ(given.result.finish_reason, FinishReason::kFailed);
+  ASSERT_TRUE(given.result.error.has_value());
+  EXPECT_FALSE(engine_->is_ready());
+  EXPECT_EQ(engine_->submit(request("x", 1)).status.error().code, ErrorCode::kBusy);
+  while (lost == 0) std::this_thread::yield();
+  const EngineHealth health = engine_->snapshot().health;
+  EXPECT_EQ(health.condition, EngineCondition::kLost);
+  EXPECT_EQ(health.hangs, 1u);
+  EXPECT_EQ(health.requests_ended, 1u);
+  hangs = false;
+  hangs.notify_all();
+  Submitted next;
+  while (!next.handle) next = engine_->submit(request("goes on", 10));
+  EXPECT_EQ(read_answer(**next.handle, call_).tokens, alone("goes on", 10));
+  engine_.reset();
+}
+
+TEST_F(EngineTest, AnIdleEngineIsWell) {
+  start({});
+  EXPECT_TRUE(engine_->is_ready());
+  answer(request("x", 2));
+  EXPECT_TRUE(engine_->is_ready());
+  EXPECT_EQ(engine_->health().hangs, 0u);
 }
 
 TEST_F(EngineTest, ManyThreadsMaySubmitReadAndCancel) {

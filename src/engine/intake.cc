@@ -19,13 +19,21 @@ Submitted Intake::submit(Request request, Instant now) {
   if (Status checked = check_request(request, context_, vocabulary_); !checked) {
     return {std::move(checked), std::nullopt, std::nullopt};
   }
+  if (const EngineHealth health = watchdog_.health(now); !health.ready()) {
+    return {Error{ErrorCode::kBusy, format("the engine has not got on for {:.1f} s: try again later, and start the "
+                                           "server again if this stays",
+                                           health.silence.seconds())},
+            std::nullopt, std::nullopt};
+  }
   const size_t tokens = request.prompt.size();
   const int cached = loop_.hinted_pages(std::span(request.prompt).first(tokens - 1)) * kv::kPageTokens;
   Admission admission = decide_admission(backlog(request.priority), loop_.limits(), request.limits,
                                          static_cast<int64_t>(tokens) - cached, now);
   if (!admission.status) return {std::move(admission.status), std::nullopt, admission.predicted};
 
-  auto stream = std::make_shared<AnswerStream>(loop_.limits().stream_tokens, wake_, std::move(request.on_ready));
+  RequestFacts facts{.submitted = now, .total = request.limits.total, .prompt_tokens = static_cast<int>(tokens)};
+  if (request.limits.first_token) facts.first_token_by = now + *request.limits.first_token;
+  auto stream = std::make_shared<AnswerStream>(loop_.limits().stream_tokens, wake_, std::move(request.on_ready), facts);
   requests_.fetch_add(1);
   requests_tokens_.fetch_add(tokens);
   if (!inbox_.try_push(Submission{std::move(request), stream, now})) {
@@ -35,6 +43,8 @@ Submitted Intake::submit(Request request, Instant now) {
     if (inbox_.closed()) error = {ErrorCode::kCancelled, "the engine is shutting down"};
     return {std::move(error), std::nullopt, admission.predicted};
   }
+  watchdog_.watch(stream);
+  loop_.heartbeat().call(now);
   wake_->notify();
   return {{}, RequestHandle(std::move(stream)), admission.predicted};
 }

@@ -36,7 +36,8 @@ struct Request {
   Priority priority = Priority::kNormal;
   int top_logprobs = -1;  // Of how many of the likeliest tokens the log probability is wanted; -1: not even its own.
   std::vector<Stage> stages{};  // Empty: one stage, "normal", without a limit of its own.
-  // Called on the engine's thread after each piece and after the end: must return at once. May be empty.
+  // Called after each piece and after the end, on the engine's thread or, where that hangs, on the watchdog's: must
+  // return at once. May be empty.
   std::function<void()> on_ready{};
 };
 

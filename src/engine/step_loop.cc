@@ -56,7 +56,7 @@ void StepLoop::take_in() {
 }
 
 void StepLoop::end(ActiveRequest& active, const Ending& ending, std::optional<Error> error, Instant now) {
-  active.finish(ending, std::move(error), now);
+  if (!active.finish(ending, std::move(error), now)) return;  // let_go() counts it.
   ++snapshot_.counters.ended[static_cast<size_t>(ending.reason)];
   const RequestResult& result = active.result();
   if (!result.started || ending.reason == FinishReason::kCancelled) return;
@@ -66,12 +66,21 @@ void StepLoop::end(ActiveRequest& active, const Ending& ending, std::optional<Er
   snapshot_.running_time = mean == 0 ? taken : Duration::from_ns(mean + (taken.ns() - mean) / 10);
 }
 
+// Those that have ended.
+void StepLoop::let_go() {
+  std::erase_if(requests_, [this](const auto& active) {
+    if (const auto reason = active->ended_outside()) ++snapshot_.counters.ended[static_cast<size_t>(*reason)];
+    return active->may_go();
+  });
+}
+
 void StepLoop::end_all(CancelReason reason) {
   take_in();
   const Instant now = clock_.now();
   for (const auto& active : requests_) {
     if (!active->ended()) end(*active, {.reason = FinishReason::kCancelled, .cancel = reason}, std::nullopt, now);
   }
+  let_go();
   requests_.clear();
   publish(now);
 }
@@ -81,8 +90,10 @@ Status StepLoop::look() {
   if (stop_.cancelled()) return Error{ErrorCode::kCancelled, "the engine stops"};
   take_in();
   const Instant now = clock_.now();
+  heartbeat_.beat(now);
   for (const auto& active : requests_) {
-    if (active->ended()) continue;
+    if (active->ended() && !active->in_step) continue;
+    if (active->ended()) return Error{ErrorCode::kCancelled, "a request of the step was ended"};
     const std::optional<Ending> ending = active->ending(now);
     if (!ending) continue;
     if (active->in_step) {
@@ -99,7 +110,7 @@ Status StepLoop::look() {
 SequenceView StepLoop::view_of(ActiveRequest& active, bool look_for_prefix, Instant now) {
   SequenceView view;
   view.running = active.running();
-  view.over = active.ending(now).has_value();
+  view.over = active.ended() || active.ending(now).has_value();
   view.held = !active.look_for_room(now) || active.choosing();
   view.suspect = active.failures > 0;
   view.priority = active.request().priority;
@@ -122,7 +133,7 @@ SequenceView StepLoop::view_of(ActiveRequest& active, bool look_for_prefix, Inst
 }
 
 void StepLoop::build_state(Instant now) {
-  std::erase_if(requests_, [](const auto& active) { return active->ended(); });
+  let_go();
   int running = 0, held = 0;
   for (const auto& active : requests_) {
     active->settle_stage(now);
@@ -144,6 +155,7 @@ void StepLoop::build_state(Instant now) {
 void StepLoop::apply(const StepPlan& plan, Instant now) {
   for (const size_t index : plan.ends) {
     ActiveRequest& active = *requests_[index];
+    if (active.ended()) continue;
     // A limit that has passed stays so.
     if (const auto ending = active.ending(now)) end(active, *ending, std::nullopt, now);
   }
@@ -164,6 +176,7 @@ void StepLoop::apply(const StepPlan& plan, Instant now) {
 // ---- Run.
 
 StepLoop::Turn StepLoop::turn() {
+  heartbeat_.beat(clock_.now());
   take_in();
   choose_open_tokens();
   const Instant now = clock_.now();
@@ -177,7 +190,9 @@ StepLoop::Turn StepLoop::turn() {
   publish(clock_.now());
   const bool choosing = std::any_of(requests_.begin(), requests_.end(),
                                     [](const auto& active) { return !active->ended() && active->choosing(); });
-  return {.computed = choosing || !plan.slices.empty(), .look_at = plan.look_at};
+  const bool computed = choosing || !plan.slices.empty();
+  if (!computed) heartbeat_.rest();
+  return {.computed = computed, .look_at = plan.look_at};
 }
 
 void StepLoop::free_pages_for(const StepPlan& plan) {
@@ -234,6 +249,7 @@ void StepLoop::fail(const StepPlan& plan, const Error& error) {
   const Instant now = clock_.now();
   for (const PlannedSlice& slice : plan.slices) {
     ActiveRequest& active = *requests_[slice.sequence];
+    if (active.ended()) continue;
     if (++active.failures < limits_.failures_max || active.next_stage(now)) continue;
     end(active, {.reason = FinishReason::kFailed}, Error(error), now);
   }
@@ -247,7 +263,8 @@ void StepLoop::commit(const StepPlan& plan) {
     ActiveRequest& active = *requests_[plan.slices[i].sequence];
     active.computed(static_cast<int>(slices_[i].tokens.size()), index_);
     if (slices_[i].logits_begin == slices_[i].logits_end) continue;
-    choose(active, runner_.logits(row++), kFirstChoice);
+    const std::span<const float> logits = runner_.logits(row++);
+    if (!active.ended()) choose(active, logits, kFirstChoice);
   }
 }
 
@@ -273,6 +290,7 @@ void StepLoop::choose_open_tokens() {
     if (active->ended() || !active->choosing() || active->ending(clock_.now())) continue;
     if (left.ns() <= 0) return;
     const Instant start = clock_.now();
+    heartbeat_.beat(start);
     choose(*active, std::nullopt, std::min(left, active->choice_time(kFirstChoice, limits_.step_target)));
     left = left - (clock_.now() - start);
   }

@@ -6,9 +6,12 @@
 // requests one at a time, so that only the one at fault pays. What a grammar allows is found out between steps, in
 // portions: one that takes long keeps its own request waiting and nobody else for more than a step.
 //
+// Each look is a beat of the heart that the watchdog listens to. A request that it has ended meanwhile is let go like
+// one that has ended by itself, and a step with one is given up.
+//
 // Invariants: each request that was taken in ends exactly once; when none is left, only the prefix index holds pages.
-// Ownership: borrows everything, which must outlive it. Thread safety: one thread (the engine's); published() and
-// hinted_pages() from any.
+// Ownership: borrows everything, which must outlive it. Thread safety: one thread (the engine's); published(),
+// hinted_pages() and heartbeat() from any.
 #pragma once
 
 #include <memory>
@@ -23,6 +26,7 @@
 #include "engine/active_request.h"
 #include "engine/engine_limits.h"
 #include "engine/engine_snapshot.h"
+#include "engine/heartbeat.h"
 #include "engine/step_plan.h"
 #include "engine/step_runner.h"
 #include "kv/prefix_index.h"
@@ -54,6 +58,7 @@ class StepLoop final : private model::StepWatch {
 
   // As of the last turn.
   EngineSnapshot published() const { return published_.load(); }
+  Heartbeat& heartbeat() { return heartbeat_; }
   int hinted_pages(std::span<const TokenId> tokens) const { return index_.hinted_pages(tokens); }
 
   // Requests that have not ended.
@@ -65,6 +70,7 @@ class StepLoop final : private model::StepWatch {
   Status look() override;
 
   void take_in();
+  void let_go();
   void build_state(Instant now);
   SequenceView view_of(ActiveRequest& active, bool look_for_prefix, Instant now);
   void apply(const StepPlan& plan, Instant now);
@@ -85,6 +91,7 @@ class StepLoop final : private model::StepWatch {
   const Clock& clock_;
   BoundedQueue<Submission>& inbox_;
   const CancelToken stop_;
+  Heartbeat heartbeat_;
 
   kv::PrefixIndex index_;
   const kv::SequenceCache empty_;                         // What matches in the index are looked for with.

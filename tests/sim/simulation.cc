@@ -1,6 +1,7 @@
 #include "simulation.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "base/format.h"
@@ -25,6 +26,7 @@ void Tally::add(const Tally& other) {
   engine.cached_tokens += other.engine.cached_tokens;
   engine.generated_tokens += other.engine.generated_tokens;
   engine.parks += other.engine.parks;
+  hangs += other.hangs;
   overshoot = std::max(overshoot, other.overshoot);
   bound = std::max(bound, other.bound);
   longest_wait = std::max(longest_wait, other.longest_wait);
@@ -78,7 +80,8 @@ Simulation::Simulation(uint64_t seed)
   runner_ = std::make_unique<FakeRunner>(model_, clock_, rng_, [this] { act_all(); });
   inbox_ = std::make_unique<BoundedQueue<engine::Submission>>(static_cast<size_t>(limits_.waiting_max));
   loop_ = std::make_unique<engine::StepLoop>(*runner_, *tokenizer_, limits_, clock_, *inbox_, CancelToken());
-  intake_ = std::make_unique<engine::Intake>(*loop_, *inbox_, wake_, model_.context, testing::kByteTokens);
+  watchdog_ = std::make_unique<engine::Watchdog>(loop_->heartbeat(), limits_.watchdog, nullptr);
+  intake_ = std::make_unique<engine::Intake>(*loop_, *watchdog_, *inbox_, wake_, model_.context, testing::kByteTokens);
   const int clients = between(1, 24);
   for (int i = 0; i < clients; ++i) {
     clients_.push_back(std::make_unique<Client>(Client{.act_at = clock_.now() + milliseconds(0, 2000)}));
@@ -97,6 +100,7 @@ void Simulation::make_limits() {
   model_.fixed = milliseconds(1, 8);
   model_.per_token = Duration::from_us(between(20, 600));
   model_.failures = chance(0.3) ? 0.02 : 0;
+  model_.hangs = chance(0.1) ? 0.002 : 0;
   limits_.running_max = between(1, 10);
   limits_.waiting_max = between(4, 40);
   limits_.waiting_tokens_max = between(400, 20000);
@@ -171,7 +175,8 @@ engine::Request Simulation::make_request(Client& client) {
   }
   choose_habit(client);
   client.patient = !client.deadline && !client.staged && !client.poisoned && !request.limits.first_token &&
-                   !request.limits.stall && client.habit == Client::Habit::kFast && model_.failures == 0;
+                   !request.limits.stall && client.habit == Client::Habit::kFast && model_.failures == 0 &&
+                   model_.hangs == 0;
   return request;
 }
 
@@ -225,12 +230,30 @@ void Simulation::act(Client& client) {
 }
 
 void Simulation::act_all() {
+  check_hang();
   for (const auto& client : clients_) {
     if (client->act_at <= clock_.now()) act(*client);
   }
 }
 
 // ---- Invariants.
+
+// The watchdog looks when it wants to; what it must have ended has ended.
+void Simulation::check_hang() {
+  const Instant now = clock_.now();
+  if (now >= watchdog_at_) watchdog_at_ = std::min(watchdog_->check(now), now + limits_.watchdog.period());
+  if (watchdog_->health(now).silence < limits_.watchdog.hung_after + limits_.watchdog.period()) return;
+  for (const auto& client : clients_) {
+    if (client->handle && !(*client->handle)->finished()) broken("a request is left alone in a hang");
+  }
+}
+
+// Past a deadline: a layer, or in a hang until the watchdog looks.
+Duration Simulation::overshoot_max() const {
+  if (model_.hangs == 0) return runner_->longest_layer();
+  const Duration until_seen = limits_.watchdog.silent_after + limits_.watchdog.period() + Duration::from_ms(100);
+  return until_seen + runner_->longest_layer();
+}
 
 void Simulation::check_end(Client& client) {
   const engine::RequestResult& result = (*client.handle)->result();
@@ -241,7 +264,8 @@ void Simulation::check_end(Client& client) {
       if (!client.cancelled || result.cancel_reason != client.reason) broken("cancelled though nobody asked");
       break;
     case engine::FinishReason::kFailed:
-      if (!client.poisoned && model_.failures == 0) broken("failed though no step of it was to fail");
+      if (!client.poisoned && model_.failures == 0 && model_.hangs == 0)
+        broken("failed though no step of it was to fail");
       if (!result.error) broken("failed without an error");
       break;
     default: break;
@@ -276,10 +300,10 @@ void Simulation::check_deadline(const Client& client, const engine::RequestResul
   if (is_deadline && result.passed_limit == engine::PassedLimit::kNone) broken("a deadline without a limit");
   if (!limit) return;
   const Duration overshoot = result.ended - *limit;
-  tally_.overshoot = std::max(tally_.overshoot, overshoot);
-  if (overshoot > runner_->longest_layer()) {
-    broken(format("a request ended {:.3f} ms after its limit; a layer takes {:.3f} ms", overshoot.ms(),
-                  runner_->longest_layer().ms()));
+  if (model_.hangs == 0) tally_.overshoot = std::max(tally_.overshoot, overshoot);
+  if (overshoot > overshoot_max()) {
+    broken(format("a request ended {:.3f} ms after its limit; {:.3f} ms are allowed", overshoot.ms(),
+                  overshoot_max().ms()));
   }
   const bool own_limit =
       result.passed_limit == engine::PassedLimit::kTotal || result.passed_limit == engine::PassedLimit::kFirstToken;
@@ -299,7 +323,7 @@ void Simulation::check_running() {
   const Instant now = clock_.now();
   for (const auto& client : clients_) {
     if (!client->handle || (*client->handle)->finished()) continue;
-    if (client->deadline && now - *client->deadline > runner_->longest_layer()) {
+    if (client->deadline && now - *client->deadline > overshoot_max()) {
       broken(format("a request still runs {:.3f} ms after its deadline", (now - *client->deadline).ms()));
     }
   }
@@ -348,6 +372,11 @@ std::optional<std::string> Simulation::run(uint64_t turns) {
                   patience().seconds()));
   }
   tally_.engine = loop_->published().counters;
+  tally_.hangs = watchdog_->health(clock_.now()).hangs;
+  const auto& ended = tally_.engine.ended;
+  if (!broken_ && std::accumulate(ended.begin(), ended.end(), uint64_t{0}) != tally_.engine.requests) {
+    broken("requests were counted that did not end once");
+  }
   tally_.bound = runner_->longest_layer();
   return broken_;
 }
