@@ -15,11 +15,12 @@ constexpr Duration kLook = Duration::from_ms(20);
 }  // namespace
 
 AnswerStream::AnswerStream(size_t capacity, std::shared_ptr<os::WakeSignal> engine, std::function<void()> on_ready,
-                           const RequestFacts& facts)
+                           const RequestFacts& facts, std::shared_ptr<CancelSource> cancel)
     : capacity_(capacity),
       engine_(std::move(engine)),
       on_ready_(std::move(on_ready)),
       facts_(facts),
+      cancel_(cancel ? std::move(cancel) : std::make_shared<CancelSource>()),
       ring_(capacity + 1) {
   INFER_CHECK(capacity > 0);
 }
@@ -51,7 +52,7 @@ void AnswerStream::wait_until(Instant when) {
 }
 
 void AnswerStream::cancel(CancelReason reason) {
-  cancel_.cancel(reason);
+  cancel_->cancel(reason);
   engine_->notify();
 }
 

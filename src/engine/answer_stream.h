@@ -41,9 +41,10 @@ struct RequestFacts {
 
 class AnswerStream {
  public:
-  // Room for `capacity` tokens. `engine` is notified when the reader makes room or cancels.
+  // Room for `capacity` tokens. `engine` is notified when the reader makes room or cancels. Streams of one request
+  // share the wish to end it, `cancel`; null: this one is alone.
   AnswerStream(size_t capacity, std::shared_ptr<os::WakeSignal> engine, std::function<void()> on_ready,
-               const RequestFacts& facts = {});
+               const RequestFacts& facts = {}, std::shared_ptr<CancelSource> cancel = nullptr);
   AnswerStream(const AnswerStream&) = delete;
   AnswerStream& operator=(const AnswerStream&) = delete;
 
@@ -57,11 +58,11 @@ class AnswerStream {
   Status wait(const CallContext& call);
   // The same for as long as until `when`; it may return early.
   void wait_until(Instant when);
-  // Asks for the end; the first reason stays.
+  // Asks for the end of the whole request; the first reason stays.
   void cancel(CancelReason reason);
 
   // ---- The engine.
-  CancelToken cancel_token() const { return cancel_.token(); }
+  CancelToken cancel_token() const { return cancel_->token(); }
   // Whether another token fits. When not, the reader will notify the engine once it does.
   bool has_room();
   // There is room; a piece without a token always fits once. Dropped when the watchdog has ended the stream.
@@ -82,7 +83,7 @@ class AnswerStream {
   const std::shared_ptr<os::WakeSignal> engine_;
   const std::function<void()> on_ready_;
   const RequestFacts facts_;
-  CancelSource cancel_;
+  const std::shared_ptr<CancelSource> cancel_;
   os::WakeSignal ready_;
   std::vector<AnswerPiece> ring_;     // [capacity + 1]; place i % size holds piece i.
   std::atomic<size_t> written_{0};    // Pieces, by the engine.

@@ -227,6 +227,9 @@ TEST_F(EngineTest, RequestsThatMakeNoSenseAreRefusedAtOnce) {
   bad = request("x", 1);
   bad.top_logprobs = kTopLogprobsMax + 1;
   EXPECT_EQ(refused(bad), ErrorCode::kInvalidArgument);
+  bad = request("x", 1);
+  bad.answers = kAnswersMax + 1;
+  EXPECT_EQ(refused(bad), ErrorCode::kInvalidArgument);
   bad = constrained("x", kList, kGreedy);
   bad.options.ignore_end_tokens = true;
   EXPECT_EQ(refused(bad), ErrorCode::kInvalidArgument);
@@ -277,6 +280,43 @@ TEST_F(EngineTest, AStageGoesOnInTheGrammarOfTheOneBefore) {
   EXPECT_EQ(given.result.stage, "short");
   EXPECT_EQ(given.text.size(), 29u);
   EXPECT_EQ(given.text.substr(0, 26), "abcdefghijklmnopqrstuvwxyz");
+}
+
+TEST_F(EngineTest, SeveralAnswersShareOnePromptAndAreThoseOfTheirSeeds) {
+  // Three places for five answers: some fork, the others follow.
+  for (const int places : {8, 3, 1}) {
+    start({.running_max = places});
+    Request many = request(std::string(150, 'n'), 30, kWild);
+    many.answers = 5;
+    Submitted submitted = engine_->submit(std::move(many));
+    ASSERT_TRUE(submitted.status.has_value());
+    ASSERT_EQ(submitted.others.size(), 4u);
+    std::vector<Answer> answers{read_answer(**submitted.handle, call_)};
+    for (const RequestHandle& other : submitted.others) answers.push_back(read_answer(*other, call_));
+    for (size_t i = 0; i < answers.size(); ++i) {
+      sampling::SamplingParams params = kWild;
+      params.seed += i;
+      EXPECT_EQ(answers[i].tokens, alone(std::string(150, 'n'), 30, params)) << i;
+    }
+    int computed = 0;
+    for (const Answer& each : answers) computed += each.result.computed_tokens;
+    const int once = 150 + 5 * 29;
+    EXPECT_GE(computed, once);
+    // Who comes later computes what the pages of the index lack: 22 tokens.
+    EXPECT_LE(computed, once + 22 * std::max(0, 5 - places)) << places;
+  }
+}
+
+TEST_F(EngineTest, CancellingOneAnswerCancelsAll) {
+  start({.stream_tokens = 4});
+  Request many = request("go on", -1, kWild);
+  many.answers = 3;
+  Submitted submitted = engine_->submit(std::move(many));
+  ASSERT_TRUE((*submitted.handle)->wait(call_).has_value());
+  submitted.others[1]->cancel(CancelReason::kUser);
+  EXPECT_EQ(read_answer(**submitted.handle, call_).result.cancel_reason, CancelReason::kUser);
+  EXPECT_EQ(read_answer(*submitted.others[0], call_).result.cancel_reason, CancelReason::kUser);
+  EXPECT_EQ(read_answer(*submitted.others[1], call_).result.cancel_reason, CancelReason::kUser);
 }
 
 TEST_F(EngineTest, TheQueueIsBounded) {

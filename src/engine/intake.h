@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "base/bounded_queue.h"
 #include "base/result.h"
@@ -27,8 +28,9 @@ struct Submitted {
   // could be; or the engine does not get on. kDeadline: a limit could not be met even alone. kCancelled: the engine
   // stops.
   Status status;
-  std::optional<RequestHandle> handle;      // When the status is Ok.
+  std::optional<RequestHandle> handle;      // Of the first answer, when the status is Ok.
   std::optional<Duration> predicted_first;  // Until the first token; nullopt while nothing was measured.
+  std::vector<RequestHandle> others{};      // Of further answers, in order, when the request asked for them.
 };
 
 class Intake {
@@ -47,6 +49,7 @@ class Intake {
 
  private:
   Backlog backlog(Priority priority) const;
+  std::vector<std::shared_ptr<AnswerStream>> make_streams(const Request& request, Instant now) const;
 
   StepLoop& loop_;
   Watchdog& watchdog_;

@@ -50,8 +50,13 @@ void StepLoop::take_in() {
   inbox_.take_all(arrivals_);
   for (Submission& arrival : arrivals_) {
     snapshot_.counters.requests_tokens += arrival.request.prompt.size();
-    requests_.push_back(std::make_unique<ActiveRequest>(std::move(arrival), tokenizer_, runner_.context()));
-    ++snapshot_.counters.requests;
+    const auto group = arrival.streams.size() > 1 ? std::make_shared<AnswerGroup>() : nullptr;
+    for (std::shared_ptr<AnswerStream>& stream : arrival.streams) {
+      requests_.push_back(std::make_unique<ActiveRequest>(arrival.request, std::move(stream), group, arrival.submitted,
+                                                          tokenizer_, runner_.context()));
+      ++snapshot_.counters.requests;
+      ++arrival.request.sampling.seed;
+    }
   }
 }
 
@@ -111,7 +116,7 @@ SequenceView StepLoop::view_of(ActiveRequest& active, bool look_for_prefix, Inst
   SequenceView view;
   view.running = active.running();
   view.over = active.ended() || active.ending(now).has_value();
-  view.held = !active.look_for_room(now) || active.choosing();
+  view.held = !active.look_for_room(now) || active.choosing() || active.awaits_prompt();
   view.suspect = active.failures > 0;
   view.priority = active.request().priority;
   view.submitted = active.submitted();
@@ -122,6 +127,7 @@ SequenceView StepLoop::view_of(ActiveRequest& active, bool look_for_prefix, Inst
   view.pages_wanted = runner_.pages_for(length);
   if (view.running) {
     view.pages_held = active.cache().pages_held();
+    view.copies_page = active.cache().last_page_is_shared();
   } else if (look_for_prefix) {
     const kv::PrefixMatch match = index_.find(active.tokens().first(active.tokens().size() - 1), empty_);
     view.cached_tokens = match.pages * kv::kPageTokens;
@@ -132,8 +138,20 @@ SequenceView StepLoop::view_of(ActiveRequest& active, bool look_for_prefix, Inst
   return view;
 }
 
+// Of the answers to a prompt that is not computed yet, the first.
+void StepLoop::settle_leaders() {
+  for (const auto& active : requests_) {
+    if (AnswerGroup* const group = active->group()) group->leader = nullptr;
+  }
+  for (const auto& active : requests_) {
+    AnswerGroup* const group = active->group();
+    if (group && !group->leader) group->leader = active.get();
+  }
+}
+
 void StepLoop::build_state(Instant now) {
   let_go();
+  settle_leaders();
   int running = 0, held = 0;
   for (const auto& active : requests_) {
     active->settle_stage(now);
@@ -144,7 +162,7 @@ void StepLoop::build_state(Instant now) {
   int places = limits_.running_max - running + held;
   state_.sequences.clear();
   for (const auto& active : requests_) {
-    const bool may_start = !active->running() && places > 0;
+    const bool may_start = !active->running() && places > 0 && !active->awaits_prompt();
     state_.sequences.push_back(view_of(*active, may_start, now));
     places -= may_start ? 1 : 0;
   }
@@ -199,7 +217,8 @@ void StepLoop::free_pages_for(const StepPlan& plan) {
   int64_t needed = 0;
   for (const PlannedSlice& slice : plan.slices) {
     const kv::SequenceCache& cache = requests_[slice.sequence]->cache();
-    const int pages = kv::pages_for_tokens(cache.length() + slice.tokens) - kv::pages_for_tokens(cache.length());
+    int pages = kv::pages_for_tokens(cache.length() + slice.tokens) - kv::pages_for_tokens(cache.length());
+    pages += cache.last_page_is_shared() ? 1 : 0;
     needed += int64_t{pages} * state_.layers;
   }
   const int64_t missing = needed - runner_.pages().free_pages();
@@ -264,7 +283,20 @@ void StepLoop::commit(const StepPlan& plan) {
     active.computed(static_cast<int>(slices_[i].tokens.size()), index_);
     if (slices_[i].logits_begin == slices_[i].logits_end) continue;
     const std::span<const float> logits = runner_.logits(row++);
+    if (active.group() && !active.group()->prompt_computed) share_prompt(active, logits);
     if (!active.ended()) choose(active, logits, kFirstChoice);
+  }
+}
+
+void StepLoop::share_prompt(ActiveRequest& leader, std::span<const float> logits) {
+  leader.group()->prompt_computed = true;
+  auto places = limits_.running_max -
+                std::count_if(requests_.begin(), requests_.end(), [](const auto& each) { return each->running(); });
+  for (const auto& other : requests_) {
+    if (other->group() != leader.group() || other.get() == &leader || other->ended()) continue;
+    if (places-- <= 0) return;
+    other->start_from(leader, clock_.now());
+    choose(*other, logits, kFirstChoice);
   }
 }
 
@@ -312,7 +344,7 @@ void StepLoop::publish(Instant now) {
   for (const auto& active : requests_) {
     if (active->ended()) continue;
     const auto priority = static_cast<size_t>(active->request().priority);
-    snapshot_.prompt_tokens[priority] += active->due_prompt_tokens();
+    if (!active->awaits_prompt()) snapshot_.prompt_tokens[priority] += active->due_prompt_tokens();
     ++(active->running() ? snapshot_.running : snapshot_.waiting[priority]);
     snapshot_.answering += active->running() && active->due_tokens() == 1 ? 1 : 0;
     snapshot_.full += active->full() ? 1 : 0;

@@ -3,8 +3,10 @@
 // It owns all requests inside the engine, their pages and the prefix index. Between the layers of a step it looks at
 // limits and cancellations: a request outside the step ends on the spot; one inside ends after the step was abandoned,
 // which changes nothing for the others, and the next turn plans anew. A step that fails is tried again with its
-// requests one at a time, so that only the one at fault pays. What a grammar allows is found out between steps, in
-// portions: one that takes long keeps its own request waiting and nobody else for more than a step.
+// requests one at a time, so that only the one at fault pays. Several answers to one prompt wait until one of them has
+// computed it; those for which there are places then fork its pages, the others find them in the prefix index. What a
+// grammar allows is found out between steps, in portions: one that takes long keeps its own request waiting and nobody
+// else for more than a step.
 //
 // Each look is a beat of the heart that the watchdog listens to. A request that it has ended meanwhile is let go like
 // one that has ended by itself, and a step with one is given up.
@@ -71,12 +73,14 @@ class StepLoop final : private model::StepWatch {
 
   void take_in();
   void let_go();
+  void settle_leaders();
   void build_state(Instant now);
   SequenceView view_of(ActiveRequest& active, bool look_for_prefix, Instant now);
   void apply(const StepPlan& plan, Instant now);
   void free_pages_for(const StepPlan& plan);
   void run(const StepPlan& plan, Instant start);
   void commit(const StepPlan& plan);
+  void share_prompt(ActiveRequest& leader, std::span<const float> logits);
   // The next token of a request, from the logits or from those that it kept, with at most this time for its grammar.
   void choose(ActiveRequest& active, std::optional<std::span<const float>> logits, Duration time);
   void choose_open_tokens();

@@ -52,9 +52,19 @@ struct Simulation::Client {
   bool cancelled = false;
   CancelReason reason = CancelReason::kNone;
   std::vector<TokenId> answer{};
+  // Further answers to the same prompt.
+  struct Further {
+    engine::RequestHandle handle;
+    std::vector<TokenId> answer{};
+  };
+  std::vector<Further> further{};
+
+  bool busy() const { return handle.has_value() || !further.empty(); }
 };
 
 namespace {
+
+constexpr int kAnswersMax = 4;  // To one prompt.
 
 // Lines of counted lengths, so that each token changes what may come next.
 std::shared_ptr<grammar::TokenAutomaton> make_grammar(const tokenizer::Tokenizer& tokenizer) {
@@ -166,6 +176,7 @@ engine::Request Simulation::make_request(Client& client) {
   if (chance(0.1)) request.limits.stall = milliseconds(20, 1000);
   client.constrained = chance(0.2);
   if (client.constrained) request.options.grammar = grammar_;
+  if (chance(0.1)) request.answers = between(2, kAnswersMax);
   request.priority = static_cast<engine::Priority>(rng_.below(engine::kPriorities));
   if (chance(0.1)) request.top_logprobs = between(0, 3);
   client.staged = chance(0.15);
@@ -192,6 +203,7 @@ void Simulation::submit(Client& client) {
     return;
   }
   client.handle = std::move(submitted.handle);
+  for (engine::RequestHandle& other : submitted.others) client.further.push_back({std::move(other)});
   client.answer.clear();
   client.cancelled = false;
   client.act_at = clock_.now() + milliseconds(0, 5);
@@ -210,8 +222,24 @@ void Simulation::read(Client& client) {
   if (finished) check_end(client);
 }
 
+void Simulation::read_further(Client& client) {
+  std::erase_if(client.further, [&](Client::Further& each) {
+    const bool finished = each.handle->finished();
+    while (const std::optional<engine::AnswerPiece> piece = each.handle->take()) {
+      if (piece->token != kNoToken) each.answer.push_back(piece->token);
+    }
+    if (finished) check_answer(client, each.answer, each.handle->result());
+    return finished;
+  });
+}
+
 void Simulation::act(Client& client) {
   const Instant now = clock_.now();
+  read_further(client);
+  if (!client.handle && client.busy()) {
+    client.act_at = now + milliseconds(1, 20);
+    return;
+  }
   if (!client.handle) {
     client.act_at = Instant::never();
     if (!closing_) submit(client);
@@ -222,6 +250,7 @@ void Simulation::act(Client& client) {
   if (!client.handle || now < client.leaves_at) return;
   if (client.habit == Client::Habit::kVanishes) {
     client.handle.reset();  // Its stream may never be read again; the engine must get rid of it all the same.
+    client.further.clear();
     client.act_at = now + milliseconds(1, 500);
   } else if (!client.cancelled) {
     client.cancelled = true;
@@ -257,7 +286,7 @@ Duration Simulation::overshoot_max() const {
 
 void Simulation::check_end(Client& client) {
   const engine::RequestResult& result = (*client.handle)->result();
-  check_answer(client, result);
+  check_answer(client, client.answer, result);
   check_deadline(client, result);
   switch (result.finish_reason) {
     case engine::FinishReason::kCancelled:
@@ -275,20 +304,22 @@ void Simulation::check_end(Client& client) {
   client.act_at = clock_.now() + milliseconds(0, 300);
 }
 
-void Simulation::check_answer(const Client& client, const engine::RequestResult& result) {
+void Simulation::check_answer(const Client& client, const std::vector<TokenId>& answer,
+                              const engine::RequestResult& result) {
   std::optional<grammar::Constraint> constraint;
   if (client.constrained) constraint.emplace(plain_grammar_);
   const std::vector<TokenId> expected =
       expected_answer(model_, client.prompt, client.tokens_max, constraint ? &*constraint : nullptr);
-  const size_t length = client.answer.size();
-  if (length > expected.size() || !std::equal(client.answer.begin(), client.answer.end(), expected.begin())) {
+  const size_t length = answer.size();
+  if (length > expected.size() || !std::equal(answer.begin(), answer.end(), expected.begin())) {
     broken(format("an answer of {} tokens that the model does not give", length));
   }
   const bool whole = result.finish_reason == engine::FinishReason::kStop ||
                      (result.finish_reason == engine::FinishReason::kLength && !client.staged);
   if (whole && length != expected.size()) broken(format("{} tokens of {} are called all", length, expected.size()));
   if (result.generated_tokens != static_cast<int>(length)) broken("tokens were counted that never came");
-  if (result.cached_tokens % kv::kPageTokens != 0 || result.cached_tokens >= result.prompt_tokens) {
+  const bool shared = result.cached_tokens == result.prompt_tokens && &answer != &client.answer;
+  if (!shared && (result.cached_tokens % kv::kPageTokens != 0 || result.cached_tokens >= result.prompt_tokens)) {
     broken(format("{} tokens of a prompt of {} were cached", result.cached_tokens, result.prompt_tokens));
   }
 }
@@ -315,7 +346,7 @@ void Simulation::check_deadline(const Client& client, const engine::RequestResul
 Duration Simulation::patience() const {
   const int64_t tokens = 300 + 64;
   const int64_t alone = tokens * (model_.fixed + model_.per_token).ns();
-  return Duration::from_ns(2 * limits_.aging.ns() + 4 * static_cast<int64_t>(clients_.size()) * alone);
+  return Duration::from_ns(2 * limits_.aging.ns() + 4 * static_cast<int64_t>(clients_.size()) * kAnswersMax * alone);
 }
 
 void Simulation::check_running() {
@@ -357,8 +388,7 @@ std::optional<std::string> Simulation::run(uint64_t turns) {
     tally_.time = clock_.now() - Instant();
     check_running();
     act_all();
-    const bool all_gone =
-        std::none_of(clients_.begin(), clients_.end(), [](const auto& c) { return c->handle.has_value(); });
+    const bool all_gone = std::none_of(clients_.begin(), clients_.end(), [](const auto& c) { return c->busy(); });
     if (closing_ && all_gone && loop_->requests() == 0) break;
     if (tally_.turns > turns_to_end) broken(format("{} requests never end", loop_->requests()));
     if (turn.computed) continue;
@@ -371,6 +401,7 @@ std::optional<std::string> Simulation::run(uint64_t turns) {
     broken(format("a request took {:.1f} s; {:.1f} s would do for all", tally_.longest_wait.seconds(),
                   patience().seconds()));
   }
+  loop_->turn();  // What the watchdog ended last is let go.
   tally_.engine = loop_->published().counters;
   tally_.hangs = watchdog_->health(clock_.now()).hangs;
   const auto& ended = tally_.engine.ended;

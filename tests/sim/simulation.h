@@ -58,8 +58,9 @@ class Simulation {
   engine::Request make_request(Client& client);
   void choose_habit(Client& client);
   void read(Client& client);
+  void read_further(Client& client);
   void check_end(Client& client);
-  void check_answer(const Client& client, const engine::RequestResult& result);
+  void check_answer(const Client& client, const std::vector<TokenId>& answer, const engine::RequestResult& result);
   void check_deadline(const Client& client, const engine::RequestResult& result);
   void check_running();
   void advance_to_next_event(Instant look_at);
