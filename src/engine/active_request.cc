@@ -9,17 +9,20 @@
 
 namespace infer::engine {
 
-ActiveRequest::ActiveRequest(Submission submission, const tokenizer::Tokenizer& tokenizer, int context)
-    : submission_(std::move(submission)),
+ActiveRequest::ActiveRequest(Request request, std::shared_ptr<AnswerStream> stream, std::shared_ptr<AnswerGroup> group,
+                             Instant submitted, const tokenizer::Tokenizer& tokenizer, int context)
+    : request_(std::move(request)),
+      stream_(std::move(stream)),
+      group_(std::move(group)),
       tokenizer_(tokenizer),
       context_(context),
-      tokens_(submission_.request.prompt),
-      text_(AnswerText::make(request().options.stops).value()),
-      stage_ends_(stage_ends(request().stages, submission_.submitted, request().limits.total)),
-      progress_(submission_.submitted) {
-  result_.submitted = submission_.submitted;
+      tokens_(request_.prompt),
+      text_(AnswerText::make(request_.options.stops).value()),
+      stage_ends_(stage_ends(request_.stages, submitted, request_.limits.total)),
+      progress_(submitted) {
+  result_.submitted = submitted;
   result_.prompt_tokens = static_cast<int>(tokens_.size());
-  if (request().options.grammar) constraint_.emplace(request().options.grammar);
+  if (request_.options.grammar) constraint_.emplace(request_.options.grammar);
   enter_stage(0);
 }
 
@@ -53,6 +56,16 @@ void ActiveRequest::give_up_cache() {
   result_.kv_bytes_f16 = cache_->kv_bytes_f16();
   if (cache_->levels() != nullptr) result_.kv_expected_divergence = cache_->levels()->expected_divergence();
   cache_.reset();
+}
+
+void ActiveRequest::start_from(const ActiveRequest& leader, Instant now) {
+  cache_.emplace(leader.cache_->fork());
+  cursor_ = leader.cursor_;
+  if (!result_.started) {
+    result_.started = now;
+    result_.cached_tokens = result_.prompt_tokens;
+  }
+  progress_ = now;
 }
 
 void ActiveRequest::computed(int count, kv::PrefixIndex& index) {
@@ -106,7 +119,7 @@ Instant ActiveRequest::stop_at() const {
 }
 
 std::optional<Ending> ActiveRequest::ending(Instant now) const {
-  const CancelToken cancel = submission_.stream->cancel_token();
+  const CancelToken cancel = stream_->cancel_token();
   if (cancel.cancelled()) return Ending{.reason = FinishReason::kCancelled, .cancel = cancel.reason()};
   const bool may_stall = result_.started && !full_;
   const Limit limit =
@@ -116,7 +129,7 @@ std::optional<Ending> ActiveRequest::ending(Instant now) const {
 }
 
 bool ActiveRequest::look_for_room(Instant now) {
-  const bool was_full = std::exchange(full_, !submission_.stream->has_room());
+  const bool was_full = std::exchange(full_, !stream_->has_room());
   if (was_full && !full_) progress_ = now;
   return !full_;
 }
@@ -225,7 +238,7 @@ std::optional<FinishReason> ActiveRequest::accept(TokenId token, std::span<const
   ++result_.generated_tokens;
   ++stage_tokens_;
   const bool stopped = text_.push(tokenizer_.piece(token, false), piece.text);
-  submission_.stream->push(std::move(piece));
+  stream_->push(std::move(piece));
   if (stopped) return FinishReason::kStop;
   if (constraint_ && constraint_->must_end()) return FinishReason::kStop;
   if (stage_tokens_left() <= 0) return FinishReason::kLength;
@@ -240,17 +253,25 @@ void ActiveRequest::take_embedding() {
   result_.embedding = std::move(hidden_sum_);
 }
 
-void ActiveRequest::finish(const Ending& ending, std::optional<Error> error, Instant now) {
+bool ActiveRequest::finish(const Ending& ending, std::optional<Error> error, Instant now) {
   AnswerPiece rest;
   text_.finish(rest.text);
-  if (!rest.text.empty()) submission_.stream->push(std::move(rest));
+  if (!rest.text.empty()) stream_->push(std::move(rest));
   result_.finish_reason = ending.reason;
   result_.passed_limit = ending.limit;
   result_.cancel_reason = ending.cancel;
   result_.error = std::move(error);
   result_.ended = now;
   give_up_cache();
-  submission_.stream->finish(result_);
+  over_ = true;
+  counted_ = stream_->finish(result_);
+  return counted_;
+}
+
+std::optional<FinishReason> ActiveRequest::ended_outside() {
+  if (counted_ || !stream_->finished()) return std::nullopt;
+  counted_ = true;
+  return stream_->result().finish_reason;
 }
 
 }  // namespace infer::engine

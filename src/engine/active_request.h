@@ -24,8 +24,16 @@ namespace infer::engine {
 // A request on its way to the engine. It was checked.
 struct Submission {
   Request request;
-  std::shared_ptr<AnswerStream> stream;
+  std::vector<std::shared_ptr<AnswerStream>> streams;  // One for each answer.
   Instant submitted;
+};
+
+class ActiveRequest;
+
+// What the answers to one prompt share: one of them, the leader, computes it for all.
+struct AnswerGroup {
+  const ActiveRequest* leader = nullptr;  // Settled before each step.
+  bool prompt_computed = false;
 };
 
 // Why a request has to end now.
@@ -35,16 +43,25 @@ struct Ending {
   CancelReason cancel = CancelReason::kNone;
 };
 
+// One answer of a request.
 class ActiveRequest {
  public:
-  // context: of a sequence. The submission was checked, so that its parts can be made.
-  ActiveRequest(Submission submission, const tokenizer::Tokenizer& tokenizer, int context);
+  // context: of a sequence. The request was checked, so that its parts can be made. group: null for a single answer.
+  ActiveRequest(Request request, std::shared_ptr<AnswerStream> stream, std::shared_ptr<AnswerGroup> group,
+                Instant submitted, const tokenizer::Tokenizer& tokenizer, int context);
 
-  const Request& request() const { return submission_.request; }
-  Instant submitted() const { return submission_.submitted; }
+  const Request& request() const { return request_; }
+  Instant submitted() const { return result_.submitted; }
+  AnswerGroup* group() const { return group_.get(); }
+  // Another answer computes the prompt for it.
+  bool awaits_prompt() const { return group_ && !group_->prompt_computed && group_->leader != this; }
   const RequestResult& result() const { return result_; }
   std::span<const TokenId> tokens() const { return tokens_; }  // Prompt and answer.
-  bool ended() const { return submission_.stream->finished(); }
+  bool ended() const { return over_ || stream_->finished(); }
+  // How, where the watchdog has ended it: told once.
+  std::optional<FinishReason> ended_outside();
+  // It has ended, and that is known to its reader.
+  bool may_go() const { return stream_->finished(); }
 
   // ---- Its pages.
   bool running() const { return cache_.has_value(); }
@@ -56,6 +73,8 @@ class ActiveRequest {
   // Starts with the pages of its beginning that the index has. Returns how many tokens that are. width: of a hidden
   // state.
   int start(kv::SequenceCache cache, kv::PrefixIndex& index, int width, Instant now);
+  // Starts where the leader is, who has computed the prompt and chosen nothing yet.
+  void start_from(const ActiveRequest& leader, Instant now);
   // Gives its pages up; what the index holds of them stays there.
   void park();
   // After a step that computed `count` of its tokens.
@@ -87,8 +106,9 @@ class ActiveRequest {
   Duration choice_time(Duration least, Duration most) const;
   // Goes on with an open choice.
   Result<std::optional<FinishReason>> choose_open_token(const CallContext& call);
-  CancelToken cancel_token() const { return submission_.stream->cancel_token(); }
-  void finish(const Ending& ending, std::optional<Error> error, Instant now);
+  CancelToken cancel_token() const { return stream_->cancel_token(); }
+  // False when the watchdog has ended it.
+  bool finish(const Ending& ending, std::optional<Error> error, Instant now);
 
   // ---- Its embedding.
   bool wants_embedding() const { return request().pooling.has_value(); }
@@ -106,7 +126,9 @@ class ActiveRequest {
   int stage_tokens_left() const;
   void give_up_cache();
 
-  Submission submission_;
+  const Request request_;
+  const std::shared_ptr<AnswerStream> stream_;
+  const std::shared_ptr<AnswerGroup> group_;
   const tokenizer::Tokenizer& tokenizer_;
   int context_;
   std::vector<TokenId> tokens_;
@@ -122,6 +144,8 @@ class ActiveRequest {
   size_t stage_ = 0;
   int stage_tokens_ = 0;  // Generated in this stage.
   bool full_ = false;
+  bool over_ = false;              // It was to end here,
+  bool counted_ = false;           // and it did, or was found ended.
   Instant progress_;               // When it last got pages, a token, or room.
   std::vector<float> hidden_sum_;  // [width], of an embedding.
   RequestResult result_;

@@ -14,8 +14,14 @@ constexpr Duration kLook = Duration::from_ms(20);
 
 }  // namespace
 
-AnswerStream::AnswerStream(size_t capacity, std::shared_ptr<os::WakeSignal> engine, std::function<void()> on_ready)
-    : capacity_(capacity), engine_(std::move(engine)), on_ready_(std::move(on_ready)), ring_(capacity + 1) {
+AnswerStream::AnswerStream(size_t capacity, std::shared_ptr<os::WakeSignal> engine, std::function<void()> on_ready,
+                           const RequestFacts& facts, std::shared_ptr<CancelSource> cancel)
+    : capacity_(capacity),
+      engine_(std::move(engine)),
+      on_ready_(std::move(on_ready)),
+      facts_(facts),
+      cancel_(cancel ? std::move(cancel) : std::make_shared<CancelSource>()),
+      ring_(capacity + 1) {
   INFER_CHECK(capacity > 0);
 }
 
@@ -46,7 +52,7 @@ void AnswerStream::wait_until(Instant when) {
 }
 
 void AnswerStream::cancel(CancelReason reason) {
-  cancel_.cancel(reason);
+  cancel_->cancel(reason);
   engine_->notify();
 }
 
@@ -58,18 +64,22 @@ bool AnswerStream::has_room() {
 }
 
 void AnswerStream::push(AnswerPiece piece) {
+  if (!begin_writing()) return;
   const size_t at = written_.load(std::memory_order_relaxed);
   INFER_CHECK(at - read_.load(std::memory_order_acquire) < ring_.size());
+  if (piece.token != kNoToken) pushed_tokens_.fetch_add(1, std::memory_order_relaxed);
   ring_[at % ring_.size()] = std::move(piece);
   written_.store(at + 1, std::memory_order_release);
+  writing_.store(false, std::memory_order_release);
   announce();
 }
 
-void AnswerStream::finish(RequestResult result) {
-  INFER_CHECK(!finished());
+bool AnswerStream::finish(RequestResult result) {
+  if (!begin_writing()) return false;
   result_ = std::move(result);
   finished_.store(true, std::memory_order_release);
   announce();
+  return true;
 }
 
 void AnswerStream::announce() {

@@ -2,8 +2,9 @@
 // and the wish to end it.
 //
 // A reader who is slow fills the ring; the engine then leaves the sequence alone until there is room, and memory does
-// not grow. The result is there once finished() is true; pieces may still be in the ring then. Thread safety: one
-// reader thread, the engine's thread; cancel() from any thread. Ownership: shared by both.
+// not grow. The result is there once finished() is true; pieces may still be in the ring then. Where the engine's
+// thread hangs, the watchdog's ends the stream in its place: whoever comes first. Thread safety: one reader thread, the
+// engine's and the watchdog's thread; cancel() from any thread. Ownership: shared by all.
 #pragma once
 
 #include <atomic>
@@ -30,10 +31,20 @@ struct AnswerPiece {
   std::optional<sampling::Logprobs> logprobs;
 };
 
+// Of its request, for the watchdog.
+struct RequestFacts {
+  Instant submitted;
+  Deadline total = Deadline::at(Instant::never());
+  Instant first_token_by = Instant::never();
+  int prompt_tokens = 0;
+};
+
 class AnswerStream {
  public:
-  // Room for `capacity` tokens. `engine` is notified when the reader makes room or cancels.
-  AnswerStream(size_t capacity, std::shared_ptr<os::WakeSignal> engine, std::function<void()> on_ready);
+  // Room for `capacity` tokens. `engine` is notified when the reader makes room or cancels. Streams of one request
+  // share the wish to end it, `cancel`; null: this one is alone.
+  AnswerStream(size_t capacity, std::shared_ptr<os::WakeSignal> engine, std::function<void()> on_ready,
+               const RequestFacts& facts = {}, std::shared_ptr<CancelSource> cancel = nullptr);
   AnswerStream(const AnswerStream&) = delete;
   AnswerStream& operator=(const AnswerStream&) = delete;
 
@@ -47,31 +58,39 @@ class AnswerStream {
   Status wait(const CallContext& call);
   // The same for as long as until `when`; it may return early.
   void wait_until(Instant when);
-  // Asks for the end; the first reason stays.
+  // Asks for the end of the whole request; the first reason stays.
   void cancel(CancelReason reason);
 
   // ---- The engine.
-  CancelToken cancel_token() const { return cancel_.token(); }
+  CancelToken cancel_token() const { return cancel_->token(); }
   // Whether another token fits. When not, the reader will notify the engine once it does.
   bool has_room();
-  // There is room; a piece without a token always fits once.
+  // There is room; a piece without a token always fits once. Dropped when the watchdog has ended the stream.
   void push(AnswerPiece piece);
-  // Nothing comes after.
-  void finish(RequestResult result);
+  int pushed_tokens() const { return pushed_tokens_.load(std::memory_order_relaxed); }
+
+  // ---- The engine or the watchdog.
+  const RequestFacts& facts() const { return facts_; }
+  // Nothing comes after. False when the other one has ended it already, or is writing into it.
+  bool finish(RequestResult result);
 
  private:
+  bool begin_writing() { return !writing_.exchange(true, std::memory_order_acquire); }
   bool has_piece() const { return written_.load(std::memory_order_acquire) != read_.load(std::memory_order_relaxed); }
   void announce();
 
   const size_t capacity_;
   const std::shared_ptr<os::WakeSignal> engine_;
   const std::function<void()> on_ready_;
-  CancelSource cancel_;
+  const RequestFacts facts_;
+  const std::shared_ptr<CancelSource> cancel_;
   os::WakeSignal ready_;
   std::vector<AnswerPiece> ring_;     // [capacity + 1]; place i % size holds piece i.
   std::atomic<size_t> written_{0};    // Pieces, by the engine.
   std::atomic<size_t> read_{0};       // Pieces, by the reader.
   std::atomic<bool> waiting_{false};  // The engine wants to know of room.
+  std::atomic<int> pushed_tokens_{0};
+  std::atomic<bool> writing_{false};  // Somebody pushes, or has ended the stream: then it stays.
   std::atomic<bool> finished_{false};
   RequestResult result_;  // Written before finished_.
 };

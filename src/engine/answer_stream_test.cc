@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <thread>
 
 #include "os/system_clock.h"
@@ -97,6 +98,41 @@ TEST(AnswerStream, WaitingEndsWithTheCallAndLeavesTheRequest) {
   ASSERT_FALSE(status.has_value());
   EXPECT_EQ(status.error().code, ErrorCode::kDeadline);
   EXPECT_FALSE(stream.cancel_token().cancelled());
+}
+
+TEST(AnswerStream, WhoeverEndsItFirstEndsIt) {
+  AnswerStream stream(2, std::make_shared<os::WakeSignal>(), nullptr);
+  EXPECT_TRUE(stream.finish({.finish_reason = FinishReason::kFailed}));
+  stream.push(piece(1));
+  EXPECT_FALSE(stream.finish({.finish_reason = FinishReason::kStop}));
+  EXPECT_EQ(stream.result().finish_reason, FinishReason::kFailed);
+  EXPECT_FALSE(stream.take().has_value());
+}
+
+TEST(AnswerStream, AnEndFromOutsideComesAfterAllPieces) {
+  for (int round = 0; round < 200; ++round) {
+    AnswerStream stream(64, std::make_shared<os::WakeSignal>(), nullptr);
+    std::atomic<int> ends{0};
+    std::thread engine([&] {
+      for (TokenId token = 0; token < 50; ++token) stream.push(piece(token));
+      ends += stream.finish({.finish_reason = FinishReason::kStop}) ? 1 : 0;
+    });
+    std::thread watchdog([&] {
+      while (!stream.finished() && !stream.finish({.finish_reason = FinishReason::kFailed})) std::this_thread::yield();
+      ends += stream.result().finish_reason == FinishReason::kFailed ? 1 : 0;
+    });
+    TokenId next = 0;
+    while (true) {
+      const bool last = stream.finished();
+      while (const auto taken = stream.take()) EXPECT_EQ(taken->token, next++);
+      if (last) break;
+    }
+    engine.join();
+    watchdog.join();
+    EXPECT_FALSE(stream.take().has_value());
+    EXPECT_EQ(stream.pushed_tokens(), next);
+    EXPECT_EQ(ends, 1);
+  }
 }
 
 }  // namespace

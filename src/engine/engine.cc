@@ -1,5 +1,6 @@
 #include "engine/engine.h"
 
+#include <atomic>
 #include <utility>
 
 #include "base/bounded_queue.h"
@@ -18,16 +19,21 @@ struct Engine::State {
   std::shared_ptr<os::WakeSignal> wake = std::make_shared<os::WakeSignal>();
   BoundedQueue<Submission> inbox;
   StepLoop loop;
+  Watchdog watchdog;
+  std::atomic<bool> watching{true};
+  os::WakeSignal watch;
   Intake intake;
+  std::unique_ptr<os::ServiceThread> watchdog_thread;
   std::unique_ptr<os::ServiceThread> thread;
 
   State(std::unique_ptr<StepRunner> given_runner, const tokenizer::Tokenizer& tokenizer, const EngineLimits& limits,
-        const Clock& given_clock)
+        const Clock& given_clock, std::function<void()> on_lost)
       : runner(std::move(given_runner)),
         clock(given_clock),
         inbox(static_cast<size_t>(limits.waiting_max)),
         loop(*runner, tokenizer, limits, clock, inbox, stop.token()),
-        intake(loop, inbox, wake, runner->context(), tokenizer.vocabulary_size()) {}
+        watchdog(loop.heartbeat(), limits.watchdog, std::move(on_lost)),
+        intake(loop, watchdog, inbox, wake, runner->context(), tokenizer.vocabulary_size()) {}
 
   void serve() {
     while (!stop.token().cancelled()) {
@@ -36,20 +42,27 @@ struct Engine::State {
     }
     loop.end_all(CancelReason::kShutdown);
   }
+
+  void stand_guard() {
+    while (watching.load()) watch.wait_until(watchdog.check(clock.now()));
+  }
 };
 
 Engine::Engine(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
 Engine::~Engine() {
-  if (!state_->thread) return;
   state_->inbox.close();  // First: what is pushed before is ended by the thread, nothing is after.
   state_->stop.cancel(CancelReason::kShutdown);
   state_->wake->notify();
   state_->thread.reset();
+  state_->watching.store(false);  // Last, so that requests end also when the thread does not.
+  state_->watch.notify();
+  state_->watchdog_thread.reset();
 }
 
 Result<std::unique_ptr<Engine>> Engine::start(std::unique_ptr<StepRunner> runner, const tokenizer::Tokenizer& tokenizer,
-                                              const EngineLimits& limits, const Clock& clock) {
+                                              const EngineLimits& limits, const Clock& clock,
+                                              std::function<void()> on_lost) {
   INFER_TRY(limits.validate());
   if (tokenizer.vocabulary_size() > runner->vocabulary()) {
     return Error{ErrorCode::kInvalidArgument,
@@ -57,18 +70,32 @@ Result<std::unique_ptr<Engine>> Engine::start(std::unique_ptr<StepRunner> runner
                         "good copy",
                         tokenizer.vocabulary_size(), runner->vocabulary())};
   }
-  auto engine =
-      std::unique_ptr<Engine>(new Engine(std::make_unique<State>(std::move(runner), tokenizer, limits, clock)));
-  INFER_ASSIGN(engine->state_->thread, os::ServiceThread::start([state = engine->state_.get()] { state->serve(); }));
+  auto engine = std::unique_ptr<Engine>(
+      new Engine(std::make_unique<State>(std::move(runner), tokenizer, limits, clock, std::move(on_lost))));
+  State* const state = engine->state_.get();
+  INFER_ASSIGN(state->watchdog_thread, os::ServiceThread::start([state] { state->stand_guard(); }));
+  INFER_ASSIGN(state->thread, os::ServiceThread::start([state] { state->serve(); }));
   return engine;
 }
 
-Submitted Engine::submit(Request request) { return state_->intake.submit(std::move(request), state_->clock.now()); }
+Submitted Engine::submit(Request request) {
+  Submitted submitted = state_->intake.submit(std::move(request), state_->clock.now());
+  if (submitted.status) state_->watch.notify();
+  return submitted;
+}
+
 void Engine::change_levels(const kv::LevelPolicy& levels) {
   state_->loop.change_levels(levels);
   state_->wake->notify();
 }
-EngineSnapshot Engine::snapshot() const { return state_->loop.published(); }
+
+EngineSnapshot Engine::snapshot() const {
+  EngineSnapshot seen = state_->loop.published();
+  seen.health = health();
+  return seen;
+}
+
+EngineHealth Engine::health() const { return state_->watchdog.health(state_->clock.now()); }
 const EngineLimits& Engine::limits() const { return state_->loop.limits(); }
 
 }  // namespace infer::engine

@@ -6,11 +6,14 @@
 //   Answer answer = read_answer(**submitted.handle, call);
 //
 // The engine's thread alone touches the model and the KV cache, from start() to destruction. submit() and
-// AnswerStream::cancel() take a short lock at most and never wait for a step.
+// AnswerStream::cancel() take a short lock at most and never wait for a step. A second thread watches the first
+// (watchdog.h) and sleeps while there are no requests.
 // Ownership: borrows tokenizer, clock and what the runner borrows; destroying it ends all requests (shutdown), whose
-// streams stay readable. Thread safety: submit(), change_levels() and snapshot() from any thread; one owner.
+// streams stay readable. It waits for the step that runs to stop: for ever, when the thread is lost. Thread safety:
+// submit(), change_levels(), snapshot() and health() from any thread; one owner.
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "base/result.h"
@@ -20,6 +23,7 @@
 #include "engine/intake.h"
 #include "engine/request.h"
 #include "engine/step_runner.h"
+#include "engine/watchdog.h"
 #include "tokenizer/tokenizer.h"
 
 namespace infer::engine {
@@ -27,10 +31,11 @@ namespace infer::engine {
 class Engine {
  public:
   // kInvalidArgument: limits that make no sense, or a tokenizer with more tokens than the runner has logits.
-  // kExhausted: no thread.
+  // kExhausted: no thread. on_lost: called once each time that the engine's thread is lost, on the watchdog's thread:
+  // nothing but a new process helps then. May be empty.
   static Result<std::unique_ptr<Engine>> start(std::unique_ptr<StepRunner> runner,
                                                const tokenizer::Tokenizer& tokenizer, const EngineLimits& limits,
-                                               const Clock& clock);
+                                               const Clock& clock, std::function<void()> on_lost = {});
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
@@ -38,8 +43,11 @@ class Engine {
   Submitted submit(Request request);
   // What the KV cache does with its pages, for running requests too, from the next step on.
   void change_levels(const kv::LevelPolicy& levels);
-  // As of the last step.
+  // As of the last step, but for its health, which is that of now.
   EngineSnapshot snapshot() const;
+  // The truth, whatever the engine's thread does.
+  EngineHealth health() const;
+  bool is_ready() const { return health().ready(); }
   // As they are in effect.
   const EngineLimits& limits() const;
 

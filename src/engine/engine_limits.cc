@@ -24,7 +24,8 @@ Status EngineLimits::validate() const {
   INFER_TRY(at_least("prompt tokens of a step", chunk_min, 1));
   INFER_TRY(at_least("the aging time in ns", aging.ns(), 1));
   INFER_TRY(at_least("tokens that wait for their reader", static_cast<int64_t>(stream_tokens), 1));
-  return at_least("failed steps", failures_max, 1);
+  INFER_TRY(at_least("failed steps", failures_max, 1));
+  return watchdog.validate();
 }
 
 }  // namespace infer::engine

@@ -6,6 +6,7 @@
 
 #include "base/result.h"
 #include "base/time.h"
+#include "engine/watchdog.h"
 
 namespace infer::engine {
 
@@ -26,6 +27,8 @@ struct EngineLimits {
   size_t stream_tokens = 256;
   // After as many failed steps in a row a request (or its stage) is given up.
   int failures_max = 3;
+  // What is made of an engine that does not get on. One part of a step, a layer, has to be quicker.
+  WatchdogLimits watchdog{};
 
   // kInvalidArgument names the limit that makes no sense.
   Status validate() const;

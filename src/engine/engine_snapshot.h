@@ -9,6 +9,7 @@
 #include "base/time.h"
 #include "engine/request.h"
 #include "engine/step_cost.h"
+#include "engine/watchdog.h"
 #include "kv/level_policy.h"
 #include "kv/page_pool.h"
 
@@ -55,6 +56,7 @@ struct EngineSnapshot {
   CostLine cost;          // Of a step.
   Duration running_time;  // Of a request from its first pages to its end, faded mean; 0: nothing measured.
   Instant last_step;      // When the last step ended well.
+  EngineHealth health;    // As of the moment at which the snapshot is asked for, also while the engine's thread hangs.
   EngineCounters counters;
 };
 

@@ -12,6 +12,7 @@
 #include "grammar/json_rules.h"
 #include "os/system_clock.h"
 #include "testing/byte_tokenizer.h"
+#include "testing/hooked_runner.h"
 #include "testing/loaded_model.h"
 #include "testing/machine_kernels.h"
 
@@ -273,6 +274,9 @@ TEST_F(EngineTest, RequestsThatMakeNoSenseAreRefusedAtOnce) {
   bad = request("x", 1);
   bad.top_logprobs = kTopLogprobsMax + 1;
   EXPECT_EQ(refused(bad), ErrorCode::kInvalidArgument);
+  bad = request("x", 1);
+  bad.answers = kAnswersMax + 1;
+  EXPECT_EQ(refused(bad), ErrorCode::kInvalidArgument);
   bad = constrained("x", kList, kGreedy);
   bad.options.ignore_end_tokens = true;
   EXPECT_EQ(refused(bad), ErrorCode::kInvalidArgument);
@@ -325,6 +329,43 @@ TEST_F(EngineTest, AStageGoesOnInTheGrammarOfTheOneBefore) {
   EXPECT_EQ(given.text.substr(0, 26), "abcdefghijklmnopqrstuvwxyz");
 }
 
+TEST_F(EngineTest, SeveralAnswersShareOnePromptAndAreThoseOfTheirSeeds) {
+  // Three places for five answers: some fork, the others follow.
+  for (const int places : {8, 3, 1}) {
+    start({.running_max = places});
+    Request many = request(std::string(150, 'n'), 30, kWild);
+    many.answers = 5;
+    Submitted submitted = engine_->submit(std::move(many));
+    ASSERT_TRUE(submitted.status.has_value());
+    ASSERT_EQ(submitted.others.size(), 4u);
+    std::vector<Answer> answers{read_answer(**submitted.handle, call_)};
+    for (const RequestHandle& other : submitted.others) answers.push_back(read_answer(*other, call_));
+    for (size_t i = 0; i < answers.size(); ++i) {
+      sampling::SamplingParams params = kWild;
+      params.seed += i;
+      EXPECT_EQ(answers[i].tokens, alone(std::string(150, 'n'), 30, params)) << i;
+    }
+    int computed = 0;
+    for (const Answer& each : answers) computed += each.result.computed_tokens;
+    const int once = 150 + 5 * 29;
+    EXPECT_GE(computed, once);
+    // Who comes later computes what the pages of the index lack: 22 tokens.
+    EXPECT_LE(computed, once + 22 * std::max(0, 5 - places)) << places;
+  }
+}
+
+TEST_F(EngineTest, CancellingOneAnswerCancelsAll) {
+  start({.stream_tokens = 4});
+  Request many = request("go on", -1, kWild);
+  many.answers = 3;
+  Submitted submitted = engine_->submit(std::move(many));
+  ASSERT_TRUE((*submitted.handle)->wait(call_).has_value());
+  submitted.others[1]->cancel(CancelReason::kUser);
+  EXPECT_EQ(read_answer(**submitted.handle, call_).result.cancel_reason, CancelReason::kUser);
+  EXPECT_EQ(read_answer(*submitted.others[0], call_).result.cancel_reason, CancelReason::kUser);
+  EXPECT_EQ(read_answer(*submitted.others[1], call_).result.cancel_reason, CancelReason::kUser);
+}
+
 TEST_F(EngineTest, TheQueueIsBounded) {
   start({.running_max = 1, .waiting_max = 2, .stream_tokens = 1});
   std::vector<RequestHandle> taken;
@@ -361,6 +402,43 @@ TEST_F(EngineTest, TheSnapshotCountsWhatHappened) {
   EXPECT_EQ(seen.counters.computed_tokens, 79u);
   EXPECT_EQ(seen.prefix_nodes, 1);
   EXPECT_TRUE(seen.cost.known());
+}
+
+TEST_F(EngineTest, ReadersGetAnEndWhileAStepHangsAndTheEngineRecovers) {
+  start({});
+  engine_.reset();
+  auto runner = std::make_unique<testing::HookedRunner>(*loaded_->model);
+  std::atomic<bool> hangs{true};
+  runner->before_step = [&](const model::StepBatch&) { hangs.wait(true); };
+  EngineLimits limits;
+  limits.watchdog = {Duration::from_ms(300), Duration::from_ms(700), Duration::from_ms(900)};
+  std::atomic<int> lost{0};
+  engine_ = Engine::start(std::move(runner), *tokenizer_, limits, clock_, [&] { ++lost; }).value();
+  EXPECT_TRUE(engine_->is_ready());
+  const Answer given = answer(request("hangs", 10));
+  EXPECT_EQ(given.result.finish_reason, FinishReason::kFailed);
+  ASSERT_TRUE(given.result.error.has_value());
+  EXPECT_FALSE(engine_->is_ready());
+  EXPECT_EQ(engine_->submit(request("x", 1)).status.error().code, ErrorCode::kBusy);
+  while (lost == 0) std::this_thread::yield();
+  const EngineHealth health = engine_->snapshot().health;
+  EXPECT_EQ(health.condition, EngineCondition::kLost);
+  EXPECT_EQ(health.hangs, 1u);
+  EXPECT_EQ(health.requests_ended, 1u);
+  hangs = false;
+  hangs.notify_all();
+  Submitted next;
+  while (!next.handle) next = engine_->submit(request("goes on", 10));
+  EXPECT_EQ(read_answer(**next.handle, call_).tokens, alone("goes on", 10));
+  engine_.reset();
+}
+
+TEST_F(EngineTest, AnIdleEngineIsWell) {
+  start({});
+  EXPECT_TRUE(engine_->is_ready());
+  answer(request("x", 2));
+  EXPECT_TRUE(engine_->is_ready());
+  EXPECT_EQ(engine_->health().hangs, 0u);
 }
 
 TEST_F(EngineTest, ManyThreadsMaySubmitReadAndCancel) {

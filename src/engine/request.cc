@@ -41,9 +41,17 @@ Status check_request(const Request& request, int context, int vocabulary) {
   INFER_TRY(request.sampling.validate());
   INFER_TRY(AnswerText::make(request.options.stops));
   INFER_TRY(check_options(request.options, vocabulary));
+  if (request.answers < 1 || request.answers > kAnswersMax) {
+    return Error{ErrorCode::kInvalidArgument,
+                 format("a prompt gets 1 to {} answers, not {}", kAnswersMax, request.answers)};
+  }
   if (request.top_logprobs < -1 || request.top_logprobs > kTopLogprobsMax) {
     return Error{ErrorCode::kInvalidArgument, format("log probabilities are given of 0 to {} tokens, not of {}",
                                                      kTopLogprobsMax, request.top_logprobs)};
+  }
+  if (request.pooling && request.answers != 1) {
+    return Error{ErrorCode::kInvalidArgument,
+                 format("a text has one embedding, but {} answers are asked for", request.answers)};
   }
   INFER_TRY(check_positive("the limit of the first token", request.limits.first_token));
   INFER_TRY(check_positive("the stall limit", request.limits.stall));

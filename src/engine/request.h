@@ -39,15 +39,20 @@ struct Request {
   sampling::SamplingParams sampling;
   TimeLimits limits;
   Priority priority = Priority::kNormal;
+  // So many answers to the one prompt, each with a stream and a result of its own; the sampling seed is one higher for
+  // each. Their limits are the same, and cancelling one cancels all.
+  int answers = 1;
   int top_logprobs = -1;  // Of how many of the likeliest tokens the log probability is wanted; -1: not even its own.
   std::vector<Stage> stages{};  // Empty: one stage, "normal", without a limit of its own.
   // Not an answer is wanted, but the vector of the prompt. Its tokens are all computed, and taken over by nobody.
   std::optional<Pooling> pooling{};
-  // Called on the engine's thread after each piece and after the end: must return at once. May be empty.
+  // Called after each piece and after the end, on the engine's thread or, where that hangs, on the watchdog's: must
+  // return at once. May be empty.
   std::function<void()> on_ready{};
 };
 
 inline constexpr int kTopLogprobsMax = 20;
+inline constexpr int kAnswersMax = 32;
 
 // kInvalidArgument, with what is allowed: an empty prompt or one that does not fit into the context, a token outside
 // the vocabulary, an option out of range, a grammar for another vocabulary.
@@ -64,7 +69,7 @@ struct RequestResult {
   std::optional<Error> error{};                      // With kFailed.
   std::string stage{};                               // That answered, or ran when the request ended.
   int prompt_tokens = 0;
-  int cached_tokens = 0;    // Of the prompt, taken over from earlier requests.
+  int cached_tokens = 0;    // Of the prompt, taken over from earlier requests or from another answer to it.
   int computed_tokens = 0;  // Of prompt and answer; more than once where pages had to be given up.
   int generated_tokens = 0;
   // Of its pages when it ended, or was last given pages: at each level, and the divergence expected of lowering them.

@@ -50,8 +50,13 @@ void StepLoop::take_in() {
   inbox_.take_all(arrivals_);
   for (Submission& arrival : arrivals_) {
     snapshot_.counters.requests_tokens += arrival.request.prompt.size();
-    requests_.push_back(std::make_unique<ActiveRequest>(std::move(arrival), tokenizer_, runner_.context()));
-    ++snapshot_.counters.requests;
+    const auto group = arrival.streams.size() > 1 ? std::make_shared<AnswerGroup>() : nullptr;
+    for (std::shared_ptr<AnswerStream>& stream : arrival.streams) {
+      requests_.push_back(std::make_unique<ActiveRequest>(arrival.request, std::move(stream), group, arrival.submitted,
+                                                          tokenizer_, runner_.context()));
+      ++snapshot_.counters.requests;
+      ++arrival.request.sampling.seed;
+    }
   }
 }
 
@@ -75,7 +80,7 @@ void StepLoop::apply_levels() {
 }
 
 void StepLoop::end(ActiveRequest& active, const Ending& ending, std::optional<Error> error, Instant now) {
-  active.finish(ending, std::move(error), now);
+  if (!active.finish(ending, std::move(error), now)) return;  // let_go() counts it.
   ++snapshot_.counters.ended[static_cast<size_t>(ending.reason)];
   const RequestResult& result = active.result();
   if (!result.started || ending.reason == FinishReason::kCancelled) return;
@@ -85,12 +90,21 @@ void StepLoop::end(ActiveRequest& active, const Ending& ending, std::optional<Er
   snapshot_.running_time = mean == 0 ? taken : Duration::from_ns(mean + (taken.ns() - mean) / 10);
 }
 
+// Those that have ended.
+void StepLoop::let_go() {
+  std::erase_if(requests_, [this](const auto& active) {
+    if (const auto reason = active->ended_outside()) ++snapshot_.counters.ended[static_cast<size_t>(*reason)];
+    return active->may_go();
+  });
+}
+
 void StepLoop::end_all(CancelReason reason) {
   take_in();
   const Instant now = clock_.now();
   for (const auto& active : requests_) {
     if (!active->ended()) end(*active, {.reason = FinishReason::kCancelled, .cancel = reason}, std::nullopt, now);
   }
+  let_go();
   requests_.clear();
   publish(now);
 }
@@ -100,8 +114,10 @@ Status StepLoop::look() {
   if (stop_.cancelled()) return Error{ErrorCode::kCancelled, "the engine stops"};
   take_in();
   const Instant now = clock_.now();
+  heartbeat_.beat(now);
   for (const auto& active : requests_) {
-    if (active->ended()) continue;
+    if (active->ended() && !active->in_step) continue;
+    if (active->ended()) return Error{ErrorCode::kCancelled, "a request of the step was ended"};
     const std::optional<Ending> ending = active->ending(now);
     if (!ending) continue;
     if (active->in_step) {
@@ -118,8 +134,8 @@ Status StepLoop::look() {
 SequenceView StepLoop::view_of(ActiveRequest& active, bool look_for_prefix, Instant now) {
   SequenceView view;
   view.running = active.running();
-  view.over = active.ending(now).has_value();
-  view.held = !active.look_for_room(now) || active.choosing();
+  view.over = active.ended() || active.ending(now).has_value();
+  view.held = !active.look_for_room(now) || active.choosing() || active.awaits_prompt();
   view.suspect = active.failures > 0;
   view.priority = active.request().priority;
   view.submitted = active.submitted();
@@ -130,6 +146,7 @@ SequenceView StepLoop::view_of(ActiveRequest& active, bool look_for_prefix, Inst
   view.pages_wanted = runner_.pages_for(length);
   if (view.running) {
     view.pages_held = active.cache().pages_held();
+    view.copies_page = active.cache().last_page_is_shared();
   } else if (look_for_prefix && !active.wants_embedding()) {
     const kv::PrefixMatch match = index_.find(active.tokens().first(active.tokens().size() - 1), empty_);
     view.cached_tokens = match.pages * kv::kPageTokens;
@@ -140,8 +157,20 @@ SequenceView StepLoop::view_of(ActiveRequest& active, bool look_for_prefix, Inst
   return view;
 }
 
+// Of the answers to a prompt that is not computed yet, the first.
+void StepLoop::settle_leaders() {
+  for (const auto& active : requests_) {
+    if (AnswerGroup* const group = active->group()) group->leader = nullptr;
+  }
+  for (const auto& active : requests_) {
+    AnswerGroup* const group = active->group();
+    if (group && !group->leader) group->leader = active.get();
+  }
+}
+
 void StepLoop::build_state(Instant now) {
-  std::erase_if(requests_, [](const auto& active) { return active->ended(); });
+  let_go();
+  settle_leaders();
   int running = 0, held = 0;
   for (const auto& active : requests_) {
     active->settle_stage(now);
@@ -152,7 +181,7 @@ void StepLoop::build_state(Instant now) {
   int places = limits_.running_max - running + held;
   state_.sequences.clear();
   for (const auto& active : requests_) {
-    const bool may_start = !active->running() && places > 0;
+    const bool may_start = !active->running() && places > 0 && !active->awaits_prompt();
     state_.sequences.push_back(view_of(*active, may_start, now));
     places -= may_start ? 1 : 0;
   }
@@ -163,6 +192,7 @@ void StepLoop::build_state(Instant now) {
 void StepLoop::apply(const StepPlan& plan, Instant now) {
   for (const size_t index : plan.ends) {
     ActiveRequest& active = *requests_[index];
+    if (active.ended()) continue;
     // A limit that has passed stays so.
     if (const auto ending = active.ending(now)) end(active, *ending, std::nullopt, now);
   }
@@ -183,6 +213,7 @@ void StepLoop::apply(const StepPlan& plan, Instant now) {
 // ---- Run.
 
 StepLoop::Turn StepLoop::turn() {
+  heartbeat_.beat(clock_.now());
   take_in();
   apply_levels();
   choose_open_tokens();
@@ -197,14 +228,17 @@ StepLoop::Turn StepLoop::turn() {
   publish(clock_.now());
   const bool choosing = std::any_of(requests_.begin(), requests_.end(),
                                     [](const auto& active) { return !active->ended() && active->choosing(); });
-  return {.computed = choosing || !plan.slices.empty(), .look_at = plan.look_at};
+  const bool computed = choosing || !plan.slices.empty();
+  if (!computed) heartbeat_.rest();
+  return {.computed = computed, .look_at = plan.look_at};
 }
 
 void StepLoop::free_pages_for(const StepPlan& plan) {
   int64_t needed = 0;
   for (const PlannedSlice& slice : plan.slices) {
     const kv::SequenceCache& cache = requests_[slice.sequence]->cache();
-    const int pages = kv::pages_for_tokens(cache.length() + slice.tokens) - kv::pages_for_tokens(cache.length());
+    int pages = kv::pages_for_tokens(cache.length() + slice.tokens) - kv::pages_for_tokens(cache.length());
+    pages += cache.last_page_is_shared() ? 1 : 0;
     needed += int64_t{pages} * state_.layers;
   }
   const int64_t missing = needed - runner_.pages().free_pages();
@@ -252,6 +286,7 @@ void StepLoop::fail(const StepPlan& plan, const Error& error) {
   const Instant now = clock_.now();
   for (const PlannedSlice& slice : plan.slices) {
     ActiveRequest& active = *requests_[slice.sequence];
+    if (active.ended()) continue;
     if (++active.failures < limits_.failures_max || active.next_stage(now)) continue;
     end(active, {.reason = FinishReason::kFailed}, Error(error), now);
   }
@@ -271,7 +306,21 @@ void StepLoop::commit(const StepPlan& plan) {
       continue;
     }
     if (slices_[i].logits_begin == slices_[i].logits_end) continue;
-    choose(active, runner_.logits(row++), kFirstChoice);
+    const std::span<const float> logits = runner_.logits(row++);
+    if (active.group() && !active.group()->prompt_computed) share_prompt(active, logits);
+    if (!active.ended()) choose(active, logits, kFirstChoice);
+  }
+}
+
+void StepLoop::share_prompt(ActiveRequest& leader, std::span<const float> logits) {
+  leader.group()->prompt_computed = true;
+  auto places = limits_.running_max -
+                std::count_if(requests_.begin(), requests_.end(), [](const auto& each) { return each->running(); });
+  for (const auto& other : requests_) {
+    if (other->group() != leader.group() || other.get() == &leader || other->ended()) continue;
+    if (places-- <= 0) return;
+    other->start_from(leader, clock_.now());
+    choose(*other, logits, kFirstChoice);
   }
 }
 
@@ -297,6 +346,7 @@ void StepLoop::choose_open_tokens() {
     if (active->ended() || !active->choosing() || active->ending(clock_.now())) continue;
     if (left.ns() <= 0) return;
     const Instant start = clock_.now();
+    heartbeat_.beat(start);
     choose(*active, std::nullopt, std::min(left, active->choice_time(kFirstChoice, limits_.step_target)));
     left = left - (clock_.now() - start);
   }
@@ -318,7 +368,7 @@ void StepLoop::publish(Instant now) {
   for (const auto& active : requests_) {
     if (active->ended()) continue;
     const auto priority = static_cast<size_t>(active->request().priority);
-    snapshot_.prompt_tokens[priority] += active->due_prompt_tokens();
+    if (!active->awaits_prompt()) snapshot_.prompt_tokens[priority] += active->due_prompt_tokens();
     ++(active->running() ? snapshot_.running : snapshot_.waiting[priority]);
     snapshot_.answering += active->running() && active->due_tokens() == 1 ? 1 : 0;
     snapshot_.full += active->full() ? 1 : 0;

@@ -3,12 +3,17 @@
 // It owns all requests inside the engine, their pages and the prefix index. Between the layers of a step it looks at
 // limits and cancellations: a request outside the step ends on the spot; one inside ends after the step was abandoned,
 // which changes nothing for the others, and the next turn plans anew. A step that fails is tried again with its
-// requests one at a time, so that only the one at fault pays. What a grammar allows is found out between steps, in
-// portions: one that takes long keeps its own request waiting and nobody else for more than a step.
+// requests one at a time, so that only the one at fault pays. Several answers to one prompt wait until one of them has
+// computed it; those for which there are places then fork its pages, the others find them in the prefix index. What a
+// grammar allows is found out between steps, in portions: one that takes long keeps its own request waiting and nobody
+// else for more than a step.
+//
+// Each look is a beat of the heart that the watchdog listens to. A request that it has ended meanwhile is let go like
+// one that has ended by itself, and a step with one is given up.
 //
 // Invariants: each request that was taken in ends exactly once; when none is left, only the prefix index holds pages.
 // Ownership: borrows everything, which must outlive it. Thread safety: one thread (the engine's); change_levels(),
-// published() and hinted_pages() from any.
+// published(), hinted_pages() and heartbeat() from any.
 #pragma once
 
 #include <memory>
@@ -24,6 +29,7 @@
 #include "engine/active_request.h"
 #include "engine/engine_limits.h"
 #include "engine/engine_snapshot.h"
+#include "engine/heartbeat.h"
 #include "engine/step_plan.h"
 #include "engine/step_runner.h"
 #include "kv/prefix_index.h"
@@ -58,6 +64,7 @@ class StepLoop final : private model::StepWatch {
 
   // As of the last turn.
   EngineSnapshot published() const { return published_.load(); }
+  Heartbeat& heartbeat() { return heartbeat_; }
   int hinted_pages(std::span<const TokenId> tokens) const { return index_.hinted_pages(tokens); }
 
   // Requests that have not ended.
@@ -70,12 +77,15 @@ class StepLoop final : private model::StepWatch {
 
   void take_in();
   void apply_levels();
+  void let_go();
+  void settle_leaders();
   void build_state(Instant now);
   SequenceView view_of(ActiveRequest& active, bool look_for_prefix, Instant now);
   void apply(const StepPlan& plan, Instant now);
   void free_pages_for(const StepPlan& plan);
   void run(const StepPlan& plan, Instant start);
   void commit(const StepPlan& plan);
+  void share_prompt(ActiveRequest& leader, std::span<const float> logits);
   // The next token of a request, from the logits or from those that it kept, with at most this time for its grammar.
   void choose(ActiveRequest& active, std::optional<std::span<const float>> logits, Duration time);
   void choose_open_tokens();
@@ -93,6 +103,7 @@ class StepLoop final : private model::StepWatch {
   const CancelToken stop_;
   std::mutex levels_mutex_;
   std::optional<kv::LevelPolicy> new_levels_;  // Guarded by levels_mutex_.
+  Heartbeat heartbeat_;
 
   kv::PrefixIndex index_;
   const kv::SequenceCache empty_;                         // What matches in the index are looked for with.

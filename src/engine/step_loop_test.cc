@@ -2,11 +2,11 @@
 
 #include <gtest/gtest.h>
 
-#include "engine/generation.h"
 #include "engine/intake.h"
 #include "grammar/gbnf.h"
 #include "os/wake_signal.h"
 #include "testing/byte_tokenizer.h"
+#include "testing/hooked_runner.h"
 #include "testing/loaded_model.h"
 #include "testing/machine_kernels.h"
 #include "testing/test_clock.h"
@@ -23,11 +23,12 @@ class StepLoopTest : public ::testing::Test {
     clock_ = std::make_unique<testing::TestClock>(per_reading);
     loaded_ = testing::load_random({.vocabulary = testing::kByteTokens, .seed = 4}, *testing::machine_kernels().front(),
                                    1, {.context = 512, .sequences = 2, .logits_per_step = limits.running_max});
-    runner_ = make_model_runner(*loaded_->model);
+    runner_ = std::make_unique<testing::HookedRunner>(*loaded_->model);
     inbox_ = std::make_unique<BoundedQueue<Submission>>(static_cast<size_t>(limits.waiting_max));
     loop_ = std::make_unique<StepLoop>(*runner_, *tokenizer_, limits, *clock_, *inbox_, CancelToken());
-    intake_ = std::make_unique<Intake>(*loop_, *inbox_, std::make_shared<os::WakeSignal>(), runner_->context(),
-                                       tokenizer_->vocabulary_size());
+    watchdog_ = std::make_unique<Watchdog>(loop_->heartbeat(), limits.watchdog, nullptr);
+    intake_ = std::make_unique<Intake>(*loop_, *watchdog_, *inbox_, std::make_shared<os::WakeSignal>(),
+                                       runner_->context(), tokenizer_->vocabulary_size());
   }
   Request request(std::string_view prompt, int tokens) {
     return {.prompt = tokenizer_->encode(prompt, {.add_special = false}),
@@ -43,9 +44,10 @@ class StepLoopTest : public ::testing::Test {
   std::unique_ptr<tokenizer::Tokenizer> tokenizer_ = testing::make_byte_tokenizer(false);
   std::unique_ptr<testing::TestClock> clock_;
   std::unique_ptr<testing::LoadedModel> loaded_;
-  std::unique_ptr<StepRunner> runner_;
+  std::unique_ptr<testing::HookedRunner> runner_;
   std::unique_ptr<BoundedQueue<Submission>> inbox_;
   std::unique_ptr<StepLoop> loop_;
+  std::unique_ptr<Watchdog> watchdog_;
   std::unique_ptr<Intake> intake_;
 };
 
@@ -109,6 +111,38 @@ TEST_F(StepLoopTest, ALimitThatPassesWhileAGrammarIsLookedAtEndsTheRequest) {
   ASSERT_TRUE(handle->finished());
   EXPECT_EQ(handle->result().finish_reason, FinishReason::kDeadline);
   EXPECT_TRUE(loop_->check_integrity());
+}
+
+TEST_F(StepLoopTest, AStepThatHangsEndsItsRequestsAndTheLoopGoesOn) {
+  start({.running_max = 1}, {});
+  const RequestHandle running = submit(request("hangs", 20)), waiting = submit(request("waits", 20));
+  loop_->turn();
+  ASSERT_TRUE(running->take().has_value());
+  runner_->before_step = [&](const model::StepBatch&) {
+    clock_->advance(Duration::from_ms(1900));
+    EXPECT_FALSE(watchdog_->health(clock_->now()).ready());
+    EXPECT_EQ(intake_->submit(request("x", 1), clock_->now()).status.error().code, ErrorCode::kBusy);
+    clock_->advance(Duration::from_ms(4200));
+    watchdog_->check(clock_->now());
+    EXPECT_TRUE(running->finished());
+    EXPECT_TRUE(waiting->finished());
+  };
+  EXPECT_TRUE(loop_->turn().computed);
+  runner_->before_step = nullptr;
+  EXPECT_EQ(loop_->published().counters.steps_abandoned, 1u);
+  EXPECT_FALSE(running->take().has_value());
+  EXPECT_EQ(running->result().finish_reason, FinishReason::kFailed);
+  EXPECT_TRUE(watchdog_->health(clock_->now()).ready());
+
+  const RequestHandle next = submit(request("goes on", 3));
+  while (!next->finished()) loop_->turn();
+  EXPECT_EQ(next->result().generated_tokens, 3);
+  EXPECT_EQ(loop_->published().counters.ended[static_cast<size_t>(FinishReason::kFailed)], 2u);
+  EXPECT_EQ(loop_->published().counters.ended[static_cast<size_t>(FinishReason::kLength)], 1u);
+  EXPECT_EQ(loop_->published().counters.requests, 3u);
+  EXPECT_TRUE(loop_->check_integrity());
+  EXPECT_FALSE(loop_->turn().computed);
+  EXPECT_EQ(watchdog_->check(clock_->now()), Instant::never());
 }
 
 }  // namespace

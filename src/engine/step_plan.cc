@@ -48,7 +48,7 @@ class Planner {
   // Pages that `tokens` more take.
   int64_t pages_for(const SequenceView& view, int tokens) const {
     const int pages = kv::pages_for_tokens(view.cached_tokens + tokens) - kv::pages_for_tokens(view.cached_tokens);
-    return int64_t{pages} * state_.layers;
+    return int64_t{pages + (view.copies_page ? 1 : 0)} * state_.layers;
   }
   // At most `most` due tokens, as many as the pages left allow.
   int tokens_in_pages(const SequenceView& view, int most) const {

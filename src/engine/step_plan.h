@@ -37,6 +37,7 @@ struct SequenceView {
   int cached_tokens = 0;               // In its pages; for a waiting one, those that it would take over.
   int due_tokens = 0;                  // Known and not in its pages: at least 1, unless it is held.
   int64_t pages_held = 0;
+  bool copies_page = false;  // The page that it is in is shared: whoever writes into it gets a copy.
   // With all due tokens computed; of a waiting one, without those that it would share with running ones.
   int64_t pages_wanted = 0;
   int64_t pages_reused = 0;  // Of a waiting one's: those available ones that it would take over.

@@ -94,7 +94,7 @@ Status SequenceCache::reserve(int tokens) {
   return {};
 }
 
-// Whether the next token would be written into a page that others read. All layers are alike.
+// All layers are alike.
 bool SequenceCache::last_page_is_shared() const {
   const auto index = static_cast<size_t>(length_ / kernels::kPageTokens);
   return length_ % kernels::kPageTokens != 0 && pool_->users(pages(0)[index]) > 1;

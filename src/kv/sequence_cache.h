@@ -58,6 +58,9 @@ class SequenceCache {
   Status reserve(int tokens);
   // The `tokens` after length() are written: they count from now on. They were reserved.
   void commit(int tokens);
+  // Whether the next token would be written into a page that others hold too, so that reserve() takes a copy of it in
+  // each layer.
+  bool last_page_is_shared() const;
   // Gives back what was reserved and not committed.
   void release_reserved();
   // Forgets the tokens from `length` on and gives back the pages that held nothing else. 0 <= length <= length(), and
@@ -124,7 +127,6 @@ class SequenceCache {
   // The first page that the token after `length` sees.
   static int first_page(const Layer& layer, int length);
   void pin_mark(bool pin);
-  bool last_page_is_shared() const;
   void copy_last_pages();
   void give_back_pages(int pages_kept);
   void leave_windows();

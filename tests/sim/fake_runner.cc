@@ -74,6 +74,14 @@ void FakeRunner::write(const model::SequenceSlice& slice) {
   logits_[row][static_cast<size_t>(chosen_[row])] = 1;
 }
 
+// Nothing of the engine runs for a while, its clients do.
+void FakeRunner::hang() {
+  for (uint32_t left = rng_.below(120); left > 0; --left) {
+    clock_.advance(Duration::from_ms(100));
+    between_layers_();
+  }
+}
+
 Status FakeRunner::compute(const model::StepBatch& batch, model::StepWatch& watch) {
   size_t tokens = 0;
   bool poisoned = false;
@@ -91,6 +99,7 @@ Status FakeRunner::compute(const model::StepBatch& batch, model::StepWatch& watc
     INFER_TRY(watch.look());
     clock_.advance(layer_time);
     between_layers_();
+    if (layer == 2 && model_.hangs > 0 && rng_.uniform() < model_.hangs) hang();
     if (fails && layer == 1) return Error{ErrorCode::kInternal, "this step was to fail"};
   }
   rows_ = 0;

@@ -28,7 +28,8 @@ struct FakeModel {
   int64_t pages = 32;
   Duration fixed = Duration::from_us(4000);  // Of a step,
   Duration per_token = Duration::from_us(300);
-  double failures = 0;      // Share of steps that fail for no reason.
+  double failures = 0;      // Share of steps that fail for no reason,
+  double hangs = 0;         // and of those that hang for some seconds.
   double end_share = 0.02;  // Of tokens that end an answer.
 };
 
@@ -55,6 +56,7 @@ class FakeRunner final : public engine::StepRunner {
   Duration longest_layer() const { return longest_layer_; }
 
  private:
+  void hang();
   Status compute(const model::StepBatch& batch, model::StepWatch& watch);
   void write(const model::SequenceSlice& slice);
 

@@ -1,6 +1,7 @@
 #include "simulation.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "base/format.h"
@@ -25,6 +26,7 @@ void Tally::add(const Tally& other) {
   engine.cached_tokens += other.engine.cached_tokens;
   engine.generated_tokens += other.engine.generated_tokens;
   engine.parks += other.engine.parks;
+  hangs += other.hangs;
   overshoot = std::max(overshoot, other.overshoot);
   bound = std::max(bound, other.bound);
   longest_wait = std::max(longest_wait, other.longest_wait);
@@ -50,9 +52,19 @@ struct Simulation::Client {
   bool cancelled = false;
   CancelReason reason = CancelReason::kNone;
   std::vector<TokenId> answer{};
+  // Further answers to the same prompt.
+  struct Further {
+    engine::RequestHandle handle;
+    std::vector<TokenId> answer{};
+  };
+  std::vector<Further> further{};
+
+  bool busy() const { return handle.has_value() || !further.empty(); }
 };
 
 namespace {
+
+constexpr int kAnswersMax = 4;  // To one prompt.
 
 // Lines of counted lengths, so that each token changes what may come next.
 std::shared_ptr<grammar::TokenAutomaton> make_grammar(const tokenizer::Tokenizer& tokenizer) {
@@ -78,7 +90,8 @@ Simulation::Simulation(uint64_t seed)
   runner_ = std::make_unique<FakeRunner>(model_, clock_, rng_, [this] { act_all(); });
   inbox_ = std::make_unique<BoundedQueue<engine::Submission>>(static_cast<size_t>(limits_.waiting_max));
   loop_ = std::make_unique<engine::StepLoop>(*runner_, *tokenizer_, limits_, clock_, *inbox_, CancelToken());
-  intake_ = std::make_unique<engine::Intake>(*loop_, *inbox_, wake_, model_.context, testing::kByteTokens);
+  watchdog_ = std::make_unique<engine::Watchdog>(loop_->heartbeat(), limits_.watchdog, nullptr);
+  intake_ = std::make_unique<engine::Intake>(*loop_, *watchdog_, *inbox_, wake_, model_.context, testing::kByteTokens);
   const int clients = between(1, 24);
   for (int i = 0; i < clients; ++i) {
     clients_.push_back(std::make_unique<Client>(Client{.act_at = clock_.now() + milliseconds(0, 2000)}));
@@ -97,6 +110,7 @@ void Simulation::make_limits() {
   model_.fixed = milliseconds(1, 8);
   model_.per_token = Duration::from_us(between(20, 600));
   model_.failures = chance(0.3) ? 0.02 : 0;
+  model_.hangs = chance(0.1) ? 0.002 : 0;
   limits_.running_max = between(1, 10);
   limits_.waiting_max = between(4, 40);
   limits_.waiting_tokens_max = between(400, 20000);
@@ -162,6 +176,7 @@ engine::Request Simulation::make_request(Client& client) {
   if (chance(0.1)) request.limits.stall = milliseconds(20, 1000);
   client.constrained = chance(0.2);
   if (client.constrained) request.options.grammar = grammar_;
+  if (chance(0.1)) request.answers = between(2, kAnswersMax);
   request.priority = static_cast<engine::Priority>(rng_.below(engine::kPriorities));
   if (chance(0.1)) request.top_logprobs = between(0, 3);
   client.staged = chance(0.15);
@@ -171,7 +186,8 @@ engine::Request Simulation::make_request(Client& client) {
   }
   choose_habit(client);
   client.patient = !client.deadline && !client.staged && !client.poisoned && !request.limits.first_token &&
-                   !request.limits.stall && client.habit == Client::Habit::kFast && model_.failures == 0;
+                   !request.limits.stall && client.habit == Client::Habit::kFast && model_.failures == 0 &&
+                   model_.hangs == 0;
   return request;
 }
 
@@ -187,6 +203,7 @@ void Simulation::submit(Client& client) {
     return;
   }
   client.handle = std::move(submitted.handle);
+  for (engine::RequestHandle& other : submitted.others) client.further.push_back({std::move(other)});
   client.answer.clear();
   client.cancelled = false;
   client.act_at = clock_.now() + milliseconds(0, 5);
@@ -205,8 +222,24 @@ void Simulation::read(Client& client) {
   if (finished) check_end(client);
 }
 
+void Simulation::read_further(Client& client) {
+  std::erase_if(client.further, [&](Client::Further& each) {
+    const bool finished = each.handle->finished();
+    while (const std::optional<engine::AnswerPiece> piece = each.handle->take()) {
+      if (piece->token != kNoToken) each.answer.push_back(piece->token);
+    }
+    if (finished) check_answer(client, each.answer, each.handle->result());
+    return finished;
+  });
+}
+
 void Simulation::act(Client& client) {
   const Instant now = clock_.now();
+  read_further(client);
+  if (!client.handle && client.busy()) {
+    client.act_at = now + milliseconds(1, 20);
+    return;
+  }
   if (!client.handle) {
     client.act_at = Instant::never();
     if (!closing_) submit(client);
@@ -217,6 +250,7 @@ void Simulation::act(Client& client) {
   if (!client.handle || now < client.leaves_at) return;
   if (client.habit == Client::Habit::kVanishes) {
     client.handle.reset();  // Its stream may never be read again; the engine must get rid of it all the same.
+    client.further.clear();
     client.act_at = now + milliseconds(1, 500);
   } else if (!client.cancelled) {
     client.cancelled = true;
@@ -225,6 +259,7 @@ void Simulation::act(Client& client) {
 }
 
 void Simulation::act_all() {
+  check_hang();
   for (const auto& client : clients_) {
     if (client->act_at <= clock_.now()) act(*client);
   }
@@ -232,16 +267,34 @@ void Simulation::act_all() {
 
 // ---- Invariants.
 
+// The watchdog looks when it wants to; what it must have ended has ended.
+void Simulation::check_hang() {
+  const Instant now = clock_.now();
+  if (now >= watchdog_at_) watchdog_at_ = std::min(watchdog_->check(now), now + limits_.watchdog.period());
+  if (watchdog_->health(now).silence < limits_.watchdog.hung_after + limits_.watchdog.period()) return;
+  for (const auto& client : clients_) {
+    if (client->handle && !(*client->handle)->finished()) broken("a request is left alone in a hang");
+  }
+}
+
+// Past a deadline: a layer, or in a hang until the watchdog looks.
+Duration Simulation::overshoot_max() const {
+  if (model_.hangs == 0) return runner_->longest_layer();
+  const Duration until_seen = limits_.watchdog.silent_after + limits_.watchdog.period() + Duration::from_ms(100);
+  return until_seen + runner_->longest_layer();
+}
+
 void Simulation::check_end(Client& client) {
   const engine::RequestResult& result = (*client.handle)->result();
-  check_answer(client, result);
+  check_answer(client, client.answer, result);
   check_deadline(client, result);
   switch (result.finish_reason) {
     case engine::FinishReason::kCancelled:
       if (!client.cancelled || result.cancel_reason != client.reason) broken("cancelled though nobody asked");
       break;
     case engine::FinishReason::kFailed:
-      if (!client.poisoned && model_.failures == 0) broken("failed though no step of it was to fail");
+      if (!client.poisoned && model_.failures == 0 && model_.hangs == 0)
+        broken("failed though no step of it was to fail");
       if (!result.error) broken("failed without an error");
       break;
     default: break;
@@ -251,20 +304,22 @@ void Simulation::check_end(Client& client) {
   client.act_at = clock_.now() + milliseconds(0, 300);
 }
 
-void Simulation::check_answer(const Client& client, const engine::RequestResult& result) {
+void Simulation::check_answer(const Client& client, const std::vector<TokenId>& answer,
+                              const engine::RequestResult& result) {
   std::optional<grammar::Constraint> constraint;
   if (client.constrained) constraint.emplace(plain_grammar_);
   const std::vector<TokenId> expected =
       expected_answer(model_, client.prompt, client.tokens_max, constraint ? &*constraint : nullptr);
-  const size_t length = client.answer.size();
-  if (length > expected.size() || !std::equal(client.answer.begin(), client.answer.end(), expected.begin())) {
+  const size_t length = answer.size();
+  if (length > expected.size() || !std::equal(answer.begin(), answer.end(), expected.begin())) {
     broken(format("an answer of {} tokens that the model does not give", length));
   }
   const bool whole = result.finish_reason == engine::FinishReason::kStop ||
                      (result.finish_reason == engine::FinishReason::kLength && !client.staged);
   if (whole && length != expected.size()) broken(format("{} tokens of {} are called all", length, expected.size()));
   if (result.generated_tokens != static_cast<int>(length)) broken("tokens were counted that never came");
-  if (result.cached_tokens % kv::kPageTokens != 0 || result.cached_tokens >= result.prompt_tokens) {
+  const bool shared = result.cached_tokens == result.prompt_tokens && &answer != &client.answer;
+  if (!shared && (result.cached_tokens % kv::kPageTokens != 0 || result.cached_tokens >= result.prompt_tokens)) {
     broken(format("{} tokens of a prompt of {} were cached", result.cached_tokens, result.prompt_tokens));
   }
 }
@@ -276,10 +331,10 @@ void Simulation::check_deadline(const Client& client, const engine::RequestResul
   if (is_deadline && result.passed_limit == engine::PassedLimit::kNone) broken("a deadline without a limit");
   if (!limit) return;
   const Duration overshoot = result.ended - *limit;
-  tally_.overshoot = std::max(tally_.overshoot, overshoot);
-  if (overshoot > runner_->longest_layer()) {
-    broken(format("a request ended {:.3f} ms after its limit; a layer takes {:.3f} ms", overshoot.ms(),
-                  runner_->longest_layer().ms()));
+  if (model_.hangs == 0) tally_.overshoot = std::max(tally_.overshoot, overshoot);
+  if (overshoot > overshoot_max()) {
+    broken(format("a request ended {:.3f} ms after its limit; {:.3f} ms are allowed", overshoot.ms(),
+                  overshoot_max().ms()));
   }
   const bool own_limit =
       result.passed_limit == engine::PassedLimit::kTotal || result.passed_limit == engine::PassedLimit::kFirstToken;
@@ -291,7 +346,7 @@ void Simulation::check_deadline(const Client& client, const engine::RequestResul
 Duration Simulation::patience() const {
   const int64_t tokens = 300 + 64;
   const int64_t alone = tokens * (model_.fixed + model_.per_token).ns();
-  return Duration::from_ns(2 * limits_.aging.ns() + 4 * static_cast<int64_t>(clients_.size()) * alone);
+  return Duration::from_ns(2 * limits_.aging.ns() + 4 * static_cast<int64_t>(clients_.size()) * kAnswersMax * alone);
 }
 
 void Simulation::check_running() {
@@ -299,7 +354,7 @@ void Simulation::check_running() {
   const Instant now = clock_.now();
   for (const auto& client : clients_) {
     if (!client->handle || (*client->handle)->finished()) continue;
-    if (client->deadline && now - *client->deadline > runner_->longest_layer()) {
+    if (client->deadline && now - *client->deadline > overshoot_max()) {
       broken(format("a request still runs {:.3f} ms after its deadline", (now - *client->deadline).ms()));
     }
   }
@@ -333,8 +388,7 @@ std::optional<std::string> Simulation::run(uint64_t turns) {
     tally_.time = clock_.now() - Instant();
     check_running();
     act_all();
-    const bool all_gone =
-        std::none_of(clients_.begin(), clients_.end(), [](const auto& c) { return c->handle.has_value(); });
+    const bool all_gone = std::none_of(clients_.begin(), clients_.end(), [](const auto& c) { return c->busy(); });
     if (closing_ && all_gone && loop_->requests() == 0) break;
     if (tally_.turns > turns_to_end) broken(format("{} requests never end", loop_->requests()));
     if (turn.computed) continue;
@@ -347,7 +401,13 @@ std::optional<std::string> Simulation::run(uint64_t turns) {
     broken(format("a request took {:.1f} s; {:.1f} s would do for all", tally_.longest_wait.seconds(),
                   patience().seconds()));
   }
+  loop_->turn();  // What the watchdog ended last is let go.
   tally_.engine = loop_->published().counters;
+  tally_.hangs = watchdog_->health(clock_.now()).hangs;
+  const auto& ended = tally_.engine.ended;
+  if (!broken_ && std::accumulate(ended.begin(), ended.end(), uint64_t{0}) != tally_.engine.requests) {
+    broken("requests were counted that did not end once");
+  }
   tally_.bound = runner_->longest_layer();
   return broken_;
 }

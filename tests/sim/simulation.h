@@ -26,7 +26,8 @@ struct Tally {
   uint64_t refused = 0;
   uint64_t wrong_limits = 0;  // Requests that were refused because they made no sense.
   engine::EngineCounters engine;
-  Duration overshoot;     // The longest past a deadline,
+  uint64_t hangs = 0;     // Long enough to end all requests.
+  Duration overshoot;     // The longest past a deadline where nothing hung,
   Duration bound;         // and the most that it may be: one layer of the longest step.
   Duration longest_wait;  // Of a request that nothing but others held up, until its end.
   Duration time;          // Virtual.
@@ -51,12 +52,15 @@ class Simulation {
   void make_limits();
   void act(Client& client);
   void act_all();
+  void check_hang();
+  Duration overshoot_max() const;
   void submit(Client& client);
   engine::Request make_request(Client& client);
   void choose_habit(Client& client);
   void read(Client& client);
+  void read_further(Client& client);
   void check_end(Client& client);
-  void check_answer(const Client& client, const engine::RequestResult& result);
+  void check_answer(const Client& client, const std::vector<TokenId>& answer, const engine::RequestResult& result);
   void check_deadline(const Client& client, const engine::RequestResult& result);
   void check_running();
   void advance_to_next_event(Instant look_at);
@@ -81,6 +85,8 @@ class Simulation {
   std::shared_ptr<os::WakeSignal> wake_ = std::make_shared<os::WakeSignal>();
   std::unique_ptr<BoundedQueue<engine::Submission>> inbox_;
   std::unique_ptr<engine::StepLoop> loop_;
+  std::unique_ptr<engine::Watchdog> watchdog_;
+  Instant watchdog_at_;  // Its next look.
   std::unique_ptr<engine::Intake> intake_;
   std::vector<std::unique_ptr<Client>> clients_;
   bool closing_ = false;

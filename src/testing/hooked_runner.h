@@ -1,0 +1,39 @@
+// A model whose steps begin with what a test does: hang, let time pass, submit.
+// Thread safety: set before_step while no step runs. Ownership: borrows the model.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "engine/step_runner.h"
+
+namespace infer::testing {
+
+class HookedRunner final : public engine::StepRunner {
+ public:
+  explicit HookedRunner(model::Model& model) : runner_(engine::make_model_runner(model)) {}
+
+  int context() const override { return runner_->context(); }
+  int width() const override { return runner_->width(); }
+  int vocabulary() const override { return runner_->vocabulary(); }
+  int tokens_per_step() const override { return runner_->tokens_per_step(); }
+  int logits_per_step() const override { return runner_->logits_per_step(); }
+  uint64_t fingerprint() const override { return runner_->fingerprint(); }
+  int64_t pages_for(int tokens) const override { return runner_->pages_for(tokens); }
+  kv::PagePool& pages() override { return runner_->pages(); }
+  kv::SequenceCache make_sequence() override { return runner_->make_sequence(); }
+  kv::LevelPolicy levels() const override { return runner_->levels(); }
+  void set_levels(const kv::LevelPolicy& levels) override { runner_->set_levels(levels); }
+  Status run(const model::StepBatch& batch, model::StepWatch& watch, Instant now) override {
+    if (before_step) before_step(batch);
+    return runner_->run(batch, watch, now);
+  }
+  std::span<const float> logits(int row) const override { return runner_->logits(row); }
+
+  std::function<void(const model::StepBatch& batch)> before_step;
+
+ private:
+  std::unique_ptr<engine::StepRunner> runner_;
+};
+
+}  // namespace infer::testing
