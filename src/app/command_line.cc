@@ -106,6 +106,9 @@ void add_model_choice(Command& command, ModelChoice& choice, bool with_context) 
                   if (choice.memory_limit_bytes > 0) return {};
                   return Error{ErrorCode::kInvalidArgument, "must be above 0; leave it out for no limit"};
                 });
+}
+
+void add_deadline(Command& command, ModelChoice& choice) {
   command.value("--deadline", "TIME", "end by then, keeping what is there: 30s, 500ms, 2m",
                 [&choice](const std::string& given) -> Status {
                   INFER_ASSIGN(choice.deadline, parse_duration(given));
@@ -228,6 +231,7 @@ void add_grammar(Command& command, GrammarChoice& choice) {
 
 void add_run(Command& command, RunOptions& options) {
   add_model_choice(command, options.model, true);
+  add_deadline(command, options.model);
   add_levels(command, options.model);
   add_repack_cache(command, options.model);
   add_text_choice(command, options.prompt, "the text to continue");
@@ -253,6 +257,7 @@ void add_run(Command& command, RunOptions& options) {
 
 void add_inspect(Command& command, InspectOptions& options) {
   add_model_choice(command, options.model, true);
+  add_deadline(command, options.model);
   command.text("FILE", options.model.path, "", "the model, instead of -m");
   command.flag("--metadata", options.metadata, true, "all metadata");
   command.flag("--kv-test", options.model.kv_test, true,
@@ -283,6 +288,7 @@ void add_tokenize(Command& command, TokenizeOptions& options) {
 
 void add_perplexity(Command& command, PerplexityCommand& options) {
   add_model_choice(command, options.model, false);
+  add_deadline(command, options.model);
   add_levels(command, options.model);
   add_repack_cache(command, options.model);
   command.text("-f,--file", options.file, "FILE", "the text to measure on (- is standard input)")->required();
@@ -296,6 +302,7 @@ void add_perplexity(Command& command, PerplexityCommand& options) {
 
 void add_bench(Command& command, BenchOptions& options) {
   add_model_choice(command, options.model, false);
+  add_deadline(command, options.model);
   add_levels(command, options.model);
   add_repack_cache(command, options.model);
   command.number("--pp", options.prompt_tokens, 1, kTokensMax, "tokens of the prompt (512)");
@@ -337,6 +344,7 @@ void add_make_model(Command& command, MakeModelOptions& options) {
 
 void add_batch(Command& command, BatchCommand& options) {
   add_model_choice(command, options.model, true);
+  add_deadline(command, options.model);
   add_levels(command, options.model);
   add_repack_cache(command, options.model);
   command.text("TASKS", options.tasks, "FILE", "tasks, a JSON object per line (- is standard input)")->required();
@@ -359,6 +367,46 @@ void add_batch(Command& command, BatchCommand& options) {
   command.flag("--json", options.json, true, "print one JSON document with counts, speeds and times");
 }
 
+void add_serve(Command& command, ServeCommand& options) {
+  add_model_choice(command, options.model, true);
+  add_levels(command, options.model);
+  add_repack_cache(command, options.model);
+  command.text("--host", options.host, "ADDRESS",
+               "where to listen (127.0.0.1); anything else needs the token for every request");
+  command.value("--port", "N", "0: a free one (INFEROS_AGENT_PORT, or 7031; INFEROS_RANDOM_PORT=true: a free one)",
+                [&options](const std::string& given) -> Status {
+                  const std::optional<uint16_t> port = parse_number<uint16_t>(given);
+                  if (!port) {
+                    return Error{ErrorCode::kInvalidArgument,
+                                 format("must be a whole number from 0 to 65535, not '{}'", given)};
+                  }
+                  options.port = *port;
+                  return {};
+                });
+  command.texts("-a,--alias", options.aliases, "NAME", "another name of the model; may be given several times");
+  command.number("--parallel", options.parallel, 1, 256, "how many requests compute at a time (8)");
+  const auto into = [](Duration& target) {
+    return [&target](const std::string& given) -> Status {
+      INFER_ASSIGN(target, parse_duration(given));
+      return {};
+    };
+  };
+  command.value("--deadline", "TIME", "end each request by then where it names no time itself (10m)",
+                into(options.deadline));
+  command.value("--drain", "TIME", "after Ctrl-C or SIGTERM, let requests under way go on for so long (30s)",
+                into(options.drain));
+  command.flag("--staged", options.staged, true,
+               "where time gets short, go on with smaller settings: normal, light, minimal, emergency");
+  add_sampling(command, options.sampling, options.seed_given);
+  command.flag("-v,--verbose", options.verbose, true, "a line on standard error for each request, without its text");
+  command.flag("--json", options.json, true, "print what is served as one JSON document");
+}
+
+constexpr const char* kServeExamples =
+    "  inferos serve                                      the embedded model on http://127.0.0.1:7031\n"
+    "  inferos serve -m model.gguf --ctx 8192 --parallel 4\n"
+    "  inferos serve -m model.gguf --alias gpt-4o-mini    for clients that insist on a name\n"
+    "  INFEROS_RANDOM_PORT=true inferos serve --json      for scripts";
 constexpr const char* kBatchExamples =
     "  inferos batch tasks.jsonl                          results go to tasks.results.jsonl\n"
     "  inferos batch tasks.jsonl --task-deadline 30s -n 64\n"
@@ -395,6 +443,7 @@ constexpr const char* kProgramExamples =
     "Examples:\n"
     "  inferos run -p \"Once upon a time\" -n 64   let the embedded model tell a story\n"
     "  inferos run -m model.gguf --interactive   talk to a model of your own\n"
+    "  inferos serve                             for clients of the OpenAI API, on http://127.0.0.1:7031\n"
     "  inferos inspect model.gguf                what is in it, what it will take\n"
     "  inferos COMMAND --help                    options and examples of a command";
 
@@ -408,6 +457,7 @@ struct Grammar {
   BenchOptions bench;
   MakeModelOptions make_model;
   BatchCommand batch;
+  ServeCommand serve;
   std::vector<std::unique_ptr<Command>> commands;
 
   Grammar() {
@@ -415,6 +465,7 @@ struct Grammar {
     app.set_version_flag("--version", INFEROS_VERSION);
     app.require_subcommand(1);
     add("run", "continue a text, or answer prompts", kRunExamples, [&](Command& c) { add_run(c, run); });
+    add("serve", "answer clients of the OpenAI API", kServeExamples, [&](Command& c) { add_serve(c, serve); });
     add("inspect", "show what a model file holds and needs", kInspectExamples,
         [&](Command& c) { add_inspect(c, inspect); });
     add("tokenize", "show the tokens of a text", kTokenizeExamples, [&](Command& c) { add_tokenize(c, tokenize); });
@@ -453,6 +504,7 @@ struct Grammar {
     if (name == "perplexity") return perplexity;
     if (name == "bench") return bench;
     if (name == "batch") return batch;
+    if (name == "serve") return serve;
     return make_model;
   }
 };

@@ -142,13 +142,28 @@ struct BatchCommand {
   bool json = false;
 };
 
+struct ServeCommand {
+  ModelChoice model;
+  std::string host = "127.0.0.1";
+  std::optional<int> port;           // Absent: INFEROS_AGENT_PORT, or 7031; 0: a free one.
+  std::vector<std::string> aliases;  // Names by which clients may call the model, besides its own.
+  int parallel = 8;
+  Duration deadline = Duration::from_seconds(600);  // Of requests that name none.
+  Duration drain = Duration::from_seconds(30);      // For requests under way when the server is to end.
+  bool staged = false;
+  bool verbose = false;
+  sampling::SamplingParams sampling;  // What requests get where they say nothing.
+  bool seed_given = false;
+  bool json = false;
+};
+
 // Help or a version: print it and leave.
 struct ShowText {
   std::string text;
 };
 
 using Invocation = std::variant<ShowText, RunOptions, InspectOptions, TokenizeOptions, PerplexityCommand, BenchOptions,
-                                MakeModelOptions, BatchCommand>;
+                                MakeModelOptions, BatchCommand, ServeCommand>;
 
 Result<Invocation> parse_command_line(int argc, const char* const* argv);
 

@@ -8,7 +8,8 @@
 #include <filesystem>
 #include <system_error>
 
-#include "os/environment.h"
+#include "app/state_folder.h"
+#include "os/folder.h"
 
 namespace infer::app {
 namespace {
@@ -133,21 +134,8 @@ std::unique_ptr<LineEditor> LineEditor::for_terminal(const std::string& history_
 std::unique_ptr<LineEditor> LineEditor::for_pipe() { return std::make_unique<PipeReader>(); }
 
 std::string history_path() {
-  std::filesystem::path folder;
-  // The standard says that a relative path here is to be ignored.
-  const std::string state = os::environment_variable("XDG_STATE_HOME").value_or("");
-  const std::string home = os::environment_variable("HOME").value_or("");
-  if (!state.empty() && state.front() == '/') {
-    folder = state;
-  } else if (!home.empty()) {
-    folder = std::filesystem::path(home) / ".local" / "state";
-  } else {
-    return "";
-  }
-  folder /= "inferos";
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  return error ? "" : (folder / "history").string();
+  const std::string folder = state_folder();
+  return folder.empty() ? "" : os::path_in(folder, "history");
 }
 
 }  // namespace infer::app

@@ -30,7 +30,7 @@ class LineEditor {
   virtual void remember(const std::string& text) = 0;
 };
 
-// $XDG_STATE_HOME/inferos/history, or ~/.local/state/inferos/history; "" when neither is known. The folders are made.
+// In the state folder (app/state_folder.h); "" when there is none.
 std::string history_path();
 
 }  // namespace infer::app

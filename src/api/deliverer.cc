@@ -1,0 +1,103 @@
+#include "api/deliverer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "api/delivery.h"
+
+namespace infer::api {
+
+Result<std::unique_ptr<Deliverer>> Deliverer::start(const Clock& clock, size_t calls_max) {
+  auto deliverer = std::unique_ptr<Deliverer>(new Deliverer(clock, calls_max));
+  INFER_ASSIGN(deliverer->thread_, os::ServiceThread::start([self = deliverer.get()] { self->serve(); }));
+  return deliverer;
+}
+
+Deliverer::~Deliverer() {
+  inbox_.close();
+  stops_ = true;
+  wake_->notify();
+  thread_.reset();
+}
+
+bool Deliverer::take(std::shared_ptr<Call> call) {
+  if (under_way_.fetch_add(1) >= calls_max_ || !inbox_.try_push(Item(std::move(call)))) {
+    under_way_.fetch_sub(1);
+    return false;
+  }
+  wake_->notify();
+  return true;
+}
+
+bool Deliverer::cancel(std::string id, http::ResponseSink sink) {
+  const bool taken = inbox_.try_push(CancelOrder{std::move(id), std::move(sink)});
+  if (taken) wake_->notify();
+  return taken;
+}
+
+std::function<void()> Deliverer::waker() const {
+  return [wake = wake_] { wake->notify(); };
+}
+
+void Deliverer::take_in() {
+  std::vector<Item> items;
+  inbox_.take_all(items);
+  for (Item& item : items) {
+    if (auto* call = std::get_if<std::shared_ptr<Call>>(&item)) {
+      calls_.push_back(std::move(*call));
+    } else {
+      obey(std::get<CancelOrder>(item));
+    }
+  }
+}
+
+void Deliverer::obey(const CancelOrder& order) {
+  int found = 0;
+  for (const std::shared_ptr<Call>& call : calls_) {
+    if (call->id != order.id) continue;
+    call->cancel.cancel(CancelReason::kUser);
+    ++found;
+  }
+  if (found == 0) {
+    order.sink.reply(error_response({.status = 404,
+                                     .message = "no request of that id is under way; it may have ended already",
+                                     .param = "id",
+                                     .code = "request_not_found"}));
+    return;
+  }
+  const Json body = Json::object().set("id", order.id).set("object", "request").set("cancelled", true);
+  order.sink.reply(http::make_response(200, "application/json", body.dump()));
+}
+
+void Deliverer::publish() {
+  Activity activity{.calls = static_cast<int>(calls_.size())};
+  for (const std::shared_ptr<Call>& call : calls_) {
+    if (!call->has_begun || call->waits_for_reader) continue;
+    if (activity.waiting == 0 || call->handed_in < activity.since) activity.since = call->handed_in;
+    ++activity.waiting;
+  }
+  activity_.store(activity);
+}
+
+void Deliverer::serve() {
+  while (!stops_) {
+    take_in();
+    const Instant now = clock_.now();
+    const size_t before = calls_.size();
+    std::erase_if(calls_, [now](const std::shared_ptr<Call>& call) { return deliver(*call, now); });
+    under_way_.fetch_sub(before - calls_.size());
+    publish();
+    Instant look_at = Instant::never();
+    for (const std::shared_ptr<Call>& call : calls_) {
+      if (!call->has_begun) look_at = std::min(look_at, call->deadline().when());
+    }
+    wake_->wait_until(look_at);
+  }
+  take_in();
+  for (const std::shared_ptr<Call>& call : calls_) {
+    reject(*call, overloaded("the server is shutting down", std::nullopt));
+  }
+  calls_.clear();
+}
+
+}  // namespace infer::api

@@ -1,0 +1,81 @@
+// A thread that carries answers from the engine to the clients: takes pieces as they come, lets the call's writer put
+// them into words, and hands these to the connection, as fast as that takes them.
+//
+// It owns all calls from their arrival to their end: one whose deadline passes before it is prepared is answered here,
+// one whose client is gone is dropped, which cancels it. A client that reads slowly holds up its own call only: pieces
+// stay in the engine's ring, and the engine leaves the sequence alone.
+// Thread safety: take(), cancel(), notify() and activity() from any thread.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "api/call.h"
+#include "base/bounded_queue.h"
+#include "base/published.h"
+#include "base/result.h"
+#include "base/time.h"
+#include "os/service_thread.h"
+#include "os/wake_signal.h"
+
+namespace infer::api {
+
+// What can be seen from outside.
+struct Activity {
+  int calls = 0;    // Under way.
+  int waiting = 0;  // Of those, handed to the engine and waiting for it,
+  Instant since{};  // the first of them since then; with waiting > 0.
+};
+
+class Deliverer {
+ public:
+  static Result<std::unique_ptr<Deliverer>> start(const Clock& clock, size_t calls_max);
+  // Answers 503 to what has not begun, breaks off the rest.
+  ~Deliverer();
+  Deliverer(const Deliverer&) = delete;
+  Deliverer& operator=(const Deliverer&) = delete;
+
+  // False when too many are under way.
+  bool take(std::shared_ptr<Call> call);
+  // Ends the calls of that id and answers how many these were. False when too much waits.
+  bool cancel(std::string id, http::ResponseSink sink);
+  // Something has changed: a piece, room, a cancellation. The function may outlive the deliverer.
+  std::function<void()> waker() const;
+  Activity activity() const { return activity_.load(); }
+
+ private:
+  struct CancelOrder {
+    std::string id;
+    http::ResponseSink sink;
+  };
+  using Item = std::variant<std::shared_ptr<Call>, CancelOrder>;
+
+  Deliverer(const Clock& clock, size_t calls_max)
+      : clock_(clock),
+        calls_max_(calls_max),
+        inbox_(2 * calls_max),
+        wake_(std::make_shared<os::WakeSignal>()) {}
+
+  void serve();
+  void take_in();
+  void obey(const CancelOrder& order);
+  void publish();
+
+  const Clock& clock_;
+  const size_t calls_max_;
+  BoundedQueue<Item> inbox_;
+  const std::shared_ptr<os::WakeSignal> wake_;
+  std::atomic<bool> stops_{false};
+  std::atomic<size_t> under_way_{0};
+  Published<Activity> activity_;
+  std::vector<std::shared_ptr<Call>> calls_;  // The thread's own.
+  std::unique_ptr<os::ServiceThread> thread_;
+};
+
+}  // namespace infer::api

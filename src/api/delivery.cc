@@ -1,0 +1,171 @@
+#include "api/delivery.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/format.h"
+
+namespace infer::api {
+
+namespace {
+
+// Bytes of a stream that are put together before they are sent.
+constexpr size_t kPushBytes = 16 << 10;
+// nginx's status for a request whose client closed it; here: that asked for its end by another connection.
+constexpr int kClosedByClient = 499;
+
+ApiError cancelled(CancelReason reason) {
+  if (reason == CancelReason::kShutdown) return overloaded("the server is shutting down", std::nullopt);
+  return {.status = kClosedByClient,
+          .message = "the request was cancelled",
+          .code = "cancelled",
+          .retry = Retry::kNever};
+}
+
+std::string_view passed_limit_text(engine::PassedLimit limit) {
+  switch (limit) {
+    case engine::PassedLimit::kFirstToken: return "first_token_ms passed";
+    case engine::PassedLimit::kStall: return "stall_ms passed";
+    default: return "the deadline passed";
+  }
+}
+
+// What makes a result an error rather than an answer: a failure, or an end before the first token that the client did
+// not get to see.
+std::optional<ApiError> error_of(const engine::RequestResult& result) {
+  if (result.finish_reason == engine::FinishReason::kFailed) {
+    ApiError error = api_error_of(result.error.value_or(Error{ErrorCode::kInternal, "the engine gave no reason"}));
+    if (error.status < 500) return error;
+    error.type = "server_error";
+    return error;
+  }
+  if (result.generated_tokens > 0) return std::nullopt;
+  if (result.finish_reason == engine::FinishReason::kDeadline) {
+    return deadline_passed(
+        format("{} before the first token: {} prompt tokens, of which {} were in the cache; what was computed of them "
+               "stays there, so that a next try has less to do",
+               passed_limit_text(result.passed_limit), result.prompt_tokens, result.cached_tokens));
+  }
+  if (result.finish_reason == engine::FinishReason::kCancelled) return cancelled(result.cancel_reason);
+  return std::nullopt;
+}
+
+// Of all choices together: any failure, or else an error that all have.
+std::optional<ApiError> error_of(const Call& call) {
+  std::optional<ApiError> first;
+  bool all = true;
+  for (const Choice& choice : call.choices) {
+    const engine::RequestResult& result = choice.handle->result();
+    std::optional<ApiError> error = error_of(result);
+    if (error && result.finish_reason == engine::FinishReason::kFailed) return error;
+    all = all && error;
+    if (!first) first = std::move(error);
+  }
+  return all ? first : std::nullopt;
+}
+
+void reply(Call& call, http::Response response) {
+  response.headers.set("X-Request-Id", call.id);
+  call.sink.reply(std::move(response));
+}
+
+void begin(Call& call) {
+  call.has_begun = true;
+  if (!call.is_stream) return;
+  http::StreamHead head = call.writer->stream_head();
+  head.headers.set("X-Request-Id", call.id);
+  call.sink.start_stream(std::move(head));
+  call.unsent = call.writer->begin();
+}
+
+// False when the connection has no room for it.
+bool flush(Call& call) {
+  if (call.unsent.empty()) return true;
+  call.waits_for_reader = call.sink.push(call.unsent) == http::PushResult::kFull;
+  if (!call.waits_for_reader) call.unsent.clear();
+  return !call.waits_for_reader;
+}
+
+// Takes pieces until there are none, or enough to be sent. True when all choices have ended.
+bool take_pieces(Call& call) {
+  bool all_ended = true;
+  for (size_t i = 0; i < call.choices.size(); ++i) {
+    Choice& choice = call.choices[i];
+    while (!choice.ended && call.unsent.size() < kPushBytes) {
+      const bool last = choice.handle->finished();  // Before looking for pieces: none comes after.
+      if (std::optional<engine::AnswerPiece> piece = choice.handle->take()) {
+        call.unsent += call.writer->add(i, *std::move(piece));
+        continue;
+      }
+      if (!last) break;
+      choice.ended = true;
+      const engine::RequestResult& result = choice.handle->result();
+      const bool is_whole_error = call.choices.size() == 1 || result.finish_reason == engine::FinishReason::kFailed;
+      if (!is_whole_error || !error_of(result)) call.unsent += call.writer->end_choice(i, result);
+    }
+    all_ended = all_ended && choice.ended;
+  }
+  return all_ended;
+}
+
+void finish(Call& call) {
+  const std::optional<ApiError> error = error_of(call);
+  if (!call.is_stream) {
+    reply(call, error ? error_response(*error)
+                      : http::make_response(200, "application/json", call.writer->whole().dump()));
+    return;
+  }
+  call.unsent += error ? call.writer->failed(*error) : call.writer->end();
+}
+
+bool deliver_unprepared(Call& call, Instant now) {
+  if (call.cancel.token().cancelled()) {
+    reject(call, cancelled(call.cancel.token().reason()));
+    return true;
+  }
+  if (!call.deadline().passed(now)) return false;
+  reject(call, deadline_passed("the deadline passed before the request could be computed"));
+  call.cancel.cancel(CancelReason::kPolicy);  // Whoever prepares it need not go on.
+  return true;
+}
+
+}  // namespace
+
+bool deliver(Call& call, Instant now) {
+  if (call.sink.is_client_gone()) {
+    call.cancel.cancel(CancelReason::kClientGone);
+    return true;
+  }
+  if (!call.prepared.load(std::memory_order_acquire)) return deliver_unprepared(call, now);
+  if (call.error) {
+    reject(call, call.cancel.token().cancelled() ? cancelled(call.cancel.token().reason()) : *call.error);
+    return true;
+  }
+  if (!call.has_begun) begin(call);
+  if (call.cancel.token().cancelled() && !call.cancel_passed_on) {
+    call.cancel_passed_on = true;
+    for (Choice& choice : call.choices) choice.handle->cancel(call.cancel.token().reason());
+  }
+  const auto ended = [&call] {
+    return std::all_of(call.choices.begin(), call.choices.end(), [](const Choice& choice) { return choice.ended; });
+  };
+  while (flush(call)) {
+    if (call.is_stream && ended()) {  // And its last words are sent.
+      call.sink.finish();
+      return true;
+    }
+    if (take_pieces(call)) {
+      finish(call);
+      if (!call.is_stream) return true;
+    } else if (call.unsent.empty()) {
+      return false;
+    }
+  }
+  return false;
+}
+
+void reject(Call& call, const ApiError& error) {
+  if (!call.has_begun) reply(call, error_response(error));
+}
+
+}  // namespace infer::api

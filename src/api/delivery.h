@@ -1,0 +1,18 @@
+// One call's answer on its way out: a step takes what the engine has and gives it to the connection.
+// Thread safety: the deliverer's thread.
+#pragma once
+
+#include <string_view>
+
+#include "api/call.h"
+#include "base/time.h"
+
+namespace infer::api {
+
+// Goes on as far as it can without waiting. True when the call is over.
+bool deliver(Call& call, Instant now);
+
+// Answers a call that has not begun, or breaks off its stream.
+void reject(Call& call, const ApiError& error);
+
+}  // namespace infer::api

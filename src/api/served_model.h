@@ -1,0 +1,46 @@
+// The one model that a server answers with, and what requests get when they do not say.
+// Ownership: borrows what it refers to, which must outlive it. Thread safety: const, shared freely.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/time.h"
+#include "chat/chat_template.h"
+#include "engine/engine.h"
+#include "grammar/token_trie.h"
+#include "sampling/sampler.h"
+#include "tokenizer/tokenizer.h"
+
+namespace infer::api {
+
+struct ServedModel {
+  std::string id;                    // What clients call it;
+  std::vector<std::string> aliases;  // these names mean it too.
+  int64_t created = 0;               // When it was loaded, in seconds since 1970.
+  const tokenizer::Tokenizer& tokenizer;
+  const chat::ChatTemplate& chat;
+  engine::Engine& engine;
+  const Clock& clock;
+  std::shared_ptr<const grammar::TokenTrie> vocabulary;  // For grammars.
+  int context = 0;
+  int context_trained = 0;
+  size_t token_bytes_max = 0;  // Of the longest token: what bounds the text that fits into the context.
+  uint64_t parameters = 0;
+  uint64_t file_bytes = 0;
+
+  sampling::SamplingParams sampling{};
+  Duration deadline = Duration::from_seconds(600);
+  bool staged = false;  // Where time gets short, go on with smaller settings (engine/stages.h).
+
+  bool answers_to(std::string_view name) const;
+};
+
+// The length in bytes of the vocabulary's longest token.
+size_t longest_token_bytes(const tokenizer::Tokenizer& tokenizer);
+
+}  // namespace infer::api

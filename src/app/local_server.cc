@@ -1,0 +1,140 @@
+#include "app/local_server.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "api/health.h"
+#include "api/openai_routes.h"
+#include "base/format.h"
+#include "engine/vocabulary_trie.h"
+#include "os/entropy.h"
+#include "os/environment.h"
+
+namespace infer::app {
+namespace {
+
+constexpr uint16_t kPortDefault = 7031;
+
+// What the flag says, else the environment.
+Result<uint16_t> port_of(const ServeCommand& options) {
+  if (options.port) return static_cast<uint16_t>(*options.port);
+  const std::string random = os::environment_variable("INFEROS_RANDOM_PORT").value_or("");
+  if (random == "true" || random == "1") return uint16_t{0};
+  const std::string given = os::environment_variable("INFEROS_AGENT_PORT").value_or("");
+  if (given.empty()) return kPortDefault;
+  uint32_t port = 0;
+  for (const char c : given) port = c >= '0' && c <= '9' && port < 65536 ? port * 10 + static_cast<uint32_t>(c - '0') : 65536;
+  if (port > 0 && port < 65536) return static_cast<uint16_t>(port);
+  return Error{ErrorCode::kInvalidArgument,
+               format("serve: INFEROS_AGENT_PORT must be a whole number from 1 to 65535, not '{}'", given)};
+}
+
+bool is_loopback(const std::string& host) {
+  return host == "localhost" || host == "::1" || host.starts_with("127.");
+}
+
+Error as_serve_error(Error error, uint16_t port) {
+  if (error.code != ErrorCode::kBusy) return std::move(error).with_context("serve");
+  return Error{ErrorCode::kBusy,
+               format("serve: port {} is in use, perhaps by another inferos: stop that, or choose another with --port "
+                      "(0: a free one)",
+                      port)};
+}
+
+// Whether the port can be had, before a model is loaded for nothing.
+Status check_port(const ServeCommand& options, uint16_t port, Services& services) {
+  http::Site nothing;
+  nothing.render_refusal = api::openai_refusal;
+  const auto probe = http::Server::start({.address = options.host, .port = port}, std::move(nothing), services.clock(),
+                                         services.err());
+  return probe ? Status() : as_serve_error(probe.error(), port);
+}
+
+// "llama-3.gguf" is called "llama-3", the embedded model "tales".
+std::string model_id(const std::string& path) {
+  if (path.empty()) return "tales";
+  std::string name = model_display_name(path);
+  constexpr std::string_view kEnding = ".gguf";
+  if (name.size() > kEnding.size() && name.ends_with(kEnding)) name.resize(name.size() - kEnding.size());
+  return name;
+}
+
+uint64_t count_parameters(const gguf::File& file) {
+  uint64_t count = 0;
+  for (const gguf::Tensor& tensor : file.tensors()) count += tensor.elements();
+  return count;
+}
+
+}  // namespace
+
+Status LocalServer::load(const ServeCommand& options, const CallContext& call, Services& services) {
+  model::ModelOptions model_options = model_options_of(options.model);
+  model_options.sequences = options.parallel;
+  model_options.logits_per_step = options.parallel;
+  model_options.tokens_per_step = std::max(model_options.tokens_per_step, options.parallel);
+  INFER_ASSIGN(loaded_, load_model(options.model, model_options, true, call, services));
+  INFER_ASSIGN(chat_, load_chat_template(loaded_, services));
+  engine::EngineLimits limits;
+  limits.running_max = options.parallel;
+  INFER_ASSIGN(engine_, engine::Engine::start(engine::make_model_runner(*loaded_.model), *loaded_.tokenizer, limits,
+                                              services.clock()));
+  model_.emplace(api::ServedModel{.id = model_id(options.model.path),
+                                  .aliases = options.aliases,
+                                  .created = services.clock().wall_time().unix_ms / 1000,
+                                  .tokenizer = *loaded_.tokenizer,
+                                  .chat = *chat_,
+                                  .engine = *engine_,
+                                  .clock = services.clock(),
+                                  .vocabulary = engine::make_vocabulary_trie(*loaded_.tokenizer),
+                                  .context = loaded_.model->options().context,
+                                  .context_trained = loaded_.model->config().context_trained,
+                                  .token_bytes_max = api::longest_token_bytes(*loaded_.tokenizer),
+                                  .parameters = count_parameters(*loaded_.file),
+                                  .file_bytes = loaded_.file->file_bytes(),
+                                  .sampling = options.sampling,
+                                  .deadline = options.deadline,
+                                  .staged = options.staged});
+  INFER_ASSIGN(const auto random, os::random_words());
+  INFER_ASSIGN(service_, api::AnswerService::start(*model_, {.seed = random[0]}));
+  return {};
+}
+
+Status LocalServer::listen(const ServeCommand& options, Services& services) {
+  INFER_ASSIGN(const uint16_t port, port_of(options));
+  INFER_ASSIGN(token_, read_agent_token(port));
+  http::GateOptions gate;
+  gate.token = token_.text;
+  if (!is_loopback(options.host)) {
+    gate.serves_other_machines = true;
+    gate.token_for_everything = true;
+  }
+  http::Site site;
+  site.gate = http::Gate(std::move(gate));
+  site.render_refusal = api::openai_refusal;
+  add_service_routes(site.routes, *service_, *model_);
+  add_openai_routes(site.routes, *service_, *model_);
+  if (options.verbose) {
+    site.on_answered = [&services](const http::AccessRecord& record) {
+      services.err().raw(format("{} {} {} {} {} {} bytes {:.1f} ms\n", api::iso_time(services.clock().wall_time()),
+                                record.peer, record.method, record.target, record.status, record.response_bytes,
+                                record.taken.ms()));
+    };
+  }
+  auto server =
+      http::Server::start({.address = options.host, .port = port}, std::move(site), services.clock(), services.err());
+  if (!server) return as_serve_error(std::move(server).error(), port);
+  http_ = *std::move(server);
+  return {};
+}
+
+Result<std::unique_ptr<LocalServer>> LocalServer::start(const ServeCommand& options, const CallContext& call,
+                                                        Services& services) {
+  INFER_ASSIGN(const uint16_t port, port_of(options));
+  if (port != 0) INFER_TRY(check_port(options, port, services));
+  auto server = std::unique_ptr<LocalServer>(new LocalServer());
+  INFER_TRY(server->load(options, call, services));
+  INFER_TRY(server->listen(options, services));
+  return server;
+}
+
+}  // namespace infer::app

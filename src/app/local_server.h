@@ -1,0 +1,54 @@
+// A model behind an HTTP server: loads it, starts the engine, and joins both with the routes of the API.
+//
+// Thread safety: one owner. Ownership: owns all of it; what declares itself first lives longest. Destroying it ends
+// every request.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "api/answer_service.h"
+#include "api/served_model.h"
+#include "app/agent_token.h"
+#include "app/command_line.h"
+#include "app/loading.h"
+#include "app/services.h"
+#include "base/call_context.h"
+#include "base/result.h"
+#include "chat/chat_template.h"
+#include "engine/engine.h"
+#include "http/server.h"
+
+namespace infer::app {
+
+class LocalServer {
+ public:
+  // Serves when it returns. kBusy: the port is taken, which is found out before anything is loaded.
+  static Result<std::unique_ptr<LocalServer>> start(const ServeCommand& options, const CallContext& call,
+                                                    Services& services);
+
+  const LoadedModel& loaded() const { return loaded_; }
+  const api::ServedModel& model() const { return *model_; }
+  const api::AnswerService& service() const { return *service_; }
+  const AgentToken& token() const { return token_; }
+  std::string url() const { return http_->url(); }
+
+  // Takes no new requests, and returns when those under way are answered, or when the call says stop.
+  Status drain(const CallContext& call) { return http_->drain(call); }
+
+ private:
+  LocalServer() = default;
+  Status load(const ServeCommand& options, const CallContext& call, Services& services);
+  Status listen(const ServeCommand& options, Services& services);
+
+  LoadedModel loaded_;
+  std::unique_ptr<chat::ChatTemplate> chat_;
+  std::unique_ptr<engine::Engine> engine_;
+  std::optional<api::ServedModel> model_;
+  std::unique_ptr<api::AnswerService> service_;
+  AgentToken token_;
+  std::unique_ptr<http::Server> http_;
+};
+
+}  // namespace infer::app

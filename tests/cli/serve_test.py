@@ -1,0 +1,168 @@
+#!/usr/bin/env python3
+"""inferos serve: starts, says what it does, answers, and ends when it is told to."""
+import http.client
+import json
+import re
+import shlex
+import signal
+import socket
+import stat
+import subprocess
+import urllib.error
+import urllib.request
+
+import program
+
+
+class ServeTest(program.ProgramTest):
+    def start(self, *arguments, **environment):
+        """A server on a free port; the JSON that it printed."""
+        process = subprocess.Popen([self.binary, "serve", "--json", *arguments], stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, text=True,
+                                   env=self.environment(INFEROS_RANDOM_PORT="true", **environment))
+        self.addCleanup(self.stop, process)
+        text = ""
+        while not text.endswith("}\n"):
+            line = process.stdout.readline()
+            self.assertTrue(line, process.stderr.read() if not line else "")
+            text += line
+        return process, json.loads(text)
+
+    def stop(self, process, how=signal.SIGTERM):
+        if process.poll() is None:
+            process.send_signal(how)
+        out, err = process.communicate(timeout=program.TIMEOUT)
+        return process.returncode, out, err
+
+    def get(self, url):
+        with urllib.request.urlopen(url, timeout=program.TIMEOUT) as response:
+            return json.load(response)
+
+    def post(self, url, body, **headers):
+        request = urllib.request.Request(url, json.dumps(body).encode(), headers)
+        with urllib.request.urlopen(request, timeout=program.TIMEOUT) as response:
+            return json.load(response)
+
+    def test_it_answers_like_run_and_ends_politely(self):
+        for how in (signal.SIGTERM, signal.SIGINT):
+            process, served = self.start()
+            self.assertEqual(self.get(served["url"] + "/health")["status"], "healthy")
+            answer = self.post(served["url"] + "/v1/completions",
+                               {"prompt": "The old king", "max_tokens": 12, "temperature": 0})
+            self.assertEqual(answer["choices"][0]["text"] + "\n",
+                             self.output("run", "-p", "The old king", "-n", 12, "--temp", 0))
+            self.assertEqual(self.stop(process, how), (0, "", ""))
+
+    def test_a_request_under_way_is_finished_before_the_end(self):
+        process, served = self.start()
+        host = served["url"].removeprefix("http://")
+        connection = http.client.HTTPConnection(host, timeout=program.TIMEOUT)
+        connection.request("POST", "/v1/completions", json.dumps(
+            {"prompt": "Once", "max_tokens": 300, "ignore_eos": True, "stream": True}))
+        response = connection.getresponse()
+        response.readline()
+        process.send_signal(signal.SIGTERM)
+        rest = response.read().decode()
+        self.assertTrue(rest.endswith("data: [DONE]\n\n"), rest[-200:])
+        self.assertEqual(self.stop(process), (0, "", ""))
+
+    def test_what_takes_longer_than_the_drain_is_cut_off(self):
+        process, served = self.start("--drain", "1ms")
+        host = served["url"].removeprefix("http://")
+        connection = http.client.HTTPConnection(host, timeout=program.TIMEOUT)
+        connection.request("POST", "/v1/completions", json.dumps(
+            {"prompt": "Once", "max_tokens": -1, "ignore_eos": True, "stream": True, "n": 8}))
+        response = connection.getresponse()
+        response.readline()
+        code, _, err = self.stop(process)
+        self.assertEqual(code, 0)
+        self.assertRegex(err, "1 requests were cut off|^$")
+
+    def test_the_port_is_that_of_flag_or_environment(self):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        process, served = self.start("--port", str(port))
+        self.assertEqual(served["url"], f"http://127.0.0.1:{port}")
+        message = self.error(1, "serve", "--port", port)
+        self.assertIn(f"port {port} is in use", message)
+        self.assertIn("--port", message)
+        self.stop(process)
+        self.assertIn("INFEROS_AGENT_PORT", self.error(2, "serve", environment={"INFEROS_AGENT_PORT": "70000"}))
+        self.assertIn("--port", self.error(2, "serve", "--port", "x"))
+
+    def test_two_servers_run_side_by_side(self):
+        _, first = self.start()
+        _, second = self.start()
+        self.assertNotEqual(first["url"], second["url"])
+        for served in (first, second):
+            self.assertEqual(self.get(served["url"] + "/v1/models")["data"][0]["id"], "tales")
+
+    def test_the_token_is_kept_for_its_owner_only(self):
+        process, served = self.start()
+        path = served["token_file"]
+        token = open(path).read().strip()
+        self.assertRegex(token, "^[0-9a-f]{64}$")
+        mode = stat.S_IMODE(self.folder.joinpath(path).stat().st_mode)
+        self.assertEqual(mode, 0o600)
+        self.stop(process)
+        process, served = self.start()
+        self.assertEqual(open(served["token_file"]).read().strip(), token)
+        self.stop(process)
+        _, served = self.start(INFEROS_AGENT_TOKEN="a-secret-of-my-own")
+        self.assertIsNone(served["token_file"])
+        self.assertIn("INFEROS_AGENT_TOKEN", self.error(2, "serve", environment={"INFEROS_AGENT_TOKEN": "short"}))
+
+    def test_other_addresses_need_the_token_for_everything(self):
+        _, served = self.start("--host", "0.0.0.0", INFEROS_AGENT_TOKEN="a-secret-of-my-own")
+        url = "http://127.0.0.1:" + served["url"].rsplit(":", 1)[1]
+        with self.assertRaises(urllib.error.HTTPError) as refused:
+            self.get(url + "/v1/models")
+        self.assertEqual(refused.exception.code, 401)
+        self.assertEqual(json.load(refused.exception)["error"]["code"], "invalid_api_key")
+        request = urllib.request.Request(url + "/v1/models", headers={"Authorization": "Bearer a-secret-of-my-own"})
+        with urllib.request.urlopen(request, timeout=program.TIMEOUT) as response:
+            self.assertEqual(response.status, 200)
+
+    def test_a_wrong_model_is_an_error_of_the_file(self):
+        self.assertIn("give the path of a GGUF model file", self.error(3, "serve", "-m", self.folder / "none.gguf"))
+
+    def test_prompts_and_answers_are_never_logged(self):
+        process, served = self.start("--verbose")
+        answer = self.post(served["url"] + "/v1/completions", {"prompt": "Zanzibar secret", "max_tokens": 9})
+        code, _, err = self.stop(process)
+        self.assertEqual(code, 0)
+        self.assertRegex(err, r"POST /v1/completions 200 \d+ bytes")
+        self.assertNotIn("Zanzibar", err)
+        self.assertNotIn(answer["choices"][0]["text"].strip()[:12] or "never", err)
+
+    def test_the_documented_lines_work(self):
+        process, served = self.start()
+        for name in ("README.md", "README.ja.md", "docs/formats/openai_api.md"):
+            lines = re.findall(r"^    (curl .*)$", (self.repository / name).read_text(), re.MULTILINE)
+            self.assertTrue(lines, name)
+            for line in lines:
+                arguments = shlex.split(line.replace("http://127.0.0.1:7031", served["url"]))
+                result = subprocess.run([*arguments, "-sS", "--fail"], capture_output=True, timeout=program.TIMEOUT,
+                                        check=False)
+                self.assertEqual(result.returncode, 0, f"{line}\n{result.stderr.decode()}")
+                self.assertTrue(result.stdout, line)
+        self.stop(process)
+
+    def test_what_is_printed_can_be_pasted(self):
+        process = subprocess.Popen([self.binary, "serve", "--port", "0"], stdout=subprocess.PIPE, text=True,
+                                   env=self.environment())
+        self.addCleanup(self.stop, process)
+        lines = []
+        while sum(line.startswith("curl ") for line in lines) < 3:
+            lines.append(process.stdout.readline())
+            self.assertTrue(lines[-1])
+        for line in lines:
+            if line.startswith("curl "):
+                result = subprocess.run([*shlex.split(line), "-sS", "--fail"], capture_output=True,
+                                        timeout=program.TIMEOUT, check=False)
+                self.assertEqual(result.returncode, 0, line)
+                self.assertTrue(result.stdout)
+
+
+program.main()
