@@ -84,9 +84,9 @@ Json kv_stats_json(const Metrics& metrics) {
       .set("recalled", kv.counters.recalled);
 }
 
-Json status_json(const Metrics& metrics, const control::Policy& policy, bool baseline) {
+Json status_json(const control::Policy& policy, bool baseline) {
   return Json::object()
-      .set("kv_quantization_active", metrics.engine.snapshot.kv.policy.mode != kv::KvMode::kF16)
+      .set("kv_quantization_active", policy.kv.mode != kv::KvMode::kF16)
       .set("io_binding_active", false)  // Of devices with buffers of their own, which this build does not drive.
       .set("hybrid_scheduling_active", false)
       .set("baseline", baseline)
@@ -158,7 +158,7 @@ Json metrics_json(const Metrics& metrics, const control::Policy& in_effect, bool
                                      .set("npu_utilization", nullptr)
                                      .set("dml_utilization", nullptr)
                                      .set("cpu_utilization", or_null(metrics.cpu_utilization)))
-      .set("optimization_status", status_json(metrics, in_effect, baseline))
+      .set("optimization_status", status_json(in_effect, baseline))
       .set("engine", engine_json(metrics));
   add_flat(metrics, json);
   return json;

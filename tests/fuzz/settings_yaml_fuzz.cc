@@ -6,14 +6,14 @@
 #include <string_view>
 
 #include "api/settings_json.h"
-#include "app/config_file.h"
+#include "api/settings_yaml.h"
 #include "base/check.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace infer;
   const std::string text(reinterpret_cast<const char*>(data), size);
   control::Config config;
-  const Status read = app::apply_yaml(text, config);
+  const Status read = api::apply_yaml(text, config);
   const std::string after = api::settings_json(config, control::SettingScope::kConfig).dump();
   if (read) {
     // What was taken is taken again, from what is shown of it.
