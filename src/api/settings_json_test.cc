@@ -80,7 +80,7 @@ TEST(SettingsJson, TheSchemaNamesTypesRangesAndDefaults) {
   EXPECT_EQ(window->find("maximum")->as_double(), 512);
   EXPECT_EQ(window->find("default")->as_int(), 64);
   const Json* const mode = kv->find("properties")->find("mode");
-  EXPECT_EQ(mode->find("enum")->elements().size(), 5u);
+  EXPECT_EQ(mode->find("enum")->elements().size(), 9u);
   EXPECT_EQ(schema.find("properties")->find("server"), nullptr);
 }
 

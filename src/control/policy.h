@@ -12,7 +12,7 @@
 namespace infer::control {
 
 struct KvPolicy {
-  kv::KvMode mode = kv::KvMode::kDynamic;  // One of the tiered modes, or kF16 ("disabled").
+  kv::KvMode mode = kv::KvMode::kDynamic;  // kF16 is "disabled" to the API.
   int recent_window = 64;                  // 16..512 tokens
   kv::LevelThresholds level_thresholds{};  // Each 0..1
 };

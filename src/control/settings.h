@@ -1,9 +1,9 @@
 // Every setting, once: its key, range, default, meaning, and the place in Config that it fills. Validation, help texts,
 // docs/formats/config.md and the JSON schemas come from this table and nowhere else.
 //
-// Documents reach it as entries without a format (JSON in api/settings_json.h, YAML in api/settings_yaml.h), so that both
-// are judged by the same rules. An entry is applied as a whole document or not at all.
-// Thread safety: constant data and pure functions.
+// Documents reach it as entries without a format (JSON in api/settings_json.h, YAML in api/settings_yaml.h), so that
+// both are judged by the same rules. An entry is applied as a whole document or not at all. Thread safety: constant
+// data and pure functions.
 #pragma once
 
 #include <cstdint>

@@ -21,6 +21,10 @@ constexpr std::array kModes{
     Choice{"throughput_optimized", number(kv::KvMode::kThroughput)},
     Choice{"quality_optimized", number(kv::KvMode::kQuality)},
     Choice{"disabled", number(kv::KvMode::kF16)},
+    Choice{"q8", number(kv::KvMode::kQ8)},
+    Choice{"q4", number(kv::KvMode::kQ4)},
+    Choice{"f16", number(kv::KvMode::kF16), true},
+    Choice{"tiered", number(kv::KvMode::kDynamic), true},
 };
 constexpr std::array kSchedulerModes{
     Choice{"hybrid", number(SchedulerMode::kHybrid)},
@@ -60,7 +64,7 @@ constexpr std::array kSettings{
             .field = [](Config& c) { return choice_field(c.policy.kv.mode); },
             .effect = kPolicy,
             .choices = kModes,
-            .help = "how the KV cache trades memory for precision; disabled keeps 16 bits"},
+            .help = "how the KV cache trades memory for precision; disabled keeps 16 bits, q8 and q4 are fixed"},
     Setting{.key = "kv.recent_window",
             .field = [](Config& c) -> SettingField { return &c.policy.kv.recent_window; },
             .effect = kPolicy,

@@ -56,7 +56,8 @@ TEST(Settings, RangesAreThoseOfTheSpecificationAndBothEndsBelongToThem) {
   EXPECT_EQ(complaint("quality.min_accept_rate", -0.1), "min_accept_rate must be between 0 and 1");
   EXPECT_EQ(complaint("io.enable_iobinding", int64_t{1}), "enable_iobinding must be true or false, not a number");
   EXPECT_EQ(complaint("kv.mode", "fast"),
-            "kv.mode must be one of dynamic, latency_optimized, throughput_optimized, quality_optimized, disabled, not "
+            "kv.mode must be one of dynamic, latency_optimized, throughput_optimized, quality_optimized, disabled, q8, "
+            "q4, not "
             "\"fast\"");
   EXPECT_EQ(complaint("kv.mode", NullValue{}).substr(0, 19), "kv.mode must be one");
 }

@@ -119,7 +119,8 @@ void add_requests(Page& page, const Metrics& metrics, const Recorder& recorder) 
   page.histogram("inferos_request_duration_seconds", "From submission to the end of an answer.", recorder.latency());
   page.histogram("inferos_time_to_first_token_seconds", "From submission to the first token.", recorder.first_token());
   page.histogram("inferos_queue_seconds", "From submission to the first pages.", recorder.queue());
-  page.histogram("inferos_inter_token_seconds", "Between two tokens of an answer.", recorder.token_gap());
+  page.histogram("inferos_time_per_output_token_seconds", "Of an answer, from its first token on.",
+                 recorder.token_time());
 }
 
 void add_tokens(Page& page, const Metrics& metrics) {
@@ -191,7 +192,8 @@ std::string vllm_text(const Metrics& metrics, const Recorder& recorder) {
   page.sample(ended(engine::FinishReason::kLength), {{"finished_reason", "length"}});
   page.sample(ended(engine::FinishReason::kCancelled), {{"finished_reason", "abort"}});
   page.histogram("vllm:time_to_first_token_seconds", "From submission to the first token.", recorder.first_token());
-  page.histogram("vllm:inter_token_latency_seconds", "Between two tokens of an answer.", recorder.token_gap());
+  page.histogram("vllm:request_time_per_output_token_seconds", "Of an answer, from its first token on.",
+                 recorder.token_time());
   page.histogram("vllm:e2e_request_latency_seconds", "From submission to the end of an answer.", recorder.latency());
   page.histogram("vllm:request_queue_time_seconds", "From submission to the first pages.", recorder.queue());
   return page.take();

@@ -134,8 +134,9 @@ Recorder& recorded(Recorder& recorder) {
     result.passed_limit = engine::PassedLimit::kTotal;
     result.ended = Instant::from_ns(0) + Duration::from_seconds(i);
     result.first_token = Instant::from_ns(0) + Duration::from_ms(i);
+    result.last_token = Instant::from_ns(0) + Duration::from_ms(i + 90);
+    result.generated_tokens = 10;  // One each 10 ms.
     recorder.record_request(result);
-    recorder.record_token_gap(Duration::from_ms(i));
   }
   recorder.record_rejection(Rejection::kQueueFull);
   return recorder;
@@ -177,6 +178,7 @@ TEST(Prometheus, SaysWhatWasCounted) {
   EXPECT_EQ(page.value("inferos_admission_rejections_total", {{"reason", "queue_full"}}), 1);
   EXPECT_EQ(page.value("inferos_time_to_first_token_seconds_count"), 10);
   EXPECT_EQ(page.value("inferos_time_to_first_token_seconds_bucket", {{"le", "0.005"}}), 6);  // 0 to 5 ms.
+  EXPECT_NEAR(*page.value("inferos_time_per_output_token_seconds_sum"), 0.1, 1e-9);
   EXPECT_EQ(page.value("inferos_request_duration_seconds_sum"), 45);
   EXPECT_EQ(page.value("inferos_policy_changes_total"), 4);
   EXPECT_EQ(page.value("inferos_generation_tokens_per_second"), 12.5);

@@ -41,6 +41,10 @@ void Recorder::record_request(const engine::RequestResult& result) {
     times.first_token = *result.first_token - result.submitted;
     first_token_.observe(*times.first_token);
   }
+  if (result.first_token && result.last_token && result.generated_tokens > 1) {
+    const int64_t all_ns = (*result.last_token - *result.first_token).ns();
+    token_time_.observe(Duration::from_ns(all_ns / (result.generated_tokens - 1)));
+  }
   if (result.started) queue_.observe(*result.started - result.submitted);
   if (result.finish_reason == engine::FinishReason::kDeadline) {
     passed_limits_[static_cast<size_t>(result.passed_limit)].fetch_add(1, std::memory_order_relaxed);

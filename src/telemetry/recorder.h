@@ -1,6 +1,6 @@
 // Where a server tells what its requests did: counters, histograms and the times of the last minute.
 //
-// Everything is a few atomic additions, so it may be called for each token from any thread.
+// Everything is a few atomic additions.
 // Thread safety: all of it. Lives as long as the server.
 #pragma once
 
@@ -23,15 +23,13 @@ class Recorder {
  public:
   // A request has ended; the engine's own counters count it too.
   void record_request(const engine::RequestResult& result);
-  // The time since the token before, when a token of an answer reaches its reader.
-  void record_token_gap(Duration gap) { token_gap_.observe(gap); }
   void record_rejection(Rejection rejection);
 
   const RequestWindow& window() const { return window_; }
   HistogramCounts latency() const { return latency_.counts(); }
   HistogramCounts first_token() const { return first_token_.counts(); }
   HistogramCounts queue() const { return queue_.counts(); }
-  HistogramCounts token_gap() const { return token_gap_.counts(); }
+  HistogramCounts token_time() const { return token_time_.counts(); }
   // By engine::FinishReason.
   std::array<uint64_t, engine::kFinishReasonCount> ended() const;
   // By engine::PassedLimit, of requests that a limit ended.
@@ -44,7 +42,7 @@ class Recorder {
   DurationHistogram latency_{0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 120, 300, 600};
   DurationHistogram first_token_{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300};
   DurationHistogram queue_{0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300};
-  DurationHistogram token_gap_{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5};
+  DurationHistogram token_time_{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5};
   std::array<std::atomic<uint64_t>, engine::kFinishReasonCount> ended_{};
   std::array<std::atomic<uint64_t>, 5> passed_limits_{};
   std::array<std::atomic<uint64_t>, kRejections> rejections_{};
