@@ -170,9 +170,6 @@ Result<Invocation> parse_command_line(int argc, const char* const* argv);
 // Whether an error of these arguments is to be printed as JSON too: they contain --json, whatever else is wrong.
 bool wants_json(int argc, const char* const* argv);
 
-// Of `names` the one that `word` was most probably meant to be; "" when none is near.
-std::string nearest_name(std::string_view word, std::span<const std::string> names);
-
 // "30s", "500ms", "2m", "1.5h"; digits alone are seconds.
 Result<Duration> parse_duration(std::string_view text);
 

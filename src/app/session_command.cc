@@ -8,6 +8,7 @@
 
 #include "app/command_line.h"
 #include "base/format.h"
+#include "base/nearest_name.h"
 
 namespace infer::app {
 namespace {

@@ -73,6 +73,23 @@ bool remove_file(const std::string& path) {
   return !error;
 }
 
+Result<uint64_t> file_bytes(const std::string& path) {
+  std::error_code error;
+  const uintmax_t bytes = fs::file_size(as_path(path), error);
+  if (!error) return uint64_t{bytes};
+  const bool is_missing = error == std::errc::no_such_file_or_directory;
+  return Error{is_missing ? ErrorCode::kNotFound : ErrorCode::kIo, format("{}: {}", path, error.message())};
+}
+
+Status rename_file(const std::string& from, const std::string& to) {
+  std::error_code error;
+  fs::rename(as_path(from), as_path(to), error);
+  if (!error) return {};
+  const bool is_missing = error == std::errc::no_such_file_or_directory;
+  return Error{is_missing ? ErrorCode::kNotFound : ErrorCode::kIo,
+               format("{}: cannot be renamed to {}: {}", from, to, error.message())};
+}
+
 std::string path_in(const std::string& folder, const std::string& name) {
   return as_text(as_path(folder) / as_path(name));
 }

@@ -27,6 +27,11 @@ bool mark_as_used(const std::string& path);
 // False when it is still there: in use (Windows) or not ours.
 bool remove_file(const std::string& path);
 
+// The size of a plain file. kNotFound, kIo.
+Result<uint64_t> file_bytes(const std::string& path);
+// `to` is replaced when it is there. kNotFound: there is no `from`; kIo when it is refused.
+Status rename_file(const std::string& from, const std::string& to);
+
 // "folder/name" in the system's way.
 std::string path_in(const std::string& folder, const std::string& name);
 

@@ -88,5 +88,16 @@ TEST(UserCacheFolder, IsWhatTheEnvironmentNames) {
 #endif
 }
 
+TEST_F(FolderTest, AFileIsRenamedOverAnother) {
+  fs::create_directories(root_);
+  std::ofstream(root_ / "a") << "12345";
+  std::ofstream(root_ / "b") << "1";
+  ASSERT_TRUE(rename_file((root_ / "a").string(), (root_ / "b").string()).has_value());
+  EXPECT_FALSE(fs::exists(root_ / "a"));
+  EXPECT_EQ(*file_bytes((root_ / "b").string()), 5u);
+  EXPECT_EQ(rename_file((root_ / "a").string(), (root_ / "b").string()).error().code, ErrorCode::kNotFound);
+  EXPECT_EQ(file_bytes((root_ / "a").string()).error().code, ErrorCode::kNotFound);
+}
+
 }  // namespace
 }  // namespace infer::os

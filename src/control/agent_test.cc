@@ -1,0 +1,167 @@
+#include "control/agent.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "base/format.h"
+
+namespace infer::control {
+namespace {
+
+class FakeTarget final : public AgentTarget {
+ public:
+  Status apply(const Policy& policy) override {
+    if (refuses) return Error{ErrorCode::kBusy, "not now"};
+    applied.push_back(policy);
+    return {};
+  }
+  telemetry::EngineFacts facts() const override { return known; }
+
+  bool refuses = false;
+  std::vector<Policy> applied;
+  telemetry::EngineFacts known;
+};
+
+class Notes final : public AgentObserver {
+ public:
+  void on_metrics(const telemetry::Metrics&) override { ++samples; }
+  void on_policy(const Policy& in_effect, bool baseline) override {
+    policies.push_back(in_effect);
+    baselines.push_back(baseline);
+  }
+  void on_alert(const Alert& alert, WallTime) override {
+    alerts.push_back(format("{}{}", alert.is_raised ? "+" : "-", alert.reason));
+  }
+
+  int samples = 0;
+  std::vector<Policy> policies;
+  std::vector<bool> baselines;
+  std::vector<std::string> alerts;
+};
+
+Instant at(double seconds) { return Instant::from_ns(0) + Duration::from_seconds(seconds); }
+
+class AgentTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    agent_.add_observer(notes_);
+    ASSERT_TRUE(agent_.start());
+  }
+
+  FakeTarget target_;
+  Notes notes_;
+  telemetry::Recorder recorder_;
+  NullLog log_;
+  Agent agent_{Config{}, target_, recorder_, log_, at(0)};
+};
+
+TEST_F(AgentTest, BringsTheConfiguredPolicyToTheTargetAtTheStart) {
+  ASSERT_EQ(target_.applied.size(), 1u);
+  EXPECT_EQ(target_.applied[0].kv.mode, kv::KvMode::kDynamic);
+  Config off;
+  off.enabled = false;
+  Agent baseline(off, target_, recorder_, log_, at(0));
+  ASSERT_TRUE(baseline.start());
+  EXPECT_TRUE(baseline.baseline());
+  EXPECT_EQ(target_.applied.back().kv.mode, kv::KvMode::kF16);
+}
+
+TEST_F(AgentTest, AChangeIsAppliedAtOnceAndSaysWhatNeedsARestart) {
+  Config wished = agent_.config();
+  wished.policy.kv.recent_window = 128;
+  wished.telemetry.push_interval_ms = 500;
+  wished.server.port = 1;
+  const auto change = agent_.change(wished);
+  ASSERT_TRUE(change.has_value());
+  ASSERT_EQ(change->applied.size(), 2u);
+  EXPECT_EQ(change->applied[0]->key, "kv.recent_window");
+  ASSERT_EQ(change->needs_restart.size(), 1u);
+  EXPECT_EQ(change->needs_restart[0]->key, "server.port");
+  EXPECT_EQ(target_.applied.back().kv.recent_window, 128);
+  EXPECT_EQ(agent_.config().telemetry.push_interval_ms, 500);
+  EXPECT_EQ(agent_.config().server.port, 7031);
+  EXPECT_EQ(notes_.policies.size(), 1u);
+}
+
+TEST_F(AgentTest, WhatChangesNothingIsNotBroughtToTheTarget) {
+  ASSERT_TRUE(agent_.change(agent_.config()).has_value());
+  EXPECT_EQ(target_.applied.size(), 1u);
+  EXPECT_EQ(agent_.policy_changes(), 0u);
+}
+
+TEST_F(AgentTest, BaselineIsAllOffAndTheWishedPolicyComesBackAfterIt) {
+  ASSERT_TRUE(agent_.set_baseline(true));
+  EXPECT_EQ(target_.applied.back().kv.mode, kv::KvMode::kF16);
+  Config wished = agent_.config();
+  wished.policy.kv.mode = kv::KvMode::kQuality;  // Noted, and in effect once baseline mode ends.
+  ASSERT_TRUE(agent_.change(wished).has_value());
+  EXPECT_EQ(target_.applied.back().kv.mode, kv::KvMode::kF16);
+  ASSERT_TRUE(agent_.set_baseline(false));
+  EXPECT_EQ(target_.applied.back().kv.mode, kv::KvMode::kQuality);
+  EXPECT_EQ(notes_.baselines, (std::vector<bool>{true, true, false}));
+}
+
+TEST_F(AgentTest, ATargetThatRefusesLeavesEverythingAsItWas) {
+  target_.refuses = true;
+  Config wished = agent_.config();
+  wished.policy.kv.recent_window = 128;
+  EXPECT_EQ(agent_.change(wished).error().message, "not now");
+  EXPECT_FALSE(agent_.set_baseline(true));
+  EXPECT_EQ(agent_.config().policy.kv.recent_window, 64);
+  EXPECT_FALSE(agent_.baseline());
+  EXPECT_TRUE(notes_.policies.empty());
+}
+
+TEST_F(AgentTest, SamplesComeInTheirInterval) {
+  for (int i = 0; i <= 40; ++i) agent_.tick({}, at(i * 0.1), {});
+  EXPECT_EQ(notes_.samples, 5);  // At 0, 1, 2, 3 and 4 seconds.
+}
+
+TEST_F(AgentTest, AnEngineThatStandsStillWithWorkRaisesAnAlertUntilItMoves) {
+  target_.known.snapshot.running = 1;
+  target_.known.snapshot.last_step = at(5);
+  agent_.tick({}, at(14), {});
+  EXPECT_TRUE(notes_.alerts.empty());
+  agent_.tick({}, at(16), {});
+  agent_.tick({}, at(17), {});
+  target_.known.snapshot.last_step = at(17.5);
+  agent_.tick({}, at(18), {});
+  EXPECT_EQ(notes_.alerts, (std::vector<std::string>{"+engine_stalled", "-engine_stalled"}));
+  EXPECT_EQ(agent_.alerts(), 1u);
+}
+
+TEST_F(AgentTest, AnEngineThatWaitsForItsReadersOrHasNoWorkIsNotStalled) {
+  agent_.tick({}, at(100), {});
+  target_.known.snapshot.running = 2;
+  target_.known.snapshot.full = 2;
+  agent_.tick({}, at(200), {});
+  EXPECT_TRUE(notes_.alerts.empty());
+}
+
+TEST_F(AgentTest, MemoryAlertsDoNotFlutter) {
+  telemetry::MachineFacts machine;
+  machine.memory.total_bytes = 100'000;
+  for (const uint64_t available : {50'000, 6'000, 4'000, 6'000, 4'000, 9'000}) {
+    machine.memory.available_bytes = available;
+    agent_.tick(machine, at(1), {});
+  }
+  EXPECT_EQ(notes_.alerts, (std::vector<std::string>{"+memory_pressure", "-memory_pressure"}));
+}
+
+TEST_F(AgentTest, AForecastComesFromMeasuredStepsAndIsUnknownBefore) {
+  agent_.set_run_context({.seq_len = 1024, .batch = 4, .target_ftl_ms = 1000, .quality_budget = 0.2});
+  EXPECT_FALSE(agent_.forecast().first_token_ms.has_value());
+  EXPECT_FALSE(agent_.forecast().meets_target.has_value());
+  target_.known.snapshot.cost = {.fixed = 0.01, .per_token = 0.0001};
+  target_.known.tokens_per_step = 512;
+  const RunForecast forecast = agent_.forecast();
+  EXPECT_NEAR(*forecast.first_token_ms, 2 * 10 + 102.4, 1e-6);
+  EXPECT_NEAR(*forecast.last_first_token_ms, 4 * 122.4, 1e-6);
+  EXPECT_EQ(forecast.meets_target, true);
+  EXPECT_EQ(agent_.policy_in_effect().quality.max_delta_ppl, 0.2);
+}
+
+}  // namespace
+}  // namespace infer::control

@@ -1,0 +1,24 @@
+#include "control/policy.h"
+
+namespace infer::control {
+
+Policy baseline_of(const Policy& policy) {
+  Policy baseline = policy;
+  baseline.kv.mode = kv::KvMode::kF16;
+  baseline.io.enable_iobinding = false;
+  baseline.scheduler = {SchedulerMode::kCpuOnly, Device::kCpu, Device::kCpu};
+  return baseline;
+}
+
+kv::LevelPolicy level_policy(const Policy& policy, const kv::LevelPolicy& cache) {
+  kv::LevelPolicy levels = cache;
+  levels.mode = policy.kv.mode;
+  levels.recent_window = policy.kv.recent_window;
+  levels.thresholds = policy.kv.level_thresholds;
+  // Shares and spilling that were chosen for another mode would outlive it; zero and false mean the mode's own.
+  levels.byte_share = 0;
+  levels.may_evict = false;
+  return levels;
+}
+
+}  // namespace infer::control
