@@ -76,7 +76,10 @@ ApiServer::Stream ApiServer::stream(std::string_view path, const std::string& bo
   http::Client client;
   http::EventStreamParser parser(kEventBytesMax);
   const auto on_body = [&](std::string_view bytes) {
-    for (http::ServerSentEvent& event : parser.parse(bytes).value()) stream.events.push_back(std::move(event.data));
+    auto events = parser.parse(bytes);
+    EXPECT_TRUE(events.has_value()) << events.error().message;
+    if (!events) return false;
+    for (http::ServerSentEvent& event : *events) stream.events.push_back(std::move(event.data));
     return true;
   };
   auto response = client.stream({.method = "POST", .url = url() + std::string(path), .headers = {}, .body = body}, {},
