@@ -19,8 +19,8 @@
 
 namespace infer::control {
 
-// The policy with the first `steps` of these taken: (1) lower thresholds up, nothing out of memory; (2) upper ones up, 8
-// bits for most; (3) a window of 128 tokens at least; (4) one device; (5) 16 bits everywhere.
+// The policy with the first `steps` of these taken: (1) lower thresholds up, nothing out of memory; (2) upper ones up,
+// 8 bits for most; (3) a window of 128 tokens at least; (4) one device; (5) 16 bits everywhere.
 Policy protect(const Policy& policy, int steps);
 inline constexpr int kProtectSteps = 5;
 // What the step does, for users: "KV cache at 8 bits".
@@ -34,10 +34,10 @@ struct QualityChange {
 
 class QualityMonitor {
  public:
-  static constexpr int kWindow = 10;        // Estimates.
-  static constexpr int kTimesInARow = 3;    // Means above the limit,
-  static constexpr double kClearly = 0.8;   // or below this share of it.
-  static constexpr int kEvidence = 60;      // Estimates that a hold time must bring to count.
+  static constexpr int kWindow = 10;       // Estimates.
+  static constexpr int kTimesInARow = 3;   // Means above the limit,
+  static constexpr double kClearly = 0.8;  // or below this share of it.
+  static constexpr int kEvidence = 60;     // Estimates that a hold time must bring to count.
   static constexpr Duration kHold = Duration::from_seconds(600);
   static constexpr Duration kHoldMax = Duration::from_seconds(9600);
 

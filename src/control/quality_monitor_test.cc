@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-
 #include "testing/property.h"
 
 namespace infer::control {
