@@ -245,6 +245,11 @@ std::optional<FinishReason> ActiveRequest::accept(TokenId token, std::span<const
   return std::nullopt;
 }
 
+void ActiveRequest::note_nll(double nats) {
+  result_.nll += nats;
+  ++result_.nll_tokens;
+}
+
 void ActiveRequest::take_embedding() {
   double square = 0;
   for (const float x : hidden_sum_) square += static_cast<double>(x) * static_cast<double>(x);

@@ -106,6 +106,8 @@ class ActiveRequest {
   Duration choice_time(Duration least, Duration most) const;
   // Goes on with an open choice.
   Result<std::optional<FinishReason>> choose_open_token(const CallContext& call);
+  // The token that was generated last had this negative log-likelihood.
+  void note_nll(double nats);
   CancelToken cancel_token() const { return stream_->cancel_token(); }
   // False when the watchdog has ended it.
   bool finish(const Ending& ending, std::optional<Error> error, Instant now);

@@ -128,6 +128,18 @@ TEST_F(EngineTest, ARetryAfterACancellationResumes) {
   EXPECT_EQ(again.tokens, alone(prompt, 5));
 }
 
+TEST_F(EngineTest, TellsHowLikelyWhatItSaidWas) {
+  start({});
+  Request wild = request("once upon a time", 20, kWild);
+  wild.top_logprobs = 0;
+  const Answer given = answer(wild);
+  double nll = 0;
+  for (const sampling::Logprobs& each : given.logprobs) nll -= static_cast<double>(each.chosen.logprob);
+  EXPECT_EQ(given.result.nll_tokens, 20);
+  EXPECT_NEAR(given.result.nll, nll, 1e-3);
+  EXPECT_NEAR(engine_->snapshot().counters.nll, nll, 1e-3);
+}
+
 TEST_F(EngineTest, EmbeddingsAreTheMeanOrTheLastOfTheHiddenStatesAtUnitLength) {
   start({.tokens_per_step = 32});
   Request wanted = request("the quick brown fox jumps over the lazy dog, and then over the fence", 0);

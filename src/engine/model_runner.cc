@@ -51,6 +51,9 @@ class ModelRunner final : public StepRunner {
     return model_.run(batch, watch, now);
   }
   std::span<const float> logits(int row) const override { return model_.logits(row); }
+  double log_sum_exp(std::span<const float> logits) const override {
+    return model_.kernels().log_sum_exp(logits.data(), static_cast<int>(logits.size()));
+  }
 
  private:
   model::Model& model_;

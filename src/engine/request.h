@@ -72,6 +72,9 @@ struct RequestResult {
   int cached_tokens = 0;    // Of the prompt, taken over from earlier requests or from another answer to it.
   int computed_tokens = 0;  // Of prompt and answer; more than once where pages had to be given up.
   int generated_tokens = 0;
+  // Negative log-likelihood of generated tokens under the model, before any sampling setting, in nats; of how many.
+  double nll = 0;
+  int nll_tokens = 0;
   // Of its pages when it ended, or was last given pages: at each level, and the divergence expected of lowering them.
   std::array<int, kv::kLevelCount> kv_pages{};
   uint64_t kv_bytes = 0;

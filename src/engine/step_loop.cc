@@ -332,12 +332,23 @@ void StepLoop::choose(ActiveRequest& active, std::optional<std::span<const float
   const int before = active.result().generated_tokens;
   Result<std::optional<FinishReason>> chosen =
       logits ? active.choose_token(*logits, call) : active.choose_open_token(call);
-  snapshot_.counters.generated_tokens += static_cast<uint64_t>(active.result().generated_tokens - before);
+  const int generated = active.result().generated_tokens - before;
+  snapshot_.counters.generated_tokens += static_cast<uint64_t>(generated);
+  if (generated == 1 && logits) note_nll(active, *logits);
   if (!chosen) {
     end(active, {.reason = FinishReason::kFailed}, std::move(chosen).error(), clock_.now());
   } else if (*chosen) {
     end(active, {.reason = **chosen}, std::nullopt, clock_.now());
   }
+}
+
+void StepLoop::note_nll(ActiveRequest& active, std::span<const float> logits) {
+  logits = logits.first(static_cast<size_t>(tokenizer_.vocabulary_size()));  // The rest has no text.
+  const auto token = static_cast<size_t>(active.tokens().back());
+  const double nll = runner_.log_sum_exp(logits) - static_cast<double>(logits[token]);
+  active.note_nll(nll);
+  snapshot_.counters.nll += nll;
+  ++snapshot_.counters.nll_tokens;
 }
 
 void StepLoop::choose_open_tokens() {

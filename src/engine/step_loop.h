@@ -92,6 +92,7 @@ class StepLoop final : private model::StepWatch {
   Instant earliest_limit() const;
   void fail(const StepPlan& plan, const Error& error);
   void end(ActiveRequest& active, const Ending& ending, std::optional<Error> error, Instant now);
+  void note_nll(ActiveRequest& active, std::span<const float> logits);
   void publish(Instant now);
   void publish_kv();
 

@@ -38,6 +38,8 @@ class StepRunner {
   // As Model::run.
   virtual Status run(const model::StepBatch& batch, model::StepWatch& watch, Instant now) = 0;
   virtual std::span<const float> logits(int row) const = 0;
+  // Of a row: what the log probability of a token is measured from.
+  virtual double log_sum_exp(std::span<const float> logits) const = 0;
 };
 
 // Borrows the model.

@@ -29,6 +29,7 @@ class HookedRunner final : public engine::StepRunner {
     return runner_->run(batch, watch, now);
   }
   std::span<const float> logits(int row) const override { return runner_->logits(row); }
+  double log_sum_exp(std::span<const float> logits) const override { return runner_->log_sum_exp(logits); }
 
   std::function<void(const model::StepBatch& batch)> before_step;
 

@@ -52,6 +52,7 @@ class FakeRunner final : public engine::StepRunner {
   void set_levels(const kv::LevelPolicy&) override {}
   Status run(const model::StepBatch& batch, model::StepWatch& watch, Instant now) override;
   std::span<const float> logits(int row) const override;
+  double log_sum_exp(std::span<const float>) const override { return 0; }  // Its logits are no distribution.
 
   Duration longest_layer() const { return longest_layer_; }
 
