@@ -26,8 +26,8 @@ std::optional<std::vector<TokenId>> read_tokens(FieldReader& fields, const Json&
       return std::nullopt;
     }
     if (*token < 0 || *token >= vocabulary) {
-      fields.fail("prompt", format("Invalid 'prompt': token {} is not in the vocabulary of {} tokens.", *token,
-                                   vocabulary));
+      fields.fail("prompt",
+                  format("Invalid 'prompt': token {} is not in the vocabulary of {} tokens.", *token, vocabulary));
       return std::nullopt;
     }
     tokens.push_back(static_cast<TokenId>(*token));

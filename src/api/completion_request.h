@@ -19,7 +19,7 @@ using CompletionPrompt = std::variant<std::string, std::vector<TokenId>>;
 struct CompletionRequest {
   GenerationFields generation;
   std::vector<CompletionPrompt> prompts{};  // Each gets generation.choices answers.
-  int top_logprobs = -1;                  // -1: none.
+  int top_logprobs = -1;                    // -1: none.
 };
 
 CompletionRequest read_completion_request(FieldReader& fields, const ServedModel& model, uint64_t seed);

@@ -60,13 +60,14 @@ Preparation prepare_chat(const Json& body, const CallInput& input) {
 Json echoed_fields(const Json& body, const GenerationFields& generation) {
   Json echoed = Json::object();
   echoed.set("temperature", generation.sampling.temperature).set("top_p", generation.sampling.top_p);
-  const std::pair<const char*, Json> kDefaults[] = {{"instructions", {}},
-                                                    {"max_output_tokens", {}},
-                                                    {"metadata", Json::object()},
-                                                    {"parallel_tool_calls", true},
-                                                    {"text", Json::object().set("format", Json::object().set("type", "text"))},
-                                                    {"tool_choice", "auto"},
-                                                    {"tools", Json::array()}};
+  const std::pair<const char*, Json> kDefaults[] = {
+      {"instructions", {}},
+      {"max_output_tokens", {}},
+      {"metadata", Json::object()},
+      {"parallel_tool_calls", true},
+      {"text", Json::object().set("format", Json::object().set("type", "text"))},
+      {"tool_choice", "auto"},
+      {"tools", Json::array()}};
   for (const auto& [name, otherwise] : kDefaults) {
     const Json* given = body.find(name);
     echoed.set(name, given != nullptr && !given->is_null() ? *given : otherwise);
@@ -164,8 +165,8 @@ void add_openai_routes(http::RouteTable& routes, AnswerService& service, const S
   add("/v1/responses", prepare_response);
 
   routes.add("GET", "/v1/models", Access::kOpen, [&model](const Request&, const ResponseSink& sink) {
-    sink.reply(json_reply(
-        200, Json::object().set("object", "list").set("data", Json::array().push(model_json(model)))));
+    sink.reply(
+        json_reply(200, Json::object().set("object", "list").set("data", Json::array().push(model_json(model)))));
   });
   routes.add("GET", "/v1/models/{id}", Access::kOpen, [&model](const Request& request, const ResponseSink& sink) {
     if (model.answers_to(request.parameter("id"))) return (void)sink.reply(json_reply(200, model_json(model)));
@@ -176,18 +177,17 @@ void add_openai_routes(http::RouteTable& routes, AnswerService& service, const S
   });
 }
 
-void add_service_routes(http::RouteTable& routes, AnswerService& service, const ServedModel& model) {
-  const auto health = [&service, &model](const Request&, const ResponseSink& sink) {
-    const Health found = look_at_health(model.engine.snapshot(), model.engine.limits(), service.activity(),
-                                        model.clock.now());
-    sink.reply(json_reply(found.is_ready ? 200 : 503, health_json(found, model.clock.wall_time())));
+void add_service_routes(http::RouteTable& routes, AnswerService& service, const engine::Engine& engine,
+                        const Clock& clock) {
+  const auto health = [&service, &engine, &clock](const Request&, const ResponseSink& sink) {
+    const Health found = look_at_health(engine.snapshot(), engine.limits(), service.activity(), clock.now());
+    sink.reply(json_reply(found.is_ready ? 200 : 503, health_json(found, clock.wall_time())));
   };
   routes.add("GET", "/health", Access::kOpen, health);
   routes.add("GET", "/v1/health", Access::kOpen, health);
-  routes.add("POST", "/v1/requests/{id}/cancel", Access::kOpen,
-             [&service](const Request& request, const ResponseSink& sink) {
-               service.cancel(request.parameter("id"), sink);
-             });
+  routes.add(
+      "POST", "/v1/requests/{id}/cancel", Access::kOpen,
+      [&service](const Request& request, const ResponseSink& sink) { service.cancel(request.parameter("id"), sink); });
 }
 
 }  // namespace infer::api

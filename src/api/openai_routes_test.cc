@@ -68,7 +68,8 @@ TEST(OpenAiRoutes, AStreamSaysTheSameAsAWholeReply) {
     const bool is_chat = path == kChat;
     const auto body = is_chat ? chat_body : completion_body;
     const Json whole = server().post(path, body(""));
-    const ApiServer::Stream stream = server().stream(path, body(R"(,"stream":true,"stream_options":{"include_usage":true})"));
+    const ApiServer::Stream stream =
+        server().stream(path, body(R"(,"stream":true,"stream_options":{"include_usage":true})"));
     EXPECT_EQ(stream.head.headers.find("Content-Type"), "text/event-stream; charset=utf-8");
     ASSERT_GE(stream.events.size(), 4u);
     EXPECT_EQ(stream.events.back(), "[DONE]");
@@ -84,7 +85,8 @@ TEST(OpenAiRoutes, AStreamSaysTheSameAsAWholeReply) {
       if (const auto given = at(chunk, "choices", 0, "finish_reason").as_string()) reason = *given;
     }
     EXPECT_EQ(ids.size(), 1u);
-    EXPECT_EQ(streamed, text(is_chat ? at(whole, "choices", 0, "message", "content") : at(whole, "choices", 0, "text")));
+    EXPECT_EQ(streamed,
+              text(is_chat ? at(whole, "choices", 0, "message", "content") : at(whole, "choices", 0, "text")));
     EXPECT_EQ(reason, "length");
     const Json last = stream.json(stream.events.size() - 2);
     EXPECT_TRUE(at(last, "choices").elements().empty());
@@ -133,8 +135,8 @@ TEST(OpenAiRoutes, ASeedRepeatsAnAnswer) {
 }
 
 TEST(OpenAiRoutes, ManyChoicesAreAsManyAnswersOfOnePrompt) {
-  const Json reply =
-      server().post(kChat, R"({"messages":[{"role":"user","content":"The wolf"}],"n":3,"temperature":1.5,"seed":1,"max_tokens":16})");
+  const Json reply = server().post(
+      kChat, R"({"messages":[{"role":"user","content":"The wolf"}],"n":3,"temperature":1.5,"seed":1,"max_tokens":16})");
   ASSERT_EQ(at(reply, "choices").elements().size(), 3u);
   std::set<std::string> answers;
   for (int i = 0; i < 3; ++i) {
@@ -244,7 +246,8 @@ TEST(OpenAiRoutes, BodiesThatAreNoObjectsAreRefused) {
 
 TEST(OpenAiRoutes, HarmlessFieldsAreIgnoredAndNullMeansAbsent) {
   const Json reply = server().post(
-      kChat, chat_body(R"(,"user":"me","store":true,"metadata":{"a":"b"},"service_tier":"auto","top_p":null,"stop":null)"));
+      kChat,
+      chat_body(R"(,"user":"me","store":true,"metadata":{"a":"b"},"service_tier":"auto","top_p":null,"stop":null)"));
   EXPECT_EQ(at(reply, "object").as_string(), "chat.completion");
 }
 
