@@ -124,7 +124,7 @@ ToolFields read_tools(FieldReader& fields, chat::ToolCallFormat format, bool kno
     return read;
   }
   if (!name.empty()) {
-    std::erase_if(tools, [&name = name](const Tool& tool) { return tool.name != name; });
+    std::erase_if(tools, [&wanted = name](const Tool& tool) { return tool.name != wanted; });
     if (tools.empty()) fields.fail("tool_choice", infer::format("There is no tool '{}' in 'tools'.", name));
   }
   Json list = Json::array();
