@@ -233,7 +233,7 @@ TEST(AnswerService, NoBodyMakesItFail) {
   const ApiServer server;
   testing::for_each_case(300, [&](Rng& rng) {
     const std::string body = random_body(rng);
-    for (const char* path : {"/v1/chat/completions", kCompletions}) {
+    for (const char* path : {"/v1/chat/completions", kCompletions, "/v1/responses", "/v1/embeddings"}) {
       const http::Response response = server.send("POST", path, body);
       EXPECT_TRUE(response.status == 200 || (response.status >= 400 && response.status < 500) ||
                   response.status == 503 || response.status == 504)

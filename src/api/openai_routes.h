@@ -11,7 +11,7 @@
 
 namespace infer::api {
 
-// POST /v1/chat/completions, /v1/completions, /v1/responses; GET /v1/models, /v1/models/{id}.
+// POST /v1/chat/completions, /v1/completions, /v1/responses, /v1/embeddings; GET /v1/models, /v1/models/{id}.
 void add_openai_routes(http::RouteTable& routes, AnswerService& service, const ServedModel& model);
 
 // GET /health, /v1/health: 200 while answers can be expected, 503 when the engine does not move although it has work;

@@ -195,6 +195,41 @@ TEST(OpenAiRoutes, LogprobsOfAStreamAreThoseOfAWholeReply) {
   EXPECT_EQ(streamed.dump(), at(whole, "choices", 0, "logprobs", "content").dump());
 }
 
+TEST(OpenAiRoutes, AnAnswerFollowsItsSchema) {
+  const std::string schema =
+      R"({"type":"object","properties":{"age":{"type":"integer","minimum":0,"maximum":120}},"required":["age"]})";
+  const Json reply = server().post(
+      kChat, R"({"messages":[{"role":"user","content":"The king"}],"max_tokens":60,"n":2,"response_format":)"
+             R"({"type":"json_schema","json_schema":{"name":"king","schema":)" +
+                 schema + "}}}");
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(at(reply, "choices", i, "finish_reason").as_string(), "stop");
+    const auto answer = Json::parse(text(at(reply, "choices", i, "message", "content")));
+    ASSERT_TRUE(answer.has_value()) << reply.dump();
+    const std::optional<int64_t> age = at(*answer, "age").as_int();
+    EXPECT_TRUE(age && *age >= 0 && *age <= 120) << answer->dump();
+  }
+}
+
+TEST(OpenAiRoutes, TextsBecomeVectorsOfUnitLength) {
+  const Json reply = server().post("/v1/embeddings", R"({"input":["The king","A wolf"]})");
+  ASSERT_EQ(at(reply, "data").elements().size(), 2u) << reply.dump();
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(at(reply, "data", i, "index").as_int(), i);
+    double square = 0;
+    for (const Json& value : at(reply, "data", i, "embedding").elements())
+      square += *value.as_double() * *value.as_double();
+    EXPECT_NEAR(square, 1, 1e-4);
+  }
+  EXPECT_EQ(at(reply, "usage", "prompt_tokens").as_int(), at(reply, "usage", "total_tokens").as_int());
+  const Json packed = server().post("/v1/embeddings", R"({"input":"The king","encoding_format":"base64"})");
+  // Four bytes a number, four digits for three bytes.
+  const size_t numbers = at(reply, "data", 0, "embedding").elements().size();
+  EXPECT_EQ(text(at(packed, "data", 0, "embedding")).size(), (4 * numbers + 2) / 3 * 4);
+  (void)refused(400, "/v1/embeddings", R"({"input":"x","dimensions":8})");
+  (void)refused(400, "/v1/embeddings", "{}");
+}
+
 TEST(OpenAiRoutes, WrongValuesAreRefusedInTheShapeOfTheApi) {
   struct Case {
     const char* path;

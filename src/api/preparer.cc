@@ -96,6 +96,7 @@ std::optional<ApiError> Preparer::hand_in(Call& call, PreparedAnswer prepared, c
       return error;
     }
     call.choices.push_back({*std::move(submitted.handle)});
+    for (engine::RequestHandle& other : submitted.others) call.choices.push_back({std::move(other)});
   }
   call.writer = std::move(prepared.writer);
   call.is_stream = prepared.is_stream;
