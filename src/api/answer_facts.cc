@@ -97,6 +97,14 @@ Json infer_os_json(const AnswerFacts& facts, const engine::RequestResult& result
       .set("total_ms", ms_between(result.submitted, result.ended))
       .set("cached_tokens", result.cached_tokens)
       .set("computed_tokens", result.computed_tokens)
+      .set("kv_bytes", result.kv_bytes)
+      .set("kv_bytes_f16", result.kv_bytes_f16)
+      .set("kv_levels", Json::object()
+                            .set("L0", result.kv_pages[0])
+                            .set("L1", result.kv_pages[1])
+                            .set("L2", result.kv_pages[2])
+                            .set("L3", result.kv_pages[3]))
+      .set("kv_expected_kld", result.kv_expected_divergence ? Json(*result.kv_expected_divergence) : Json())
       .set("seed", facts.seed);
 }
 

@@ -26,13 +26,13 @@ bool is_plain_id(std::string_view id) {
 
 }  // namespace
 
-Result<std::unique_ptr<AnswerService>> AnswerService::start(const ServedModel& model,
+Result<std::unique_ptr<AnswerService>> AnswerService::start(const ServedModel& model, engine::Engine& engine,
                                                             const AnswerServiceOptions& options) {
   auto service = std::unique_ptr<AnswerService>(new AnswerService(model, options.seed));
   INFER_ASSIGN(service->deliverer_, Deliverer::start(model.clock, options.calls_max));
   const std::function<void()> wake = service->deliverer_->waker();
   for (int i = 0; i < options.preparers; ++i) {
-    INFER_ASSIGN(auto preparer, Preparer::start(model, options.calls_max, wake, wake));
+    INFER_ASSIGN(auto preparer, Preparer::start(model, engine, options.calls_max, wake, wake));
     service->preparers_.push_back(std::move(preparer));
   }
   return service;
@@ -50,7 +50,7 @@ void AnswerService::answer(http::Request request, const http::ResponseSink& sink
   call->prepare = prepare;
   call->id = id;
   call->created = model_.clock.wall_time().unix_ms / 1000;
-  call->seed = rng.next();
+  call->seed = rng.next() >> 11;  // 53 bits: what JavaScript holds exactly, so that it can be sent back.
   call->deadline_ns = deadline.ns();
   sink.on_disconnect([weak = std::weak_ptr<Call>(call), wake = deliverer_->waker()](CancelReason reason) {
     if (const std::shared_ptr<Call> gone = weak.lock()) gone->cancel.cancel(reason);

@@ -1,7 +1,7 @@
 // Answers requests to the API: gives each to a preparer, its reply to the deliverer.
 //
 // Thread safety: all functions from any thread; none waits, so that the server's handlers can call them. Ownership:
-// borrows the model, which must outlive it; destroying it ends all calls.
+// borrows model and engine, which must outlive it; destroying it ends all calls.
 #pragma once
 
 #include <atomic>
@@ -15,6 +15,7 @@
 #include "api/preparer.h"
 #include "api/served_model.h"
 #include "base/result.h"
+#include "engine/engine.h"
 #include "http/message.h"
 #include "http/response_sink.h"
 
@@ -29,7 +30,8 @@ struct AnswerServiceOptions {
 class AnswerService {
  public:
   // kExhausted: no thread.
-  static Result<std::unique_ptr<AnswerService>> start(const ServedModel& model, const AnswerServiceOptions& options);
+  static Result<std::unique_ptr<AnswerService>> start(const ServedModel& model, engine::Engine& engine,
+                                                      const AnswerServiceOptions& options);
 
   // `prepare` says what the body means. The reply carries an X-Request-Id: the request's own, or a new one.
   void answer(http::Request request, const http::ResponseSink& sink, const PrepareAnswer& prepare);

@@ -22,11 +22,13 @@ constexpr const char* kCompletions = "/v1/completions";
 // Of about 500 tokens: long enough to be ended by somebody else.
 constexpr const char* kLong = R"({"prompt":"Once","max_tokens":-1,"ignore_eos":true,"stream":true})";
 
+bool take_head(const http::Response&) { return true; }
+
 // Waits for the engine to have nothing left to do.
 bool becomes_idle(const ApiServer& server) {
   const Instant until = server.clock().now() + Duration::from_seconds(60);
   while (server.clock().now() < until) {
-    const engine::EngineSnapshot seen = server.model().engine.snapshot();
+    const engine::EngineSnapshot seen = server.engine().snapshot();
     const auto& ended = seen.counters.ended;
     uint64_t all = 0;
     for (const uint64_t each : ended) all += each;
@@ -37,15 +39,16 @@ bool becomes_idle(const ApiServer& server) {
 }
 
 uint64_t ended_with(const ApiServer& server, engine::FinishReason reason) {
-  return server.model().engine.snapshot().counters.ended[static_cast<size_t>(reason)];
+  return server.engine().snapshot().counters.ended[static_cast<size_t>(reason)];
 }
 
 TEST(AnswerService, AClientThatGoesWithinAStreamCancelsItsRequest) {
   const ApiServer server;
   http::Client client;
   const auto leave = [](std::string_view) { return false; };
-  const auto answer = client.stream({.method = "POST", .url = server.url() + kCompletions, .headers = {}, .body = kLong},
-                                    {}, leave, {server.clock(), Deadline::never(), {}});
+  const auto answer =
+      client.stream({.method = "POST", .url = server.url() + kCompletions, .headers = {}, .body = kLong}, take_head,
+                    leave, {server.clock(), Deadline::never(), {}});
   ASSERT_FALSE(answer.has_value());
   ASSERT_TRUE(becomes_idle(server));
   EXPECT_EQ(ended_with(server, engine::FinishReason::kCancelled), 1u);
@@ -55,7 +58,7 @@ TEST(AnswerService, AClientThatGoesBeforeAWholeReplyCancelsItToo) {
   const ApiServer server;
   CancelSource cancel;
   std::thread leave([&] {
-    while (server.model().engine.snapshot().counters.generated_tokens < 5) std::this_thread::yield();
+    while (server.engine().snapshot().counters.generated_tokens < 5) std::this_thread::yield();
     cancel.cancel(CancelReason::kUser);
   });
   http::Client client;
@@ -88,8 +91,8 @@ TEST(AnswerService, ARequestIsCancelledByItsId) {
     return true;
   };
   const auto answer =
-      client.stream({.method = "POST", .url = server.url() + kCompletions, .headers = headers, .body = kLong}, {},
-                    on_body, {server.clock(), Deadline::never(), {}});
+      client.stream({.method = "POST", .url = server.url() + kCompletions, .headers = headers, .body = kLong},
+                    take_head, on_body, {server.clock(), Deadline::never(), {}});
   ASSERT_TRUE(answer.has_value()) << answer.error().message;
   EXPECT_NE(body.find(R"("finish_reason":"cancelled")"), std::string::npos);
   EXPECT_NE(body.find(R"("cancel_reason":"user")"), std::string::npos);
@@ -99,8 +102,8 @@ TEST(AnswerService, ARequestIsCancelledByItsId) {
 
 TEST(AnswerService, ADeadlineKeepsWhatIsThereAndMarksIt) {
   const ApiServer server;
-  const Json late = server.post(
-      kCompletions, R"({"prompt":"Once","max_tokens":-1,"ignore_eos":true,"infer_os":{"deadline_ms":60}})");
+  const Json late =
+      server.post(kCompletions, R"({"prompt":"Once","max_tokens":-1,"ignore_eos":true,"infer_os":{"deadline_ms":60}})");
   // On a machine under load the first token may come too late; then the error says so.
   if (late.find("error") != nullptr) {
     EXPECT_EQ(at(late, "error", "code").as_string(), "deadline_exceeded");
@@ -121,8 +124,7 @@ TEST(AnswerService, ADeadlineThatCannotBeMetIsAnErrorThatIsNotToBeRepeated) {
   for (int i = 0; i < 90; ++i) words += "The king rode out. ";
   http::Headers headers;
   headers.add("X-Request-Timeout", "1ms");
-  const http::Response late =
-      server.send("POST", kCompletions, Json::object().set("prompt", words).dump(), headers);
+  const http::Response late = server.send("POST", kCompletions, Json::object().set("prompt", words).dump(), headers);
   EXPECT_EQ(late.status, 504);
   EXPECT_EQ(late.headers.find("X-Should-Retry"), "false");
   EXPECT_EQ(at(Json::parse(late.body).value(), "error", "code").as_string(), "deadline_exceeded");
@@ -189,10 +191,31 @@ std::string random_body(Rng& rng) {
   Json body = Json::object();
   body.set("prompt", "Once").set("max_tokens", 2);
   body.set("messages", Json::array().push(Json::object().set("role", "user").set("content", "x")));
-  for (const char* key :
-       {"model", "prompt", "messages", "max_tokens", "temperature", "top_p", "top_k", "n", "stop", "stream", "seed",
-        "stream_options", "logprobs", "top_logprobs", "response_format", "grammar", "json_schema", "tools",
-        "tool_choice", "infer_os", "logit_bias", "ignore_eos", "chat_template_kwargs", "best_of", "input"}) {
+  for (const char* key : {"model",
+                          "prompt",
+                          "messages",
+                          "max_tokens",
+                          "temperature",
+                          "top_p",
+                          "top_k",
+                          "n",
+                          "stop",
+                          "stream",
+                          "seed",
+                          "stream_options",
+                          "logprobs",
+                          "top_logprobs",
+                          "response_format",
+                          "grammar",
+                          "json_schema",
+                          "tools",
+                          "tool_choice",
+                          "infer_os",
+                          "logit_bias",
+                          "ignore_eos",
+                          "chat_template_kwargs",
+                          "best_of",
+                          "input"}) {
     if (rng.below(8) == 0) body.set(key, random_value(rng, 0));
   }
   // So that nothing runs for long.
@@ -201,7 +224,8 @@ std::string random_body(Rng& rng) {
   }
   std::string text = body.dump();
   if (rng.below(10) == 0) text.resize(rng.below(static_cast<uint32_t>(text.size()) + 1));
-  if (rng.below(10) == 0 && !text.empty()) text[rng.below(static_cast<uint32_t>(text.size()))] = static_cast<char>(rng.next());
+  if (rng.below(10) == 0 && !text.empty())
+    text[rng.below(static_cast<uint32_t>(text.size()))] = static_cast<char>(rng.next());
   return text;
 }
 
@@ -209,7 +233,7 @@ TEST(AnswerService, NoBodyMakesItFail) {
   const ApiServer server;
   testing::for_each_case(300, [&](Rng& rng) {
     const std::string body = random_body(rng);
-    for (const char* path : {"/v1/chat/completions", kCompletions}) {
+    for (const char* path : {"/v1/chat/completions", kCompletions, "/v1/responses", "/v1/embeddings"}) {
       const http::Response response = server.send("POST", path, body);
       EXPECT_TRUE(response.status == 200 || (response.status >= 400 && response.status < 500) ||
                   response.status == 503 || response.status == 504)

@@ -85,8 +85,8 @@ ApiError deadline_passed(std::string message) {
 http::Response openai_refusal(const http::Refusal& refusal, std::string_view path) {
   ApiError error{.status = refusal.status, .message = refusal.message, .code = code_of_status(refusal.status)};
   if (refusal.status == 404 && !path.empty()) {
-    error.message = format("there is no {}: GET /v1/models lists what is served, docs/formats/openai_api.md the routes",
-                           path);
+    error.message =
+        format("there is no {}: GET /v1/models lists what is served, docs/formats/openai_api.md the routes", path);
   }
   if (refusal.status >= 500) error.type = "server_error";
   return error_response(error);

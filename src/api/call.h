@@ -38,7 +38,7 @@ struct CallInput {
 };
 
 struct PreparedAnswer {
-  std::vector<engine::Request> requests{};  // One per choice, at least one; limits and wake-up are not theirs to set.
+  std::vector<engine::Request> requests{};  // At least one; limits and wake-up are not theirs to set.
   std::unique_ptr<AnswerWriter> writer{};
   bool is_stream = false;
 };

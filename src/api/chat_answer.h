@@ -40,7 +40,7 @@ class ChatAnswer final : public AnswerWriter {
     chat::AnswerParser parser;
     std::string content{}, reasoning{};        // Whole replies only.
     std::vector<chat::ToolCall> tool_calls{};  // With their ids.
-    Json logprobs = Json::array();           // Not yet sent.
+    Json logprobs = Json::array();             // Not yet sent.
     std::optional<engine::RequestResult> result;
   };
 

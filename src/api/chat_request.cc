@@ -2,8 +2,8 @@
 
 #include "api/message_fields.h"
 #include "api/tool_fields.h"
-#include "chat/answer_parser.h"
 #include "base/format.h"
+#include "chat/answer_parser.h"
 
 namespace infer::api {
 
@@ -56,7 +56,8 @@ ChatRequest read_chat_request(FieldReader& fields, const ServedModel& model, uin
   ToolFields tools = read_tools(fields, model.chat.tool_call_format(), model.chat.takes_tools());
   request.tools = std::move(tools.tools);
   if (!tools.grammar) return request;
-  if (request.generation.grammar) fields.fail("tool_choice", "A required call and a 'response_format' exclude each other.");
+  if (request.generation.grammar)
+    fields.fail("tool_choice", "A required call and a 'response_format' exclude each other.");
   request.generation.grammar = std::move(tools.grammar);
   return request;
 }

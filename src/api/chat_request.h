@@ -19,7 +19,7 @@ namespace infer::api {
 struct ChatRequest {
   GenerationFields generation;
   std::vector<chat::Message> messages{};
-  std::string tools{};  // A JSON array; "": none that the model may call.
+  std::string tools{};                                           // A JSON array; "": none that the model may call.
   std::vector<std::pair<std::string, std::string>> variables{};  // Of the template: names and JSON.
   bool adds_generation_prompt = true;
   int top_logprobs = -1;  // -1: none.

@@ -16,18 +16,19 @@ bool is_token_list(const Json& value) {
   return value.is_array() && !value.elements().empty() && value.elements().front().as_int();
 }
 
-std::optional<std::vector<TokenId>> read_tokens(FieldReader& fields, const Json& list, int vocabulary) {
+std::optional<std::vector<TokenId>> read_tokens(FieldReader& fields, std::string_view name, const Json& list,
+                                                int vocabulary) {
   std::vector<TokenId> tokens;
   tokens.reserve(list.elements().size());
   for (const Json& element : list.elements()) {
     const std::optional<int64_t> token = element.as_int();
     if (!token) {
-      fields.fail_kind("prompt", "an array of tokens", element);
+      fields.fail_kind(name, "an array of tokens", element);
       return std::nullopt;
     }
     if (*token < 0 || *token >= vocabulary) {
-      fields.fail("prompt", format("Invalid 'prompt': token {} is not in the vocabulary of {} tokens.", *token,
-                                   vocabulary));
+      fields.fail(name,
+                  format("Invalid '{}': token {} is not in the vocabulary of {} tokens.", name, *token, vocabulary));
       return std::nullopt;
     }
     tokens.push_back(static_cast<TokenId>(*token));
@@ -35,27 +36,15 @@ std::optional<std::vector<TokenId>> read_tokens(FieldReader& fields, const Json&
   return tokens;
 }
 
-void read_prompt(FieldReader& fields, const Json& given, int vocabulary, CompletionRequest& request) {
+void read_prompt(FieldReader& fields, std::string_view name, const Json& given, int vocabulary,
+                 std::vector<CompletionPrompt>& prompts) {
   if (const auto text = given.as_string()) {
-    request.prompts.emplace_back(std::string(*text));
+    prompts.emplace_back(std::string(*text));
   } else if (is_token_list(given)) {
-    if (auto tokens = read_tokens(fields, given, vocabulary)) request.prompts.emplace_back(*std::move(tokens));
+    if (auto tokens = read_tokens(fields, name, given, vocabulary)) prompts.emplace_back(*std::move(tokens));
   } else {
-    fields.fail_kind("prompt", "a string, an array of tokens, or an array of these", given);
+    fields.fail_kind(name, "a string, an array of tokens, or an array of these", given);
   }
-}
-
-void read_prompts(FieldReader& fields, int vocabulary, CompletionRequest& request) {
-  const Json* given = fields.any("prompt");
-  if (given == nullptr) return fields.fail_missing("prompt");
-  if (!given->is_array() || is_token_list(*given)) return read_prompt(fields, *given, vocabulary, request);
-  const size_t count = given->elements().size();
-  if (count == 0) return fields.fail("prompt", "Invalid 'prompt': expected at least one prompt.");
-  if (count * static_cast<size_t>(request.generation.choices) > kChoicesMax) {
-    return fields.fail("prompt", format("Invalid 'prompt': {} prompts with {} answers each are more than {}.", count,
-                                        request.generation.choices, kChoicesMax));
-  }
-  for (const Json& each : given->elements()) read_prompt(fields, each, vocabulary, request);
 }
 
 // Which change the answer, so that they cannot be ignored.
@@ -76,6 +65,28 @@ void refuse_unsupported(FieldReader& fields, int choices) {
 
 }  // namespace
 
+std::vector<CompletionPrompt> read_prompts(FieldReader& fields, std::string_view name, int vocabulary, int choices) {
+  std::vector<CompletionPrompt> prompts;
+  const Json* given = fields.any(name);
+  if (given == nullptr) {
+    fields.fail_missing(name);
+    return prompts;
+  }
+  if (!given->is_array() || is_token_list(*given)) {
+    read_prompt(fields, name, *given, vocabulary, prompts);
+    return prompts;
+  }
+  const size_t count = given->elements().size();
+  if (count == 0) fields.fail(name, format("Invalid '{}': expected at least one text.", name));
+  if (count * static_cast<size_t>(choices) > kChoicesMax) {
+    fields.fail(name, format("Invalid '{}': {} texts with {} answers each are more than {}.", name, count, choices,
+                             kChoicesMax));
+    return prompts;
+  }
+  for (const Json& each : given->elements()) read_prompt(fields, name, each, vocabulary, prompts);
+  return prompts;
+}
+
 CompletionRequest read_completion_request(FieldReader& fields, const ServedModel& model, uint64_t seed) {
   CompletionRequest request{.generation = read_generation_fields(fields, model, seed)};
   request.generation.tokens_max =
@@ -85,7 +96,7 @@ CompletionRequest read_completion_request(FieldReader& fields, const ServedModel
     request.top_logprobs = static_cast<int>(*top);
   }
   refuse_unsupported(fields, request.generation.choices);
-  read_prompts(fields, model.tokenizer.vocabulary_size(), request);
+  request.prompts = read_prompts(fields, "prompt", model.tokenizer.vocabulary_size(), request.generation.choices);
   return request;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -19,8 +20,11 @@ using CompletionPrompt = std::variant<std::string, std::vector<TokenId>>;
 struct CompletionRequest {
   GenerationFields generation;
   std::vector<CompletionPrompt> prompts{};  // Each gets generation.choices answers.
-  int top_logprobs = -1;                  // -1: none.
+  int top_logprobs = -1;                    // -1: none.
 };
+
+// A text, a list of tokens, or a list of these, `choices` answers to each of which are few enough.
+std::vector<CompletionPrompt> read_prompts(FieldReader& fields, std::string_view name, int vocabulary, int choices);
 
 CompletionRequest read_completion_request(FieldReader& fields, const ServedModel& model, uint64_t seed);
 

@@ -57,10 +57,7 @@ class Deliverer {
   using Item = std::variant<std::shared_ptr<Call>, CancelOrder>;
 
   Deliverer(const Clock& clock, size_t calls_max)
-      : clock_(clock),
-        calls_max_(calls_max),
-        inbox_(2 * calls_max),
-        wake_(std::make_shared<os::WakeSignal>()) {}
+      : clock_(clock), calls_max_(calls_max), inbox_(2 * calls_max), wake_(std::make_shared<os::WakeSignal>()) {}
 
   void serve();
   void take_in();

@@ -16,10 +16,8 @@ constexpr int kClosedByClient = 499;
 
 ApiError cancelled(CancelReason reason) {
   if (reason == CancelReason::kShutdown) return overloaded("the server is shutting down", std::nullopt);
-  return {.status = kClosedByClient,
-          .message = "the request was cancelled",
-          .code = "cancelled",
-          .retry = Retry::kNever};
+  return {
+      .status = kClosedByClient, .message = "the request was cancelled", .code = "cancelled", .retry = Retry::kNever};
 }
 
 std::string_view passed_limit_text(engine::PassedLimit limit) {
@@ -111,8 +109,8 @@ bool take_pieces(Call& call) {
 void finish(Call& call) {
   const std::optional<ApiError> error = error_of(call);
   if (!call.is_stream) {
-    reply(call, error ? error_response(*error)
-                      : http::make_response(200, "application/json", call.writer->whole().dump()));
+    reply(call,
+          error ? error_response(*error) : http::make_response(200, "application/json", call.writer->whole().dump()));
     return;
   }
   call.unsent += error ? call.writer->failed(*error) : call.writer->end();

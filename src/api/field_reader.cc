@@ -97,8 +97,7 @@ void FieldReader::fail_missing(std::string_view name) {
 }
 
 void FieldReader::fail_kind(std::string_view name, std::string_view expected, const Json& found) {
-  fail(name,
-       format("Invalid type for '{}': expected {}, but got {} instead.", path_of(name), expected, kind_of(found)),
+  fail(name, format("Invalid type for '{}': expected {}, but got {} instead.", path_of(name), expected, kind_of(found)),
        "invalid_type");
 }
 

@@ -16,7 +16,9 @@ using SharedGrammar = std::shared_ptr<const grammar::Grammar>;
 
 constexpr int kTokensMax = std::numeric_limits<int>::max();
 
-void read_model(FieldReader& fields, const ServedModel& model) {
+}  // namespace
+
+void check_model(FieldReader& fields, const ServedModel& model) {
   const auto name = fields.text("model");
   if (!name || name->empty() || model.answers_to(*name)) return;
   fields.fail({.status = 404,
@@ -24,6 +26,8 @@ void read_model(FieldReader& fields, const ServedModel& model) {
                .param = "model",
                .code = "model_not_found"});
 }
+
+namespace {
 
 template <class T>
 void assign(std::optional<double> given, T& target) {
@@ -156,10 +160,10 @@ SharedGrammar read_format(FieldReader& fields, std::string_view name) {
 GenerationFields read_generation_fields(FieldReader& fields, const ServedModel& model, uint64_t seed) {
   GenerationFields read{.sampling = model.sampling};
   read.sampling.seed = seed;
-  read_model(fields, model);
+  check_model(fields, model);
   read_sampling(fields, read.sampling);
   read.stops = read_stops(fields);
-  read.choices = static_cast<int>(fields.integer("n", 1, kChoicesMax).value_or(1));
+  read.choices = static_cast<int>(fields.integer("n", 1, engine::kAnswersMax).value_or(1));
   read.ignore_end_tokens = fields.boolean("ignore_eos").value_or(false);
   read_streaming(fields, read);
   read_grammar(fields, read);
@@ -169,24 +173,20 @@ GenerationFields read_generation_fields(FieldReader& fields, const ServedModel& 
   return read;
 }
 
-std::vector<engine::Request> make_requests(const GenerationFields& fields, std::vector<TokenId> prompt,
-                                           const ServedModel& model, int top_logprobs) {
-  std::vector<engine::Request> requests;
-  for (int i = 0; i < fields.choices; ++i) {
-    engine::Request request{.prompt = prompt,
-                            .options = {.tokens_max = fields.tokens_max,
-                                        .ignore_end_tokens = fields.ignore_end_tokens,
-                                        .stops = fields.stops},
-                            .sampling = fields.sampling,
-                            .limits = {Deadline::at(Instant())},
-                            .top_logprobs = top_logprobs};
-    request.sampling.seed += static_cast<uint64_t>(i);
-    if (fields.grammar) {
-      request.options.grammar = std::make_shared<grammar::TokenAutomaton>(fields.grammar, model.vocabulary);
-    }
-    requests.push_back(std::move(request));
+engine::Request make_request(const GenerationFields& fields, std::vector<TokenId> prompt, const ServedModel& model,
+                             int top_logprobs) {
+  engine::Request request{.prompt = std::move(prompt),
+                          .options = {.tokens_max = fields.tokens_max,
+                                      .ignore_end_tokens = fields.ignore_end_tokens,
+                                      .stops = fields.stops},
+                          .sampling = fields.sampling,
+                          .limits = {Deadline::at(Instant())},
+                          .answers = fields.choices,
+                          .top_logprobs = top_logprobs};
+  if (fields.grammar) {
+    request.options.grammar = std::make_shared<grammar::TokenAutomaton>(fields.grammar, model.vocabulary);
   }
-  return requests;
+  return request;
 }
 
 std::optional<ApiError> check_prompt(size_t tokens, const ServedModel& model, std::string_view param) {

@@ -17,7 +17,7 @@
 
 namespace infer::api {
 
-inline constexpr int kChoicesMax = 128;
+inline constexpr int kChoicesMax = 128;  // Of all prompts of a request together.
 
 struct GenerationFields {
   sampling::SamplingParams sampling;
@@ -31,7 +31,9 @@ struct GenerationFields {
   std::shared_ptr<const grammar::Grammar> grammar{};
 };
 
-// `seed`: where the request names none. Fails for a model that is not served.
+// Fails for a model that is not served.
+void check_model(FieldReader& fields, const ServedModel& model);
+// `seed`: where the request names none.
 GenerationFields read_generation_fields(FieldReader& fields, const ServedModel& model, uint64_t seed);
 
 // {"type": "text" | "json_object" | "json_schema", "json_schema": {"schema": ...}}, as response_format has it.
@@ -39,10 +41,10 @@ std::shared_ptr<const grammar::Grammar> read_format(FieldReader& fields, std::st
 // The grammar of a schema that stands at `name`.
 std::shared_ptr<const grammar::Grammar> compile_schema(FieldReader& fields, std::string_view name, const Json& schema);
 
-// One request to the engine per choice, seeds in a row. Fails for a prompt that does not fit into the context; `param`
-// is the field that has it.
-std::vector<engine::Request> make_requests(const GenerationFields& fields, std::vector<TokenId> prompt,
-                                           const ServedModel& model, int top_logprobs);
+// The engine's request for all choices of one prompt.
+engine::Request make_request(const GenerationFields& fields, std::vector<TokenId> prompt, const ServedModel& model,
+                             int top_logprobs);
+// Fails for a prompt that does not fit into the context; `param` is the field that has it.
 std::optional<ApiError> check_prompt(size_t tokens, const ServedModel& model, std::string_view param);
 // Before a text is encoded: whether it could be short enough at all.
 std::optional<ApiError> check_text(size_t bytes, const ServedModel& model, std::string_view param);

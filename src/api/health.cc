@@ -29,8 +29,8 @@ Health look_at_health(const engine::EngineSnapshot& engine, const engine::Engine
   const Duration still = now - std::max({activity.since, engine.at, engine.last_step});
   if (still < patience(engine, limits)) return health;
   health.is_ready = false;
-  health.reason = format("{} requests wait for the engine, which has not moved for {:.1f} s", activity.waiting,
-                         still.seconds());
+  health.reason =
+      format("{} requests wait for the engine, which has not moved for {:.1f} s", activity.waiting, still.seconds());
   return health;
 }
 
@@ -40,10 +40,8 @@ Json health_json(const Health& health, WallTime now) {
       .set("timestamp", iso_time(now))
       .set("ready", health.is_ready)
       .set("reason", health.is_ready ? Json() : Json(health.reason))
-      .set("requests", Json::object()
-                           .set("under_way", health.calls)
-                           .set("running", health.running)
-                           .set("waiting", health.waiting));
+      .set("requests",
+           Json::object().set("under_way", health.calls).set("running", health.running).set("waiting", health.waiting));
 }
 
 std::string iso_time(WallTime time) {

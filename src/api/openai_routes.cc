@@ -6,6 +6,7 @@
 #include "api/chat_request.h"
 #include "api/completion_answer.h"
 #include "api/completion_request.h"
+#include "api/embeddings.h"
 #include "api/health.h"
 #include "api/responses_answer.h"
 #include "api/responses_request.h"
@@ -24,6 +25,12 @@ AnswerFacts facts_of(const CallInput& input, const GenerationFields& generation)
           .created = input.created,
           .deadline = input.call.deadline.when(),
           .seed = generation.sampling.seed};
+}
+
+std::vector<engine::Request> one(engine::Request request) {
+  std::vector<engine::Request> requests;
+  requests.push_back(std::move(request));
+  return requests;
 }
 
 chat::AnswerParser::Options parser_options(const ChatRequest& request, const ChatPrompt& prompt,
@@ -51,7 +58,7 @@ Preparation prepare_chat(const Json& body, const CallInput& input) {
                             .has_logprobs = request.top_logprobs >= 0,
                             .parser = parser_options(request, prompt, input.model)};
   return PreparedAnswer{
-      .requests = make_requests(generation, std::move(prompt.tokens), input.model, request.top_logprobs),
+      .requests = one(make_request(generation, std::move(prompt.tokens), input.model, request.top_logprobs)),
       .writer = std::make_unique<ChatAnswer>(std::move(options), input.model.tokenizer),
       .is_stream = generation.is_stream};
 }
@@ -60,13 +67,14 @@ Preparation prepare_chat(const Json& body, const CallInput& input) {
 Json echoed_fields(const Json& body, const GenerationFields& generation) {
   Json echoed = Json::object();
   echoed.set("temperature", generation.sampling.temperature).set("top_p", generation.sampling.top_p);
-  const std::pair<const char*, Json> kDefaults[] = {{"instructions", {}},
-                                                    {"max_output_tokens", {}},
-                                                    {"metadata", Json::object()},
-                                                    {"parallel_tool_calls", true},
-                                                    {"text", Json::object().set("format", Json::object().set("type", "text"))},
-                                                    {"tool_choice", "auto"},
-                                                    {"tools", Json::array()}};
+  const std::pair<const char*, Json> kDefaults[] = {
+      {"instructions", {}},
+      {"max_output_tokens", {}},
+      {"metadata", Json::object()},
+      {"parallel_tool_calls", true},
+      {"text", Json::object().set("format", Json::object().set("type", "text"))},
+      {"tool_choice", "auto"},
+      {"tools", Json::array()}};
   for (const auto& [name, otherwise] : kDefaults) {
     const Json* given = body.find(name);
     echoed.set(name, given != nullptr && !given->is_null() ? *given : otherwise);
@@ -86,20 +94,21 @@ Preparation prepare_response(const Json& body, const CallInput& input) {
                                  .is_stream = request.generation.is_stream,
                                  .parser = parser_options(request, prompt, input.model),
                                  .echoed = echoed_fields(body, request.generation)};
-  return PreparedAnswer{.requests = make_requests(request.generation, std::move(prompt.tokens), input.model, -1),
+  return PreparedAnswer{.requests = one(make_request(request.generation, std::move(prompt.tokens), input.model, -1)),
                         .writer = std::make_unique<ResponsesAnswer>(std::move(options)),
                         .is_stream = request.generation.is_stream};
 }
 
-std::variant<std::vector<TokenId>, ApiError> encode_prompt(const CompletionPrompt& prompt, const ServedModel& model) {
+std::variant<std::vector<TokenId>, ApiError> encode_prompt(const CompletionPrompt& prompt, std::string_view name,
+                                                           const ServedModel& model) {
   std::vector<TokenId> tokens;
   if (const auto* text = std::get_if<std::string>(&prompt)) {
-    if (auto error = check_text(text->size(), model, "prompt")) return *std::move(error);
+    if (auto error = check_text(text->size(), model, name)) return *std::move(error);
     tokens = model.tokenizer.encode(*text, {});
   } else {
     tokens = std::get<std::vector<TokenId>>(prompt);
   }
-  if (auto error = check_prompt(tokens.size(), model, "prompt")) return *std::move(error);
+  if (auto error = check_prompt(tokens.size(), model, name)) return *std::move(error);
   return tokens;
 }
 
@@ -111,21 +120,39 @@ Preparation prepare_completion(const Json& body, const CallInput& input) {
   const GenerationFields& generation = request.generation;
   PreparedAnswer prepared{.is_stream = generation.is_stream};
   for (const CompletionPrompt& prompt : request.prompts) {
-    auto tokens = encode_prompt(prompt, input.model);
+    auto tokens = encode_prompt(prompt, "prompt", input.model);
     if (auto* failed = std::get_if<ApiError>(&tokens)) return std::move(*failed);
-    for (engine::Request& each : make_requests(generation, std::get<std::vector<TokenId>>(std::move(tokens)),
-                                               input.model, request.top_logprobs)) {
-      prepared.requests.push_back(std::move(each));
-    }
+    prepared.requests.push_back(
+        make_request(generation, std::get<std::vector<TokenId>>(std::move(tokens)), input.model, request.top_logprobs));
     if (input.call.should_stop()) return deadline_passed("the deadline passed while the prompts were read");
   }
   CompletionAnswerOptions options{.facts = facts_of(input, generation),
-                                  .choices = prepared.requests.size(),
+                                  .choices = prepared.requests.size() * static_cast<size_t>(generation.choices),
                                   .choices_per_prompt = static_cast<size_t>(generation.choices),
                                   .is_stream = generation.is_stream,
                                   .includes_usage = generation.includes_usage,
                                   .has_logprobs = request.top_logprobs >= 0};
   prepared.writer = std::make_unique<CompletionAnswer>(std::move(options), input.model.tokenizer);
+  return prepared;
+}
+
+Preparation prepare_embedding(const Json& body, const CallInput& input) {
+  std::optional<ApiError> error;
+  FieldReader fields(body, error);
+  const EmbeddingRequest request = read_embedding_request(fields, input.model);
+  if (error) return *std::move(error);
+  PreparedAnswer prepared;
+  for (const CompletionPrompt& text : request.inputs) {
+    auto tokens = encode_prompt(text, "input", input.model);
+    if (auto* failed = std::get_if<ApiError>(&tokens)) return std::move(*failed);
+    prepared.requests.push_back({.prompt = std::get<std::vector<TokenId>>(std::move(tokens)),
+                                 .options = {},
+                                 .sampling = {},
+                                 .limits = {Deadline::at(Instant())},
+                                 .pooling = engine::Pooling::kMean});
+    if (input.call.should_stop()) return deadline_passed("the deadline passed while the texts were read");
+  }
+  prepared.writer = std::make_unique<EmbeddingAnswer>(input.model.id, prepared.requests.size(), request.is_base64);
   return prepared;
 }
 
@@ -162,10 +189,11 @@ void add_openai_routes(http::RouteTable& routes, AnswerService& service, const S
   add("/v1/chat/completions", prepare_chat);
   add("/v1/completions", prepare_completion);
   add("/v1/responses", prepare_response);
+  add("/v1/embeddings", prepare_embedding);
 
   routes.add("GET", "/v1/models", Access::kOpen, [&model](const Request&, const ResponseSink& sink) {
-    sink.reply(json_reply(
-        200, Json::object().set("object", "list").set("data", Json::array().push(model_json(model)))));
+    sink.reply(
+        json_reply(200, Json::object().set("object", "list").set("data", Json::array().push(model_json(model)))));
   });
   routes.add("GET", "/v1/models/{id}", Access::kOpen, [&model](const Request& request, const ResponseSink& sink) {
     if (model.answers_to(request.parameter("id"))) return (void)sink.reply(json_reply(200, model_json(model)));
@@ -176,18 +204,17 @@ void add_openai_routes(http::RouteTable& routes, AnswerService& service, const S
   });
 }
 
-void add_service_routes(http::RouteTable& routes, AnswerService& service, const ServedModel& model) {
-  const auto health = [&service, &model](const Request&, const ResponseSink& sink) {
-    const Health found = look_at_health(model.engine.snapshot(), model.engine.limits(), service.activity(),
-                                        model.clock.now());
-    sink.reply(json_reply(found.is_ready ? 200 : 503, health_json(found, model.clock.wall_time())));
+void add_service_routes(http::RouteTable& routes, AnswerService& service, const engine::Engine& engine,
+                        const Clock& clock) {
+  const auto health = [&service, &engine, &clock](const Request&, const ResponseSink& sink) {
+    const Health found = look_at_health(engine.snapshot(), engine.limits(), service.activity(), clock.now());
+    sink.reply(json_reply(found.is_ready ? 200 : 503, health_json(found, clock.wall_time())));
   };
   routes.add("GET", "/health", Access::kOpen, health);
   routes.add("GET", "/v1/health", Access::kOpen, health);
-  routes.add("POST", "/v1/requests/{id}/cancel", Access::kOpen,
-             [&service](const Request& request, const ResponseSink& sink) {
-               service.cancel(request.parameter("id"), sink);
-             });
+  routes.add(
+      "POST", "/v1/requests/{id}/cancel", Access::kOpen,
+      [&service](const Request& request, const ResponseSink& sink) { service.cancel(request.parameter("id"), sink); });
 }
 
 }  // namespace infer::api

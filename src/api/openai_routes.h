@@ -5,15 +5,18 @@
 
 #include "api/answer_service.h"
 #include "api/served_model.h"
+#include "base/time.h"
+#include "engine/engine.h"
 #include "http/route_table.h"
 
 namespace infer::api {
 
-// POST /v1/chat/completions, /v1/completions, /v1/responses; GET /v1/models, /v1/models/{id}.
+// POST /v1/chat/completions, /v1/completions, /v1/responses, /v1/embeddings; GET /v1/models, /v1/models/{id}.
 void add_openai_routes(http::RouteTable& routes, AnswerService& service, const ServedModel& model);
 
 // GET /health, /v1/health: 200 while answers can be expected, 503 when the engine does not move although it has work;
 // POST /v1/requests/{id}/cancel.
-void add_service_routes(http::RouteTable& routes, AnswerService& service, const ServedModel& model);
+void add_service_routes(http::RouteTable& routes, AnswerService& service, const engine::Engine& engine,
+                        const Clock& clock);
 
 }  // namespace infer::api

@@ -68,7 +68,8 @@ TEST(OpenAiRoutes, AStreamSaysTheSameAsAWholeReply) {
     const bool is_chat = path == kChat;
     const auto body = is_chat ? chat_body : completion_body;
     const Json whole = server().post(path, body(""));
-    const ApiServer::Stream stream = server().stream(path, body(R"(,"stream":true,"stream_options":{"include_usage":true})"));
+    const ApiServer::Stream stream =
+        server().stream(path, body(R"(,"stream":true,"stream_options":{"include_usage":true})"));
     EXPECT_EQ(stream.head.headers.find("Content-Type"), "text/event-stream; charset=utf-8");
     ASSERT_GE(stream.events.size(), 4u);
     EXPECT_EQ(stream.events.back(), "[DONE]");
@@ -84,7 +85,8 @@ TEST(OpenAiRoutes, AStreamSaysTheSameAsAWholeReply) {
       if (const auto given = at(chunk, "choices", 0, "finish_reason").as_string()) reason = *given;
     }
     EXPECT_EQ(ids.size(), 1u);
-    EXPECT_EQ(streamed, text(is_chat ? at(whole, "choices", 0, "message", "content") : at(whole, "choices", 0, "text")));
+    EXPECT_EQ(streamed,
+              text(is_chat ? at(whole, "choices", 0, "message", "content") : at(whole, "choices", 0, "text")));
     EXPECT_EQ(reason, "length");
     const Json last = stream.json(stream.events.size() - 2);
     EXPECT_TRUE(at(last, "choices").elements().empty());
@@ -133,8 +135,8 @@ TEST(OpenAiRoutes, ASeedRepeatsAnAnswer) {
 }
 
 TEST(OpenAiRoutes, ManyChoicesAreAsManyAnswersOfOnePrompt) {
-  const Json reply =
-      server().post(kChat, R"({"messages":[{"role":"user","content":"The wolf"}],"n":3,"temperature":1.5,"seed":1,"max_tokens":16})");
+  const Json reply = server().post(
+      kChat, R"({"messages":[{"role":"user","content":"The wolf"}],"n":3,"temperature":1.5,"seed":1,"max_tokens":16})");
   ASSERT_EQ(at(reply, "choices").elements().size(), 3u);
   std::set<std::string> answers;
   for (int i = 0; i < 3; ++i) {
@@ -193,6 +195,41 @@ TEST(OpenAiRoutes, LogprobsOfAStreamAreThoseOfAWholeReply) {
   EXPECT_EQ(streamed.dump(), at(whole, "choices", 0, "logprobs", "content").dump());
 }
 
+TEST(OpenAiRoutes, AnAnswerFollowsItsSchema) {
+  const std::string schema =
+      R"({"type":"object","properties":{"age":{"type":"integer","minimum":0,"maximum":120}},"required":["age"]})";
+  const Json reply = server().post(
+      kChat, R"({"messages":[{"role":"user","content":"The king"}],"max_tokens":60,"n":2,"response_format":)"
+             R"({"type":"json_schema","json_schema":{"name":"king","schema":)" +
+                 schema + "}}}");
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(at(reply, "choices", i, "finish_reason").as_string(), "stop");
+    const auto answer = Json::parse(text(at(reply, "choices", i, "message", "content")));
+    ASSERT_TRUE(answer.has_value()) << reply.dump();
+    const std::optional<int64_t> age = at(*answer, "age").as_int();
+    EXPECT_TRUE(age && *age >= 0 && *age <= 120) << answer->dump();
+  }
+}
+
+TEST(OpenAiRoutes, TextsBecomeVectorsOfUnitLength) {
+  const Json reply = server().post("/v1/embeddings", R"({"input":["The king","A wolf"]})");
+  ASSERT_EQ(at(reply, "data").elements().size(), 2u) << reply.dump();
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(at(reply, "data", i, "index").as_int(), i);
+    double square = 0;
+    for (const Json& value : at(reply, "data", i, "embedding").elements())
+      square += *value.as_double() * *value.as_double();
+    EXPECT_NEAR(square, 1, 1e-4);
+  }
+  EXPECT_EQ(at(reply, "usage", "prompt_tokens").as_int(), at(reply, "usage", "total_tokens").as_int());
+  const Json packed = server().post("/v1/embeddings", R"({"input":"The king","encoding_format":"base64"})");
+  // Four bytes a number, four digits for three bytes.
+  const size_t numbers = at(reply, "data", 0, "embedding").elements().size();
+  EXPECT_EQ(text(at(packed, "data", 0, "embedding")).size(), (4 * numbers + 2) / 3 * 4);
+  (void)refused(400, "/v1/embeddings", R"({"input":"x","dimensions":8})");
+  (void)refused(400, "/v1/embeddings", "{}");
+}
+
 TEST(OpenAiRoutes, WrongValuesAreRefusedInTheShapeOfTheApi) {
   struct Case {
     const char* path;
@@ -244,7 +281,8 @@ TEST(OpenAiRoutes, BodiesThatAreNoObjectsAreRefused) {
 
 TEST(OpenAiRoutes, HarmlessFieldsAreIgnoredAndNullMeansAbsent) {
   const Json reply = server().post(
-      kChat, chat_body(R"(,"user":"me","store":true,"metadata":{"a":"b"},"service_tier":"auto","top_p":null,"stop":null)"));
+      kChat,
+      chat_body(R"(,"user":"me","store":true,"metadata":{"a":"b"},"service_tier":"auto","top_p":null,"stop":null)"));
   EXPECT_EQ(at(reply, "object").as_string(), "chat.completion");
 }
 

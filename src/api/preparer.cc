@@ -18,10 +18,10 @@ ApiError stopped_early(const Call& call, Instant now) {
 
 }  // namespace
 
-Result<std::unique_ptr<Preparer>> Preparer::start(const ServedModel& model, size_t calls_max,
+Result<std::unique_ptr<Preparer>> Preparer::start(const ServedModel& model, engine::Engine& engine, size_t calls_max,
                                                   std::function<void()> on_prepared, std::function<void()> on_piece) {
   auto preparer =
-      std::unique_ptr<Preparer>(new Preparer(model, calls_max, std::move(on_prepared), std::move(on_piece)));
+      std::unique_ptr<Preparer>(new Preparer(model, engine, calls_max, std::move(on_prepared), std::move(on_piece)));
   INFER_ASSIGN(preparer->thread_, os::ServiceThread::start([self = preparer.get()] { self->serve(); }));
   return preparer;
 }
@@ -86,7 +86,7 @@ std::optional<ApiError> Preparer::hand_in(Call& call, PreparedAnswer prepared, c
     request.priority = priority;
     if (staged) request.stages = engine::standard_stages();
     request.on_ready = on_piece_;
-    engine::Submitted submitted = model_.engine.submit(std::move(request));
+    engine::Submitted submitted = engine_.submit(std::move(request));
     if (!submitted.status) {
       ApiError error = api_error_of(submitted.status.error());
       // What is too much now may be possible later; where nothing was measured, nothing is promised.
@@ -96,6 +96,7 @@ std::optional<ApiError> Preparer::hand_in(Call& call, PreparedAnswer prepared, c
       return error;
     }
     call.choices.push_back({*std::move(submitted.handle)});
+    for (engine::RequestHandle& other : submitted.others) call.choices.push_back({std::move(other)});
   }
   call.writer = std::move(prepared.writer);
   call.is_stream = prepared.is_stream;

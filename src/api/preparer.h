@@ -1,8 +1,8 @@
-// A thread that turns the bodies of calls into requests to the engine: reads JSON, renders chat templates, encodes text,
-// compiles grammars; what may take longer than the server's threads have.
+// A thread that turns the bodies of calls into requests to the engine: reads JSON, renders chat templates, encodes
+// text, compiles grammars; what may take longer than the server's threads have.
 //
-// Thread safety: take() from any thread. Ownership: borrows the model; calls that it is given are shared. Destroying it
-// drops what it has not begun.
+// Thread safety: take() from any thread. Ownership: borrows model and engine; calls that it is given are shared.
+// Destroying it drops what it has not begun.
 #pragma once
 
 #include <atomic>
@@ -14,6 +14,7 @@
 #include "api/served_model.h"
 #include "base/bounded_queue.h"
 #include "base/result.h"
+#include "engine/engine.h"
 #include "os/service_thread.h"
 #include "os/wake_signal.h"
 
@@ -23,7 +24,7 @@ class Preparer {
  public:
   // `on_prepared` is called after each call, on this thread; `on_piece` becomes the wake-up of all engine requests, on
   // the engine's. Both must return at once, and `on_piece` may be called when everything here is gone.
-  static Result<std::unique_ptr<Preparer>> start(const ServedModel& model, size_t calls_max,
+  static Result<std::unique_ptr<Preparer>> start(const ServedModel& model, engine::Engine& engine, size_t calls_max,
                                                  std::function<void()> on_prepared, std::function<void()> on_piece);
   ~Preparer();
   Preparer(const Preparer&) = delete;
@@ -37,9 +38,13 @@ class Preparer {
   }
 
  private:
-  Preparer(const ServedModel& model, size_t calls_max, std::function<void()> on_prepared,
+  Preparer(const ServedModel& model, engine::Engine& engine, size_t calls_max, std::function<void()> on_prepared,
            std::function<void()> on_piece)
-      : model_(model), on_prepared_(std::move(on_prepared)), on_piece_(std::move(on_piece)), queue_(calls_max) {}
+      : model_(model),
+        engine_(engine),
+        on_prepared_(std::move(on_prepared)),
+        on_piece_(std::move(on_piece)),
+        queue_(calls_max) {}
 
   void serve();
   void prepare(Call& call);
@@ -48,6 +53,7 @@ class Preparer {
                                   engine::Priority priority, bool staged);
 
   const ServedModel& model_;
+  engine::Engine& engine_;
   const std::function<void()> on_prepared_;
   const std::function<void()> on_piece_;
   BoundedQueue<std::shared_ptr<Call>> queue_;

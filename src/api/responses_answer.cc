@@ -97,9 +97,9 @@ std::string ResponsesAnswer::open(Kind kind) {
   items_.push_back({.kind = kind,
                     .id = format("{}_{}_{}", kPrefixes[static_cast<size_t>(kind)], options_.facts.id, items_.size()),
                     .text = {}});
-  std::string events = event("response.output_item.added", Json::object()
-                                                               .set("output_index", items_.size() - 1)
-                                                               .set("item", item_json(items_.back(), true)));
+  std::string events =
+      event("response.output_item.added",
+            Json::object().set("output_index", items_.size() - 1).set("item", item_json(items_.back(), true)));
   if (kind != Kind::kMessage) return events;
   return events + event("response.content_part.added",
                         place().set("content_index", 0).set("part", text_part("output_text", "")));
@@ -119,18 +119,20 @@ std::string ResponsesAnswer::close() {
   } else if (item.kind == Kind::kReasoning) {
     events += event("response.reasoning_text.done", place().set("content_index", 0).set("text", item.text));
   } else {
-    events += event("response.function_call_arguments.done",
-                    place().set("name", item.call.name).set("arguments", item.text));
+    events +=
+        event("response.function_call_arguments.done", place().set("name", item.call.name).set("arguments", item.text));
   }
-  return events + event("response.output_item.done", Json::object()
-                                                         .set("output_index", items_.size() - 1)
-                                                         .set("item", item_json(item, false)));
+  return events + event("response.output_item.done",
+                        Json::object().set("output_index", items_.size() - 1).set("item", item_json(item, false)));
 }
 
 std::string ResponsesAnswer::grow(Kind kind, std::string_view text) {
   if (text.empty()) return {};
   std::string events;
-  if (items_.empty() || items_.back().kind != kind || items_.back().is_complete) events = close() + open(kind);
+  if (items_.empty() || items_.back().kind != kind || items_.back().is_complete) {
+    events = close();
+    events += open(kind);
+  }
   items_.back().text += text;
   Json delta = place().set("content_index", 0).set("delta", text);
   if (kind == Kind::kReasoning) return events + event("response.reasoning_text.delta", std::move(delta));
@@ -138,7 +140,8 @@ std::string ResponsesAnswer::grow(Kind kind, std::string_view text) {
 }
 
 std::string ResponsesAnswer::add_call(chat::ToolCall call) {
-  std::string events = close() + open(Kind::kCall);
+  std::string events = close();
+  events += open(Kind::kCall);
   Item& item = items_.back();
   item.text = call.arguments;
   item.call = std::move(call);

@@ -18,7 +18,8 @@ void read_function_call(FieldReader& item, std::vector<chat::Message>& messages)
                       .name = std::string(*name),
                       .arguments = std::string(item.text("arguments").value_or("{}"))};
   if (messages.empty() || messages.back().role != "assistant") {
-    messages.push_back({.role = "assistant", .content = {}, .reasoning = {}, .name = {}, .tool_call_id = {}, .tool_calls = {}});
+    messages.push_back(
+        {.role = "assistant", .content = {}, .reasoning = {}, .name = {}, .tool_call_id = {}, .tool_calls = {}});
   }
   messages.back().tool_calls.push_back(std::move(call));
 }

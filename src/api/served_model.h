@@ -11,7 +11,6 @@
 
 #include "base/time.h"
 #include "chat/chat_template.h"
-#include "engine/engine.h"
 #include "grammar/token_trie.h"
 #include "sampling/sampler.h"
 #include "tokenizer/tokenizer.h"
@@ -24,7 +23,6 @@ struct ServedModel {
   int64_t created = 0;               // When it was loaded, in seconds since 1970.
   const tokenizer::Tokenizer& tokenizer;
   const chat::ChatTemplate& chat;
-  engine::Engine& engine;
   const Clock& clock;
   std::shared_ptr<const grammar::TokenTrie> vocabulary;  // For grammars.
   int context = 0;

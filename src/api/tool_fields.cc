@@ -22,8 +22,8 @@ std::optional<Tool> read_tool(FieldReader& fields, const Json& given) {
   }
   const std::string_view type = fields.text("type").value_or("function");
   if (type != "function") {
-    fields.fail("type", format("Invalid '{}': this server has no tool '{}', only 'function'.", fields.path_of("type"),
-                               type));
+    fields.fail("type",
+                format("Invalid '{}': this server has no tool '{}', only 'function'.", fields.path_of("type"), type));
     return std::nullopt;
   }
   const Json* inner = fields.object("function");
@@ -99,8 +99,8 @@ Result<grammar::Grammar> call_grammar(const std::vector<Tool>& tools, chat::Tool
   if (format == chat::ToolCallFormat::kHermes) {
     grammar::Rules& rules = made.rules;
     const grammar::RuleId wrapped = rules.declare("tool_call");
-    rules.define(wrapped, rules.sequence({rules.text("<tool_call>\n"), rules.call(made.root),
-                                          rules.text("\n</tool_call>")}));
+    rules.define(wrapped,
+                 rules.sequence({rules.text("<tool_call>\n"), rules.call(made.root), rules.text("\n</tool_call>")}));
     made.root = wrapped;
   }
   return grammar::Grammar::compile(made.rules, made.root);
@@ -114,7 +114,8 @@ ToolFields read_tools(FieldReader& fields, chat::ToolCallFormat format, bool kno
   const auto [demand, name] = read_choice(fields);
   if (fields.failed() || demand == Demand::kNone) return read;
   if (tools.empty()) {
-    if (demand == Demand::kRequired) fields.fail("tool_choice", "'tool_choice' requires a call, but there are no 'tools'.");
+    if (demand == Demand::kRequired)
+      fields.fail("tool_choice", "'tool_choice' requires a call, but there are no 'tools'.");
     return read;
   }
   if (!knows_tools) {
@@ -123,7 +124,7 @@ ToolFields read_tools(FieldReader& fields, chat::ToolCallFormat format, bool kno
     return read;
   }
   if (!name.empty()) {
-    std::erase_if(tools, [&name = name](const Tool& tool) { return tool.name != name; });
+    std::erase_if(tools, [&wanted = name](const Tool& tool) { return tool.name != wanted; });
     if (tools.empty()) fields.fail("tool_choice", infer::format("There is no tool '{}' in 'tools'.", name));
   }
   Json list = Json::array();

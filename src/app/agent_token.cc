@@ -53,7 +53,8 @@ Result<AgentToken> read_agent_token(uint16_t port) {
   }
   INFER_ASSIGN(token.text, make_token());
   token.is_new = true;
-  const bool kept = !token.path.empty() && os::write_text_file(token.path, token.text + "\n", os::FileAccess::kOwnerOnly);
+  const bool kept =
+      !token.path.empty() && os::write_text_file(token.path, token.text + "\n", os::FileAccess::kOwnerOnly);
   if (!kept) token.path.clear();
   return token;
 }

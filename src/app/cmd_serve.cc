@@ -21,7 +21,7 @@ api::Json as_json(const LocalServer& server) {
       .set("url", server.url())
       .set("model", server.model().id)
       .set("ctx", server.model().context)
-      .set("parallel", server.model().engine.limits().running_max)
+      .set("parallel", server.engine().limits().running_max)
       .set("weights_bytes", memory.weights_bytes)
       .set("kv_bytes_max", memory.kv_bytes)
       .set("buffers_bytes", memory.buffers_bytes)
@@ -46,18 +46,19 @@ std::string as_text(const LocalServer& server, bool wants_token) {
          format("  model     {}, {:.1f} million parameters\n", loaded.name,
                 static_cast<double>(server.model().parameters) / 1e6) +
          format("  context   {} tokens, {} requests at once\n", server.model().context,
-                server.model().engine.limits().running_max) +
+                server.engine().limits().running_max) +
          format("  memory    {}: weights {}, KV cache up to {}, buffers {}\n", format_bytes(memory.total()),
                 format_bytes(memory.weights_bytes), format_bytes(memory.kv_bytes), format_bytes(memory.buffers_bytes)) +
          format("  kernels   {}, {} threads\n", loaded.model->kernels().name, loaded.model->threads()) +
-         format("  token     {}\n\n", token_text(server.token())) +
-         format("curl {}/v1/health{}\n", url, post) +
-         format("curl {}/v1/chat/completions{} -d '{{\"messages\":[{{\"role\":\"user\",\"content\":\"Tell me a "
-                "story.\"}}]}}'\n",
-                url, post) +
-         format("curl -N {}/v1/completions{} -d '{{\"prompt\":\"Once upon a time\",\"max_tokens\":64,"
-                "\"stream\":true}}'\n\n",
-                url, post);
+         format("  token     {}\n\n", token_text(server.token())) + format("curl {}/v1/health{}\n", url, post) +
+         format(
+             "curl {}/v1/chat/completions{} -d '{{\"messages\":[{{\"role\":\"user\",\"content\":\"Tell me a "
+             "story.\"}}]}}'\n",
+             url, post) +
+         format(
+             "curl -N {}/v1/completions{} -d '{{\"prompt\":\"Once upon a time\",\"max_tokens\":64,"
+             "\"stream\":true}}'\n\n",
+             url, post);
 }
 
 void wait_for_interrupt(Services& services) {

@@ -2,11 +2,10 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <charconv>
-#include <cmath>
 #include <limits>
 #include <type_traits>
 
+#include "app/flag_values.h"
 #include "base/bytes.h"
 #include "base/format.h"
 #include "base/nearest_name.h"
@@ -19,17 +18,6 @@ namespace {
 constexpr int kContextMax = 1 << 24;
 constexpr int kTokensMax = 1 << 24;
 constexpr int kSequencesMax = 1 << 12;
-
-template <class T>
-std::optional<T> parse_number(std::string_view text) {
-  T value{};
-  const auto end = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (end.ec != std::errc() || end.ptr != text.data() + text.size()) return std::nullopt;
-  if constexpr (std::is_floating_point_v<T>) {
-    if (!std::isfinite(value)) return std::nullopt;
-  }
-  return value;
-}
 
 // One subcommand while it is declared. Values come as text and are converted here, so that every message has the same
 // form; the first that is wrong is kept.
@@ -594,23 +582,6 @@ bool wants_json(int argc, const char* const* argv) {
     if (std::string_view(argv[i]) == "--json") return true;
   }
   return false;
-}
-
-Result<Duration> parse_duration(std::string_view text) {
-  struct Unit {
-    std::string_view name;
-    double seconds;
-  };
-  constexpr Unit kUnits[] = {{"ms", 1e-3}, {"s", 1}, {"m", 60}, {"h", 3600}, {"", 1}};
-  constexpr double kSecondsMax = 1e9;
-  const size_t digits = std::min(text.find_first_not_of("0123456789."), text.size());
-  const std::optional<double> number = parse_number<double>(text.substr(0, digits));
-  for (const Unit& unit : kUnits) {
-    if (!number || text.substr(digits) != unit.name) continue;
-    const double seconds = *number * unit.seconds;
-    if (seconds > 0 && seconds <= kSecondsMax) return Duration::from_seconds(seconds);
-  }
-  return usage_error(format("must be a time above 0 like 30s, 500ms, 2m or 1h, not '{}'", text));
 }
 
 }  // namespace infer::app

@@ -7,7 +7,6 @@
 
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -169,8 +168,5 @@ Result<Invocation> parse_command_line(int argc, const char* const* argv);
 
 // Whether an error of these arguments is to be printed as JSON too: they contain --json, whatever else is wrong.
 bool wants_json(int argc, const char* const* argv);
-
-// "30s", "500ms", "2m", "1.5h"; digits alone are seconds.
-Result<Duration> parse_duration(std::string_view text);
 
 }  // namespace infer::app

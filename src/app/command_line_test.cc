@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "app/flag_values.h"
+
 namespace infer::app {
 namespace {
 

@@ -23,15 +23,14 @@ Result<uint16_t> port_of(const ServeCommand& options) {
   const std::string given = os::environment_variable("INFEROS_AGENT_PORT").value_or("");
   if (given.empty()) return kPortDefault;
   uint32_t port = 0;
-  for (const char c : given) port = c >= '0' && c <= '9' && port < 65536 ? port * 10 + static_cast<uint32_t>(c - '0') : 65536;
+  for (const char c : given)
+    port = c >= '0' && c <= '9' && port < 65536 ? port * 10 + static_cast<uint32_t>(c - '0') : 65536;
   if (port > 0 && port < 65536) return static_cast<uint16_t>(port);
   return Error{ErrorCode::kInvalidArgument,
                format("serve: INFEROS_AGENT_PORT must be a whole number from 1 to 65535, not '{}'", given)};
 }
 
-bool is_loopback(const std::string& host) {
-  return host == "localhost" || host == "::1" || host.starts_with("127.");
-}
+bool is_loopback(const std::string& host) { return host == "localhost" || host == "::1" || host.starts_with("127."); }
 
 Error as_serve_error(Error error, uint16_t port) {
   if (error.code != ErrorCode::kBusy) return std::move(error).with_context("serve");
@@ -73,7 +72,9 @@ Status LocalServer::load(const ServeCommand& options, const CallContext& call, S
   model_options.logits_per_step = options.parallel;
   model_options.tokens_per_step = std::max(model_options.tokens_per_step, options.parallel);
   INFER_ASSIGN(loaded_, load_model(options.model, model_options, true, call, services));
-  INFER_ASSIGN(chat_, load_chat_template(loaded_, services));
+  // That the embedded model has no template is no news.
+  INFER_ASSIGN(chat_, options.model.path.empty() ? chat::ChatTemplate::from_gguf(*loaded_.file, *loaded_.tokenizer)
+                                                 : load_chat_template(loaded_, services));
   engine::EngineLimits limits;
   limits.running_max = options.parallel;
   INFER_ASSIGN(engine_, engine::Engine::start(engine::make_model_runner(*loaded_.model), *loaded_.tokenizer, limits,
@@ -83,7 +84,6 @@ Status LocalServer::load(const ServeCommand& options, const CallContext& call, S
                                   .created = services.clock().wall_time().unix_ms / 1000,
                                   .tokenizer = *loaded_.tokenizer,
                                   .chat = *chat_,
-                                  .engine = *engine_,
                                   .clock = services.clock(),
                                   .vocabulary = engine::make_vocabulary_trie(*loaded_.tokenizer),
                                   .context = loaded_.model->options().context,
@@ -95,13 +95,11 @@ Status LocalServer::load(const ServeCommand& options, const CallContext& call, S
                                   .deadline = options.deadline,
                                   .staged = options.staged});
   INFER_ASSIGN(const auto random, os::random_words());
-  INFER_ASSIGN(service_, api::AnswerService::start(*model_, {.seed = random[0]}));
+  INFER_ASSIGN(service_, api::AnswerService::start(*model_, *engine_, {.seed = random[0]}));
   return {};
 }
 
-Status LocalServer::listen(const ServeCommand& options, Services& services) {
-  INFER_ASSIGN(const uint16_t port, port_of(options));
-  INFER_ASSIGN(token_, read_agent_token(port));
+Status LocalServer::listen(const ServeCommand& options, uint16_t port, Services& services) {
   http::GateOptions gate;
   gate.token = token_.text;
   if (!is_loopback(options.host)) {
@@ -111,7 +109,7 @@ Status LocalServer::listen(const ServeCommand& options, Services& services) {
   http::Site site;
   site.gate = http::Gate(std::move(gate));
   site.render_refusal = api::openai_refusal;
-  add_service_routes(site.routes, *service_, *model_);
+  add_service_routes(site.routes, *service_, *engine_, services.clock());
   add_openai_routes(site.routes, *service_, *model_);
   if (options.verbose) {
     site.on_answered = [&services](const http::AccessRecord& record) {
@@ -132,8 +130,9 @@ Result<std::unique_ptr<LocalServer>> LocalServer::start(const ServeCommand& opti
   INFER_ASSIGN(const uint16_t port, port_of(options));
   if (port != 0) INFER_TRY(check_port(options, port, services));
   auto server = std::unique_ptr<LocalServer>(new LocalServer());
+  INFER_ASSIGN(server->token_, read_agent_token(port));
   INFER_TRY(server->load(options, call, services));
-  INFER_TRY(server->listen(options, services));
+  INFER_TRY(server->listen(options, port, services));
   return server;
 }
 

@@ -4,6 +4,7 @@
 // every request.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -30,6 +31,7 @@ class LocalServer {
 
   const LoadedModel& loaded() const { return loaded_; }
   const api::ServedModel& model() const { return *model_; }
+  const engine::Engine& engine() const { return *engine_; }
   const api::AnswerService& service() const { return *service_; }
   const AgentToken& token() const { return token_; }
   std::string url() const { return http_->url(); }
@@ -40,7 +42,7 @@ class LocalServer {
  private:
   LocalServer() = default;
   Status load(const ServeCommand& options, const CallContext& call, Services& services);
-  Status listen(const ServeCommand& options, Services& services);
+  Status listen(const ServeCommand& options, uint16_t port, Services& services);
 
   LoadedModel loaded_;
   std::unique_ptr<chat::ChatTemplate> chat_;

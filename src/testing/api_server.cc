@@ -30,23 +30,21 @@ ApiServer::ApiServer(const ApiServerOptions& options) {
   loaded_ = model::Model::load(*file_, *machine_kernels().front(), *pool_,
                                {.context = 512, .sequences = sequences, .logits_per_step = sequences}, call, {})
                 .value();
-  engine_ =
-      engine::Engine::start(engine::make_model_runner(*loaded_), *tokenizer_, options.limits, clock_).value();
+  engine_ = engine::Engine::start(engine::make_model_runner(*loaded_), *tokenizer_, options.limits, clock_).value();
   model_.emplace(api::ServedModel{.id = "tales",
                                   .aliases = {"storyteller"},
                                   .created = 1'700'000'000,
                                   .tokenizer = *tokenizer_,
                                   .chat = *chat_,
-                                  .engine = *engine_,
                                   .clock = clock_,
                                   .vocabulary = engine::make_vocabulary_trie(*tokenizer_),
                                   .context = loaded_->options().context,
                                   .context_trained = loaded_->config().context_trained,
                                   .token_bytes_max = api::longest_token_bytes(*tokenizer_)});
-  service_ = api::AnswerService::start(*model_, options.service).value();
+  service_ = api::AnswerService::start(*model_, *engine_, options.service).value();
   http::Site site;
   site.render_refusal = api::openai_refusal;
-  add_service_routes(site.routes, *service_, *model_);
+  add_service_routes(site.routes, *service_, *engine_, clock_);
   add_openai_routes(site.routes, *service_, *model_);
   server_ = http::Server::start({}, std::move(site), clock_, log).value();
 }
@@ -82,8 +80,8 @@ ApiServer::Stream ApiServer::stream(std::string_view path, const std::string& bo
     for (http::ServerSentEvent& event : *events) stream.events.push_back(std::move(event.data));
     return true;
   };
-  auto response = client.stream({.method = "POST", .url = url() + std::string(path), .headers = {}, .body = body}, {},
-                                on_body, {clock_, Deadline::never(), {}});
+  auto response = client.stream({.method = "POST", .url = url() + std::string(path), .headers = {}, .body = body},
+                                [](const http::Response&) { return true; }, on_body, {clock_, Deadline::never(), {}});
   EXPECT_TRUE(response.has_value()) << response.error().message;
   if (response) stream.head = *std::move(response);
   return stream;

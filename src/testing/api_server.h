@@ -34,6 +34,7 @@ class ApiServer {
   explicit ApiServer(const ApiServerOptions& options = {});
 
   const api::ServedModel& model() const { return *model_; }
+  const engine::Engine& engine() const { return *engine_; }
   const api::AnswerService& service() const { return *service_; }
   const Clock& clock() const { return clock_; }
   std::string url() const { return server_->url(); }

@@ -125,7 +125,7 @@ class ServeTest(program.ProgramTest):
             self.assertEqual(response.status, 200)
 
     def test_a_wrong_model_is_an_error_of_the_file(self):
-        self.assertIn("give the path of a GGUF model file", self.error(3, "serve", "-m", self.folder / "none.gguf"))
+        self.assertIn("no such file", self.error(3, "serve", "-m", self.folder / "none.gguf"))
 
     def test_prompts_and_answers_are_never_logged(self):
         process, served = self.start("--verbose")

@@ -85,6 +85,26 @@ check('responses, whole and as a stream', async () => {
     'response.output_item.done', 'response.incomplete']);
 });
 
+check('embeddings', async () => {
+  const plain = await client.embeddings.create({ model, input: ['The king', 'A wolf'], encoding_format: 'float' });
+  const packed = await client.embeddings.create({ model, input: ['The king', 'A wolf'] });  // base64 on the wire
+  assert.equal(plain.data.length, 2);
+  plain.data.forEach((each, i) => {
+    assert.equal(each.embedding.length, packed.data[i].embedding.length);
+    each.embedding.forEach((value, j) => assert.ok(Math.abs(value - packed.data[i].embedding[j]) < 1e-6));
+  });
+});
+
+check('an answer that follows a schema', async () => {
+  const reply = await client.chat.completions.create({
+    model, messages, max_tokens: 60,
+    response_format: { type: 'json_schema', json_schema: { name: 'king', strict: true, schema: {
+      type: 'object', properties: { age: { type: 'integer', maximum: 120, minimum: 0 } }, required: ['age'],
+      additionalProperties: false } } },
+  });
+  assert.equal(typeof JSON.parse(reply.choices[0].message.content).age, 'number');
+});
+
 check('an aborted stream ends the request', async () => {
   const stream = await client.completions.create({
     model, prompt: 'Once', max_tokens: -1, stream: true, ignore_eos: true,
