@@ -42,4 +42,33 @@ CostLine StepCost::line() const {
   return {0, nt_ / nn_};
 }
 
+void RowCost::observe(int rows, Duration time) {
+  if (rows < 1 || rows > kRowsMax || time.ns() <= 0) return;
+  double& mean = mean_[static_cast<size_t>(rows)];
+  // A step that somebody else's work made long tells little: it counts as twice as long at most.
+  const double seconds = mean > 0 ? std::min(time.seconds(), 2 * mean) : time.seconds();
+  mean = mean > 0 ? mean + (seconds - mean) / 8 : seconds;
+  highest_ = std::max(highest_, rows);
+}
+
+double RowCost::seconds(int rows) const {
+  int below = 0, above = 0;
+  double least = 0;
+  for (int i = 1; i <= highest_; ++i) {
+    const double mean = mean_[static_cast<size_t>(i)];
+    if (mean <= 0) continue;
+    if (i <= rows) {
+      below = i;
+      least = std::max(least, mean);
+    } else if (above == 0) {
+      above = i;
+    }
+  }
+  if (below == rows) return least;
+  if (below == 0) return mean_[static_cast<size_t>(above)];  // Fewer are hardly quicker.
+  if (above == 0) return least + (rows - below) * slope_;
+  const double end = std::max(least, mean_[static_cast<size_t>(above)]);
+  return least + (end - least) * (rows - below) / (above - below);
+}
+
 }  // namespace infer::engine
