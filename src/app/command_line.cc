@@ -30,6 +30,14 @@ class Command {
 
   CLI::App* app() const { return app_; }
   const std::optional<Error>& error() const { return error_; }
+  // The long names of the flags that were written.
+  std::vector<std::string> given() const {
+    std::vector<std::string> names;
+    for (const CLI::Option* option : app_->get_options()) {
+      if (option->count() > 0 && !option->get_lnames().empty()) names.push_back("--" + option->get_lnames().front());
+    }
+    return names;
+  }
 
   CLI::Option* text(const char* names, std::string& target, const char* kind, const char* help) {
     return value(names, kind, help, [&target](const std::string& given) -> Status {
@@ -360,6 +368,8 @@ void add_serve(Command& command, ServeCommand& options) {
   add_model_choice(command, options.model, true);
   add_levels(command, options.model);
   add_repack_cache(command, options.model);
+  command.text("--config", options.config, "FILE",
+               "settings in YAML; the environment and flags win over it (docs/formats/config.md)");
   command.text("--host", options.host, "ADDRESS",
                "where to listen (127.0.0.1); anything else needs the token for every request");
   command.value("--port", "N", "0: a free one (INFEROS_AGENT_PORT, or 7031; INFEROS_RANDOM_PORT=true: a free one)",
@@ -493,7 +503,10 @@ struct Grammar {
     if (name == "perplexity") return perplexity;
     if (name == "bench") return bench;
     if (name == "batch") return batch;
-    if (name == "serve") return serve;
+    if (name == "serve") {
+      serve.given = chosen()->given();
+      return serve;
+    }
     return make_model;
   }
 };
