@@ -49,6 +49,7 @@ void AnswerService::answer(http::Request request, const http::ResponseSink& sink
   auto call = std::make_shared<Call>(std::move(request), sink);
   call->prepare = prepare;
   call->id = id;
+  call->recorder = model_.recorder;
   call->created = model_.clock.wall_time().unix_ms / 1000;
   call->seed = rng.next() >> 11;  // 53 bits: what JavaScript holds exactly, so that it can be sent back.
   call->deadline_ns = deadline.ns();

@@ -60,6 +60,7 @@ struct Call {
   std::string id;
   int64_t created = 0;
   uint64_t seed = 0;
+  telemetry::Recorder* recorder = nullptr;  // Told of each choice that ended; may be null.
 
   CancelSource cancel;
   std::atomic<int64_t> deadline_ns{0};

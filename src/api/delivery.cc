@@ -98,6 +98,7 @@ bool take_pieces(Call& call) {
       if (!last) break;
       choice.ended = true;
       const engine::RequestResult& result = choice.handle->result();
+      if (call.recorder) call.recorder->record_request(result);
       const bool is_whole_error = call.choices.size() == 1 || result.finish_reason == engine::FinishReason::kFailed;
       if (!is_whole_error || !error_of(result)) call.unsent += call.writer->end_choice(i, result);
     }

@@ -13,6 +13,7 @@
 #include "chat/chat_template.h"
 #include "grammar/token_trie.h"
 #include "sampling/sampler.h"
+#include "telemetry/recorder.h"
 #include "tokenizer/tokenizer.h"
 
 namespace infer::api {
@@ -33,7 +34,8 @@ struct ServedModel {
 
   sampling::SamplingParams sampling{};
   Duration deadline = Duration::from_seconds(600);
-  bool staged = false;  // Where time gets short, go on with smaller settings (engine/stages.h).
+  telemetry::Recorder* recorder = nullptr;  // Told of each request that ended; may be null.
+  bool staged = false;                      // Where time gets short, go on with smaller settings (engine/stages.h).
 
   bool answers_to(std::string_view name) const;
 };

@@ -7,7 +7,6 @@
 #include "app/state_folder.h"
 #include "base/format.h"
 #include "os/entropy.h"
-#include "os/environment.h"
 #include "os/folder.h"
 #include "os/text_file.h"
 
@@ -36,13 +35,14 @@ std::optional<std::string> find_token(const std::string& path) {
 
 }  // namespace
 
-Result<AgentToken> read_agent_token(uint16_t port) {
-  const std::string given = os::environment_variable("INFEROS_AGENT_TOKEN").value_or("");
+Result<AgentToken> read_agent_token(uint16_t port, const std::string& given) {
   if (!given.empty()) {
     if (is_token_text(given)) return AgentToken{.text = given, .path = {}};
-    return Error{ErrorCode::kInvalidArgument,
-                 format("INFEROS_AGENT_TOKEN must have {} to {} visible ASCII characters, but has {}", kBytesLeast,
-                        kBytesMost, given.size())};
+    return Error{
+        ErrorCode::kInvalidArgument,
+        format(
+            "the token of INFEROS_AGENT_TOKEN or server.token must have {} to {} visible ASCII characters, but has {}",
+            kBytesLeast, kBytesMost, given.size())};
   }
   AgentToken token;
   const std::string folder = state_folder();

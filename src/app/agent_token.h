@@ -16,8 +16,9 @@ struct AgentToken {
   bool is_new = false;  // Made just now: nobody knows it yet.
 };
 
-// INFEROS_AGENT_TOKEN, else that of the file token-<port> in the state folder, which is made, readable by its owner
-// only, where there is none. kInvalidArgument: a token that no header could carry; kIo: no random numbers.
-Result<AgentToken> read_agent_token(uint16_t port);
+// `given` (of the configuration) unless it is empty, else that of the file token-<port> in the state folder, which is
+// made, readable by its owner only, where there is none. kInvalidArgument: a token that no header could carry; kIo: no
+// random numbers.
+Result<AgentToken> read_agent_token(uint16_t port, const std::string& given);
 
 }  // namespace infer::app

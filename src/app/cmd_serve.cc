@@ -3,8 +3,10 @@
 
 #include "app/commands.h"
 #include "app/local_server.h"
+#include "app/serve_config.h"
 #include "base/bytes.h"
 #include "base/format.h"
+#include "os/environment.h"
 #include "os/interrupt.h"
 #include "os/wake_signal.h"
 
@@ -84,11 +86,13 @@ Status drain(LocalServer& server, const ServeCommand& options, Services& service
 
 }  // namespace
 
-Status serve_command(const ServeCommand& options, Services& services) {
+Status serve_command(const ServeCommand& given, Services& services) {
   const os::InterruptGuard guard(services.interrupt());
+  INFER_ASSIGN(const ServeConfig config, configure_serve(given, os::environment_variable));
+  const ServeCommand& options = config.command;
   INFER_TRY(options.sampling.validate());
   const CallContext call = services.call(std::nullopt);
-  INFER_ASSIGN(const auto server, LocalServer::start(options, call, services));
+  INFER_ASSIGN(const auto server, LocalServer::start(config, call, services));
   const bool wants_token = !server->token().text.empty() && server->url().find("127.0.0.1") == std::string::npos &&
                            server->url().find("localhost") == std::string::npos;
   INFER_TRY(options.json ? services.out().write_json(as_json(*server))

@@ -5,6 +5,7 @@
 #include <limits>
 #include <type_traits>
 
+#include "app/command_examples.h"
 #include "app/flag_values.h"
 #include "base/bytes.h"
 #include "base/format.h"
@@ -30,6 +31,14 @@ class Command {
 
   CLI::App* app() const { return app_; }
   const std::optional<Error>& error() const { return error_; }
+  // The long names of the flags that were written.
+  std::vector<std::string> given() const {
+    std::vector<std::string> names;
+    for (const CLI::Option* option : app_->get_options()) {
+      if (option->count() > 0 && !option->get_lnames().empty()) names.push_back("--" + option->get_lnames().front());
+    }
+    return names;
+  }
 
   CLI::Option* text(const char* names, std::string& target, const char* kind, const char* help) {
     return value(names, kind, help, [&target](const std::string& given) -> Status {
@@ -360,6 +369,8 @@ void add_serve(Command& command, ServeCommand& options) {
   add_model_choice(command, options.model, true);
   add_levels(command, options.model);
   add_repack_cache(command, options.model);
+  command.text("--config", options.config, "FILE",
+               "settings in YAML; the environment and flags win over it (docs/formats/config.md)");
   command.text("--host", options.host, "ADDRESS",
                "where to listen (127.0.0.1); anything else needs the token for every request");
   command.value("--port", "N", "0: a free one (INFEROS_AGENT_PORT, or 7031; INFEROS_RANDOM_PORT=true: a free one)",
@@ -390,51 +401,6 @@ void add_serve(Command& command, ServeCommand& options) {
   command.flag("-v,--verbose", options.verbose, true, "a line on standard error for each request, without its text");
   command.flag("--json", options.json, true, "print what is served as one JSON document");
 }
-
-constexpr const char* kServeExamples =
-    "  inferos serve                                      the embedded model on http://127.0.0.1:7031\n"
-    "  inferos serve -m model.gguf --ctx 8192 --parallel 4\n"
-    "  inferos serve -m model.gguf --alias gpt-4o-mini    for clients that insist on a name\n"
-    "  INFEROS_RANDOM_PORT=true inferos serve --json      for scripts";
-constexpr const char* kBatchExamples =
-    "  inferos batch tasks.jsonl                          results go to tasks.results.jsonl\n"
-    "  inferos batch tasks.jsonl --task-deadline 30s -n 64\n"
-    "  inferos batch tasks.jsonl -o out.jsonl --json      repeat it: only what is missing runs";
-constexpr const char* kRunExamples =
-    "  inferos run -p \"Once upon a time\" -n 64            the embedded model goes on\n"
-    "  inferos run -m model.gguf -f prompt.txt --temp 0   the most probable answer to a file\n"
-    "  inferos run -m model.gguf --interactive            ask as often as you like\n"
-    "  inferos run -m model.gguf --chat --system \"Be brief.\" -p \"Why is the sky blue?\"\n"
-    "  inferos run -p \"The king\" --json | jq .text        for scripts";
-constexpr const char* kInspectExamples =
-    "  inferos inspect model.gguf                       what it is and what it will take\n"
-    "  inferos inspect model.gguf --ctx 32768           with a long context\n"
-    "  inferos inspect model.gguf --metadata --tensors  everything in the file";
-constexpr const char* kTokenizeExamples =
-    "  inferos tokenize -p \"Hello world\"           ids and their text\n"
-    "  inferos tokenize -m model.gguf -f a.txt --ids\n"
-    "  echo -n text | inferos tokenize --json\n"
-    "  inferos tokenize -f lines.txt --each line    a line of ids for each line\n"
-    "  inferos tokenize -f book.txt --bench         how fast it is";
-constexpr const char* kPerplexityExamples =
-    "  inferos perplexity -m model.gguf -f test.txt\n"
-    "  inferos perplexity -m model.gguf -f test.txt --ctx 1024 --chunks 10 --json\n"
-    "  inferos perplexity -m model.gguf -f test.txt --ctx 2048 --kv q8 --kld";
-constexpr const char* kBenchExamples =
-    "  inferos bench -m model.gguf                      512 tokens in, 32 out\n"
-    "  inferos bench -m model.gguf --depth 8192 --tg 16 with a full cache\n"
-    "  inferos bench -m model.gguf --sequences 8        eight texts at once\n"
-    "  inferos bench -m model.gguf --limits             against what the machine can do";
-constexpr const char* kMakeModelExamples =
-    "  inferos make-model --shape llama-1b --type q4_0 bench.gguf\n"
-    "  inferos make-model --shape llama-tiny --type f32 tiny.gguf --seed 7";
-constexpr const char* kProgramExamples =
-    "Examples:\n"
-    "  inferos run -p \"Once upon a time\" -n 64   let the embedded model tell a story\n"
-    "  inferos run -m model.gguf --interactive   talk to a model of your own\n"
-    "  inferos serve                             for clients of the OpenAI API, on http://127.0.0.1:7031\n"
-    "  inferos inspect model.gguf                what is in it, what it will take\n"
-    "  inferos COMMAND --help                    options and examples of a command";
 
 // Everything that is declared for one parse; commands refer to the options beside them.
 struct Grammar {
@@ -493,7 +459,10 @@ struct Grammar {
     if (name == "perplexity") return perplexity;
     if (name == "bench") return bench;
     if (name == "batch") return batch;
-    if (name == "serve") return serve;
+    if (name == "serve") {
+      serve.given = chosen()->given();
+      return serve;
+    }
     return make_model;
   }
 };

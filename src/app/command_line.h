@@ -143,6 +143,8 @@ struct BatchCommand {
 
 struct ServeCommand {
   ModelChoice model;
+  std::string config;              // A YAML file; "": none.
+  std::vector<std::string> given;  // The flags that were written, by their long names: "--port".
   std::string host = "127.0.0.1";
   std::optional<int> port;           // Absent: INFEROS_AGENT_PORT, or 7031; 0: a free one.
   std::vector<std::string> aliases;  // Names by which clients may call the model, besides its own.

@@ -3,32 +3,17 @@
 #include <algorithm>
 #include <utility>
 
+#include "api/control_routes.h"
 #include "api/health.h"
 #include "api/openai_routes.h"
+#include "app/state_folder.h"
 #include "base/format.h"
 #include "engine/vocabulary_trie.h"
 #include "os/entropy.h"
-#include "os/environment.h"
+#include "os/folder.h"
 
 namespace infer::app {
 namespace {
-
-constexpr uint16_t kPortDefault = 7031;
-
-// What the flag says, else the environment.
-Result<uint16_t> port_of(const ServeCommand& options) {
-  if (options.port) return static_cast<uint16_t>(*options.port);
-  const std::string random = os::environment_variable("INFEROS_RANDOM_PORT").value_or("");
-  if (random == "true" || random == "1") return uint16_t{0};
-  const std::string given = os::environment_variable("INFEROS_AGENT_PORT").value_or("");
-  if (given.empty()) return kPortDefault;
-  uint32_t port = 0;
-  for (const char c : given)
-    port = c >= '0' && c <= '9' && port < 65536 ? port * 10 + static_cast<uint32_t>(c - '0') : 65536;
-  if (port > 0 && port < 65536) return static_cast<uint16_t>(port);
-  return Error{ErrorCode::kInvalidArgument,
-               format("serve: INFEROS_AGENT_PORT must be a whole number from 1 to 65535, not '{}'", given)};
-}
 
 bool is_loopback(const std::string& host) { return host == "localhost" || host == "::1" || host.starts_with("127."); }
 
@@ -66,7 +51,8 @@ uint64_t count_parameters(const gguf::File& file) {
 
 }  // namespace
 
-Status LocalServer::load(const ServeCommand& options, const CallContext& call, Services& services) {
+Status LocalServer::load(const ServeConfig& config, const CallContext& call, Services& services) {
+  const ServeCommand& options = config.command;
   model::ModelOptions model_options = model_options_of(options.model);
   model_options.sequences = options.parallel;
   model_options.logits_per_step = options.parallel;
@@ -79,6 +65,8 @@ Status LocalServer::load(const ServeCommand& options, const CallContext& call, S
   limits.running_max = options.parallel;
   INFER_ASSIGN(engine_, engine::Engine::start(engine::make_model_runner(*loaded_.model), *loaded_.tokenizer, limits,
                                               services.clock()));
+  target_.emplace(*engine_, options.model.levels, model_id(options.model.path));
+  INFER_TRY(start_agent(config, services));
   model_.emplace(api::ServedModel{.id = model_id(options.model.path),
                                   .aliases = options.aliases,
                                   .created = services.clock().wall_time().unix_ms / 1000,
@@ -93,13 +81,16 @@ Status LocalServer::load(const ServeCommand& options, const CallContext& call, S
                                   .file_bytes = loaded_.file->file_bytes(),
                                   .sampling = options.sampling,
                                   .deadline = options.deadline,
+                                  .recorder = &control_->recorder(),
                                   .staged = options.staged});
   INFER_ASSIGN(const auto random, os::random_words());
   INFER_ASSIGN(service_, api::AnswerService::start(*model_, *engine_, {.seed = random[0]}));
   return {};
 }
 
-Status LocalServer::listen(const ServeCommand& options, uint16_t port, Services& services) {
+Status LocalServer::listen(const ServeConfig& config, Services& services) {
+  const ServeCommand& options = config.command;
+  const auto port = static_cast<uint16_t>(options.port.value_or(0));
   http::GateOptions gate;
   gate.token = token_.text;
   if (!is_loopback(options.host)) {
@@ -111,6 +102,7 @@ Status LocalServer::listen(const ServeCommand& options, uint16_t port, Services&
   site.render_refusal = api::openai_refusal;
   add_service_routes(site.routes, *service_, *engine_, services.clock());
   add_openai_routes(site.routes, *service_, *model_);
+  add_control_routes(site.routes, *control_);
   if (options.verbose) {
     site.on_answered = [&services](const http::AccessRecord& record) {
       services.err().raw(format("{} {} {} {} {} {} bytes {:.1f} ms\n", api::iso_time(services.clock().wall_time()),
@@ -125,14 +117,26 @@ Status LocalServer::listen(const ServeCommand& options, uint16_t port, Services&
   return {};
 }
 
-Result<std::unique_ptr<LocalServer>> LocalServer::start(const ServeCommand& options, const CallContext& call,
+// The history lies beside the token, by port, so that servers at the same time have one each.
+Status LocalServer::start_agent(const ServeConfig& serve, Services& services) {
+  control::Config config = serve.config;
+  const std::string folder = state_folder();
+  if (config.telemetry.history_file.empty() && !folder.empty()) {
+    config.telemetry.history_file = os::path_in(folder, format("history-{}.db", serve.command.port.value_or(0)));
+  }
+  INFER_ASSIGN(control_, api::ControlService::start(config, *target_, services.clock(), services.err()));
+  return {};
+}
+
+Result<std::unique_ptr<LocalServer>> LocalServer::start(const ServeConfig& config, const CallContext& call,
                                                         Services& services) {
-  INFER_ASSIGN(const uint16_t port, port_of(options));
+  const ServeCommand& options = config.command;
+  const auto port = static_cast<uint16_t>(options.port.value_or(0));
   if (port != 0) INFER_TRY(check_port(options, port, services));
   auto server = std::unique_ptr<LocalServer>(new LocalServer());
-  INFER_ASSIGN(server->token_, read_agent_token(port));
-  INFER_TRY(server->load(options, call, services));
-  INFER_TRY(server->listen(options, port, services));
+  INFER_ASSIGN(server->token_, read_agent_token(port, config.config.server.token));
+  INFER_TRY(server->load(config, call, services));
+  INFER_TRY(server->listen(config, services));
   return server;
 }
 

@@ -10,10 +10,12 @@
 #include <string>
 
 #include "api/answer_service.h"
+#include "api/control_service.h"
 #include "api/served_model.h"
 #include "app/agent_token.h"
-#include "app/command_line.h"
+#include "app/engine_target.h"
 #include "app/loading.h"
+#include "app/serve_config.h"
 #include "app/services.h"
 #include "base/call_context.h"
 #include "base/result.h"
@@ -26,7 +28,7 @@ namespace infer::app {
 class LocalServer {
  public:
   // Serves when it returns. kBusy: the port is taken, which is found out before anything is loaded.
-  static Result<std::unique_ptr<LocalServer>> start(const ServeCommand& options, const CallContext& call,
+  static Result<std::unique_ptr<LocalServer>> start(const ServeConfig& config, const CallContext& call,
                                                     Services& services);
 
   const LoadedModel& loaded() const { return loaded_; }
@@ -37,16 +39,22 @@ class LocalServer {
   std::string url() const { return http_->url(); }
 
   // Takes no new requests, and returns when those under way are answered, or when the call says stop.
-  Status drain(const CallContext& call) { return http_->drain(call); }
+  Status drain(const CallContext& call) {
+    control_->end_events();
+    return http_->drain(call);
+  }
 
  private:
   LocalServer() = default;
-  Status load(const ServeCommand& options, const CallContext& call, Services& services);
-  Status listen(const ServeCommand& options, uint16_t port, Services& services);
+  Status load(const ServeConfig& config, const CallContext& call, Services& services);
+  Status start_agent(const ServeConfig& serve, Services& services);
+  Status listen(const ServeConfig& config, Services& services);
 
   LoadedModel loaded_;
   std::unique_ptr<chat::ChatTemplate> chat_;
   std::unique_ptr<engine::Engine> engine_;
+  std::optional<EngineTarget> target_;
+  std::unique_ptr<api::ControlService> control_;
   std::optional<api::ServedModel> model_;
   std::unique_ptr<api::AnswerService> service_;
   AgentToken token_;

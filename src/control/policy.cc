@@ -15,9 +15,6 @@ kv::LevelPolicy level_policy(const Policy& policy, const kv::LevelPolicy& cache)
   levels.mode = policy.kv.mode;
   levels.recent_window = policy.kv.recent_window;
   levels.thresholds = policy.kv.level_thresholds;
-  // Shares and spilling that were chosen for another mode would outlive it; zero and false mean the mode's own.
-  levels.byte_share = 0;
-  levels.may_evict = false;
   return levels;
 }
 

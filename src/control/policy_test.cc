@@ -43,8 +43,8 @@ TEST(Policy, TellsTheCacheItsModeAndLeavesWhatIsTheCachesOwn) {
   EXPECT_EQ(levels.weights.age, 0.3);
   EXPECT_EQ(levels.memory_limit_bytes, 1000u);
   EXPECT_EQ(levels.pressure, 0.4);
-  EXPECT_EQ(levels.byte_share, 0);
-  EXPECT_FALSE(levels.may_evict);
+  EXPECT_EQ(levels.byte_share, 0.9);
+  EXPECT_TRUE(levels.may_evict);
 }
 
 TEST(Policy, BaselineIsAllSixteenBitsOnOneDevice) {

@@ -176,7 +176,7 @@ constexpr std::array kSettings{
     Setting{.key = "telemetry.history_file",
             .field = [](Config& c) -> SettingField { return &c.telemetry.history_file; },
             .effect = kRestart,
-            .help = "where; empty: history.db in the user's state folder"},
+            .help = "where; empty: history-PORT.db in the user's state folder"},
     Setting{.key = "telemetry.history_days",
             .field = [](Config& c) -> SettingField { return &c.telemetry.history_days; },
             .effect = kRestart,
