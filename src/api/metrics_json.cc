@@ -35,16 +35,21 @@ Json latency_json(const LatencySummary& latency) {
       .set("std_ms", or_null(latency.std_ms));
 }
 
-// Perplexity needs a text that is known: what lowering costs is known in nats only, so the estimate of it stays null
-// until an evaluation has measured both.
+// The estimate is of what was generated; null while too little was, or what lowering costs is not known.
 Json quality_json(const Metrics& metrics, const control::Policy& policy) {
-  Json estimate = Json::object().set("current", nullptr).set("baseline", nullptr).set("delta", nullptr);
+  Json estimate = Json::object()
+                      .set("current", or_null(metrics.ppl))
+                      .set("baseline", or_null(metrics.ppl_baseline))
+                      .set("delta", or_null(metrics.delta_ppl()));
   estimate.set("expected_divergence_nats", or_null(metrics.engine.snapshot.kv.expected_divergence))
-      .set("measurement", Json::object()
-                              .set("method", "expected divergence of lowered pages, weighed by attention")
-                              .set("window_size", nullptr)
-                              .set("update_frequency", "step")
-                              .set("last_full_evaluation", nullptr));
+      .set("measurement",
+           Json::object()
+               .set("method",
+                    "likelihood of generated tokens, and the divergence that lowered pages are expected to "
+                    "cost by the attention that they get")
+               .set("window_size", telemetry::kPplTokensMin)
+               .set("update_frequency", "step")
+               .set("last_full_evaluation", nullptr));
   Json accepted =
       Json::object()
           .set("current", or_null(metrics.engine.accept_rate))

@@ -4,12 +4,14 @@ namespace infer::app {
 
 Status EngineTarget::apply(const control::Policy& policy) {
   engine_.change_levels(control::level_policy(policy, cache_));
+  engine_.set_speculation(policy.speculate, static_cast<float>(policy.quality.min_accept_rate));
   return {};
 }
 
 telemetry::EngineFacts EngineTarget::facts() const {
-  return {.snapshot = engine_.snapshot(),
-          .accept_rate = {},
+  const engine::EngineSnapshot snapshot = engine_.snapshot();
+  return {.snapshot = snapshot,
+          .accept_rate = snapshot.accept_window > 0 ? std::optional<double>(snapshot.accept_rate) : std::nullopt,
           .model = model_,
           .tokens_per_step = engine_.limits().tokens_per_step};
 }

@@ -15,8 +15,8 @@ constexpr Duration kStalledAfter = Duration::from_seconds(10);
 // Of the machine's memory, available: below the first it is short, above the second no more.
 constexpr double kShort = 0.05, kEnough = 0.08;
 
-Policy in_effect(const Policy& policy, bool baseline, const RunContext& context) {
-  Policy effective = baseline ? baseline_of(policy) : policy;
+Policy in_effect(const Policy& policy, bool baseline, const RunContext& context, int steps_back) {
+  Policy effective = baseline ? baseline_of(policy) : protect(policy, steps_back);
   if (context.quality_budget) {
     effective.quality.max_delta_ppl = std::min(effective.quality.max_delta_ppl, *context.quality_budget);
   }
@@ -35,16 +35,24 @@ Agent::Agent(const Config& config, AgentTarget& target, const telemetry::Recorde
 
 Status Agent::start() { return target_.apply(policy_in_effect()); }
 
-Policy Agent::policy_in_effect() const { return in_effect(config_.policy, baseline_, run_context_); }
+Policy Agent::policy_in_effect() const { return in_effect(config_.policy, baseline_, run_context_, quality_.steps()); }
 
 Status Agent::bring(const Policy& policy, bool baseline) {
-  const Policy effective = in_effect(policy, baseline, run_context_);
+  const Policy effective = in_effect(policy, baseline, run_context_, quality_.steps());
   INFER_TRY(target_.apply(effective));
   config_.policy = policy;
   baseline_ = baseline;
   ++policy_changes_;
   for (AgentObserver* observer : observers_) observer->on_policy(effective, baseline);
   return {};
+}
+
+// Somebody chose: what was found out about the policy before says nothing of it.
+Status Agent::bring_anew(const Policy& policy, bool baseline) {
+  const QualityMonitor before = std::exchange(quality_, {});
+  Status status = bring(policy, baseline);
+  if (!status) quality_ = before;
+  return status;
 }
 
 Result<ConfigChange> Agent::change(const Config& wished) {
@@ -55,7 +63,7 @@ Result<ConfigChange> Agent::change(const Config& wished) {
   }
   const bool touches_policy = std::any_of(change.applied.begin(), change.applied.end(),
                                           [](const Setting* each) { return each->effect == SettingEffect::kPolicy; });
-  if (touches_policy) INFER_TRY(bring(wished.policy, baseline_));
+  if (touches_policy) INFER_TRY(bring_anew(wished.policy, baseline_));
   config_.loops.slow_ms = wished.loops.slow_ms;
   config_.telemetry.push_interval_ms = wished.telemetry.push_interval_ms;
   return change;
@@ -63,7 +71,7 @@ Result<ConfigChange> Agent::change(const Config& wished) {
 
 Status Agent::set_baseline(bool on) {
   if (on == baseline_) return {};
-  return bring(config_.policy, on);
+  return bring_anew(config_.policy, on);
 }
 
 void Agent::set_run_context(const RunContext& context) { run_context_ = context; }
@@ -108,6 +116,33 @@ void Agent::tick(const telemetry::MachineFacts& machine, Instant now, WallTime t
   next_sample_ = now + Duration::from_ms(config_.telemetry.push_interval_ms);
   const telemetry::Metrics metrics = sampler_.sample(target_.facts(), machine, now, time, true);
   for (AgentObserver* observer : observers_) observer->on_metrics(metrics);
+  watch_quality(metrics, now, time);
+}
+
+// Each sample with new tokens is an estimate.
+void Agent::watch_quality(const telemetry::Metrics& metrics, Instant now, WallTime time) {
+  const uint64_t tokens = metrics.engine.snapshot.counters.nll_tokens;
+  const std::optional<double> delta = metrics.delta_ppl();
+  if (baseline_ || !delta || tokens == judged_tokens_) return;
+  judged_tokens_ = tokens;
+  const double most = policy_in_effect().quality.max_delta_ppl;
+  const QualityMonitor before = quality_;
+  const std::optional<QualityChange> change = quality_.observe(*delta, most, now);
+  if (!change) return;
+  if (const Status status = bring(config_.policy, false); !status) {
+    log_.write(LogLevel::kWarning, format("the policy stays as it is: {}", status.error().message));
+    quality_ = before;
+    return;
+  }
+  const bool is_raised = change->steps_after > 0;
+  const std::string message = format("perplexity {:.3f} above that of 16 bits, {:.3f} are allowed: {}",
+                                     change->mean_delta_ppl, most, protect_step_name(change->steps_after));
+  if (is_raised == degraded_.is_raised) {
+    log_.write(LogLevel::kWarning, message);
+    for (AgentObserver* observer : observers_) observer->on_alert({degraded_.reason, true, message}, time);
+  } else {
+    look(degraded_, is_raised, !is_raised, message, time);
+  }
 }
 
 telemetry::Metrics Agent::metrics(const telemetry::MachineFacts& machine, Instant now, WallTime time) {

@@ -1,8 +1,9 @@
 // The control agent without its thread: what was wished for, what is in effect, and what it sees of engine and machine.
 //
-// Invariants: the policy in effect is the wished one, or its baseline while baseline mode is on; when the target
-// refuses a policy nothing has changed. Observers are called by the functions that cause what they are told. Thread
-// safety: one thread (control/agent_thread.h). Ownership: borrows all it is given.
+// Invariants: the policy in effect is the wished one with the steps that the quality monitor has taken back from it, or
+// its baseline while baseline mode is on; when the target refuses a policy nothing has changed. Observers are called by
+// the functions that cause what they are told. Thread safety: one thread (control/agent_thread.h). Ownership: borrows
+// all it is given.
 #pragma once
 
 #include <optional>
@@ -13,6 +14,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "control/config.h"
+#include "control/quality_monitor.h"
 #include "control/settings.h"
 #include "telemetry/metrics.h"
 #include "telemetry/recorder.h"
@@ -30,7 +32,7 @@ class AgentTarget {
 };
 
 struct Alert {
-  std::string_view reason;  // "engine_stalled", "memory_pressure"
+  std::string_view reason;  // "engine_stalled", "memory_pressure", "quality_degradation"
   bool is_raised = false;   // Else it is over.
   std::string message;
 };
@@ -73,6 +75,7 @@ class Agent {
   const Config& config() const { return config_; }
   bool baseline() const { return baseline_; }
   Policy policy_in_effect() const;
+  const QualityMonitor& quality() const { return quality_; }
 
   // Takes over what can change while running. The error is the target's; then nothing has changed.
   Result<ConfigChange> change(const Config& wished);
@@ -93,6 +96,8 @@ class Agent {
     bool is_raised = false;
   };
   Status bring(const Policy& policy, bool baseline);
+  Status bring_anew(const Policy& policy, bool baseline);
+  void watch_quality(const telemetry::Metrics& metrics, Instant now, WallTime time);
   void look(Watch& watch, bool is_bad, bool is_good, const std::string& message, WallTime time);
 
   Config config_;
@@ -105,6 +110,9 @@ class Agent {
   RunContext run_context_;
   Watch stalled_{"engine_stalled"};
   Watch short_of_memory_{"memory_pressure"};
+  Watch degraded_{"quality_degradation"};
+  QualityMonitor quality_;
+  uint64_t judged_tokens_ = 0;  // Generated when quality was looked at last.
   uint64_t policy_changes_ = 0;
   uint64_t alerts_ = 0;
 };

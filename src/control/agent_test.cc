@@ -163,5 +163,52 @@ TEST_F(AgentTest, AForecastComesFromMeasuredStepsAndIsUnknownBefore) {
   EXPECT_EQ(agent_.policy_in_effect().quality.max_delta_ppl, 0.2);
 }
 
+// Engines whose lowered pages cost so much until they have 16 bits.
+TEST_F(AgentTest, StepsBackFromAPolicyThatCostsTooMuchAndReturnsToItLater) {
+  double now = 0;
+  const auto run = [&](double divergence, int samples) {
+    for (int i = 0; i < samples; ++i) {
+      now += 1;
+      auto& counters = target_.known.snapshot.counters;
+      counters.nll += 30 * 2.5;  // A perplexity of 12.18.
+      counters.nll_tokens += 30;
+      target_.known.snapshot.kv.expected_divergence = divergence;
+      agent_.tick({}, at(now), {});
+    }
+  };
+  run(0.02, 200);  // 12.18 * (1 - exp(-0.02)) = 0.24, 0.5 are allowed.
+  EXPECT_EQ(agent_.quality().steps(), 0);
+  run(0.06, 15);  // 0.71
+  EXPECT_EQ(agent_.quality().steps(), 1);
+  EXPECT_EQ(notes_.alerts, std::vector<std::string>{"+quality_degradation"});
+  EXPECT_DOUBLE_EQ(target_.applied.back().kv.level_thresholds.l2_int4, 0.7);
+  run(0.06, 12 * 4 + 5);
+  EXPECT_EQ(agent_.quality().steps(), kProtectSteps);
+  EXPECT_EQ(target_.applied.back().kv.mode, kv::KvMode::kF16);
+  EXPECT_EQ(agent_.config().policy.kv.mode, kv::KvMode::kDynamic) << "What was wished for stays.";
+  run(0.001, 4000);
+  EXPECT_EQ(agent_.quality().steps(), 0);
+  EXPECT_EQ(target_.applied.back().kv.mode, kv::KvMode::kDynamic);
+  EXPECT_EQ(notes_.alerts.back(), "-quality_degradation");
+}
+
+TEST_F(AgentTest, APolicyThatSomebodyChoosesIsJudgedAnew) {
+  double now = 0;
+  for (int i = 0; i < 16; ++i) {
+    now += 1;
+    target_.known.snapshot.counters.nll += 250;
+    target_.known.snapshot.counters.nll_tokens += 100;
+    target_.known.snapshot.kv.expected_divergence = 0.5;
+    agent_.tick({}, at(now), {});
+  }
+  ASSERT_EQ(agent_.quality().steps(), 1);
+  Config wished = agent_.config();
+  wished.policy.kv.recent_window = 100;
+  ASSERT_TRUE(agent_.change(wished).has_value());
+  EXPECT_EQ(agent_.quality().steps(), 0);
+  EXPECT_DOUBLE_EQ(target_.applied.back().kv.level_thresholds.l2_int4, 0.5);
+  EXPECT_EQ(target_.applied.back().kv.recent_window, 100);
+}
+
 }  // namespace
 }  // namespace infer::control

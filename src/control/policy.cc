@@ -6,6 +6,7 @@ Policy baseline_of(const Policy& policy) {
   Policy baseline = policy;
   baseline.kv.mode = kv::KvMode::kF16;
   baseline.io.enable_iobinding = false;
+  baseline.speculate = false;
   baseline.scheduler = {SchedulerMode::kCpuOnly, Device::kCpu, Device::kCpu};
   return baseline;
 }

@@ -42,6 +42,7 @@ struct Policy {
   IoPolicy io;
   SchedulerPolicy scheduler;
   QualityPolicy quality;
+  bool speculate = true;  // No setting of its own: off in baseline mode.
 };
 
 // All optimization off: 16 bits everywhere, one device. The rest is taken over from `policy`.

@@ -82,8 +82,8 @@ struct RequestResult {
   uint64_t kv_bytes_f16 = 0;
   std::optional<double> kv_expected_divergence{};
   std::vector<float> embedding{};  // Of unit length, where one was asked for and the request ended with kStop.
-  int drafted_tokens = 0;   // By speculation, computed with the others,
-  int accepted_tokens = 0;  // and those of them that are part of the answer.
+  int drafted_tokens = 0;          // By speculation, computed with the others,
+  int accepted_tokens = 0;         // and those of them that are part of the answer.
   Instant submitted{};
   Instant ended{};
   std::optional<Instant> started{};      // First given pages.

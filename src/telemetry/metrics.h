@@ -16,6 +16,7 @@
 namespace infer::telemetry {
 
 inline constexpr Duration kMetricsWindow = Duration::from_seconds(60);
+inline constexpr uint64_t kPplTokensMin = 100;
 
 struct LatencySummary {
   size_t count = 0;
@@ -25,8 +26,7 @@ struct LatencySummary {
 // Where the engine and its surroundings tell what they know.
 struct EngineFacts {
   engine::EngineSnapshot snapshot;
-  std::optional<double>
-      accept_rate{};  // Of speculated tokens, over the last 50 requests; none: nothing was speculated.
+  std::optional<double> accept_rate{};  // Of speculated tokens, the last 50; none: nothing was speculated.
   std::string model{};
   int tokens_per_step = 0;
 };
@@ -42,11 +42,18 @@ struct Metrics {
   size_t requests = 0;  // That ended in it.
   std::optional<double> tokens_per_second, requests_per_second;
   LatencySummary latency, first_token;
-  std::optional<double> hit_rate;         // Share of prompt tokens of the window that were taken over.
+  std::optional<double> hit_rate;  // Share of prompt tokens of the window that were taken over.
+  // Perplexity of what was generated in the window, under the model before sampling settings, and what it would be with
+  // the KV cache at 16 bits: less by the divergence that lowering is expected to cost. From kPplTokensMin tokens on.
+  std::optional<double> ppl, ppl_baseline;
   std::optional<double> cpu_utilization;  // Of the cores that the process may use, 0..1, over the window.
   EngineFacts engine;
   MemoryFigures memory;
   Duration uptime;
+
+  std::optional<double> delta_ppl() const {
+    return ppl && ppl_baseline ? std::optional(*ppl - *ppl_baseline) : std::nullopt;
+  }
 };
 
 }  // namespace infer::telemetry

@@ -154,6 +154,9 @@ void add_memory(Page& page, const Metrics& metrics) {
   }
   page.gauge("inferos_quality_expected_divergence_nats", "What lowered pages are expected to cost, by token.",
              kv.expected_divergence);
+  page.gauge("inferos_quality_perplexity", "Of what was generated in the last minute.", metrics.ppl);
+  page.gauge("inferos_quality_delta_perplexity", "Of that, what is expected to be due to lowered pages.",
+             metrics.delta_ppl());
   page.gauge("inferos_memory_available_bytes", "What the machine has left.", known(metrics.memory.available_bytes));
   page.gauge("process_resident_memory_bytes", "Of this process, in memory.", known(metrics.memory.resident_bytes));
   page.gauge("inferos_memory_peak_bytes", "The most of this process so far.", known(metrics.memory.peak_bytes));

@@ -65,6 +65,8 @@ Sampler::Point Sampler::point_of(const EngineFacts& engine, const MachineFacts& 
           .requests_ended = all_ended(counters),
           .prompt_tokens = counters.prompt_tokens,
           .cached_tokens = counters.cached_tokens,
+          .nll = counters.nll,
+          .nll_tokens = counters.nll_tokens,
           .cpu_time = machine.cpu_time};
 }
 
@@ -90,6 +92,8 @@ Metrics Sampler::sample(const EngineFacts& engine, const MachineFacts& machine, 
                   .latency = {},
                   .first_token = {},
                   .hit_rate = {},
+                  .ppl = {},
+                  .ppl_baseline = {},
                   .cpu_utilization = {},
                   .engine = engine,
                   .memory = machine.memory,
@@ -101,6 +105,12 @@ Metrics Sampler::sample(const EngineFacts& engine, const MachineFacts& machine, 
   }
   if (const uint64_t prompt = end.prompt_tokens - begin.prompt_tokens; prompt > 0) {
     metrics.hit_rate = static_cast<double>(end.cached_tokens - begin.cached_tokens) / static_cast<double>(prompt);
+  }
+  if (const uint64_t tokens = end.nll_tokens - begin.nll_tokens; tokens >= kPplTokensMin) {
+    metrics.ppl = std::exp((end.nll - begin.nll) / static_cast<double>(tokens));
+    if (const std::optional<double> divergence = engine.snapshot.kv.expected_divergence) {
+      metrics.ppl_baseline = *metrics.ppl * std::exp(-*divergence);
+    }
   }
   std::vector<Duration> latencies, first_tokens;
   for (const RequestTimes& times : recorder_.window().since(Instant::from_ns(now.ns() - kMetricsWindow.ns()))) {

@@ -34,6 +34,8 @@ class Sampler {
   struct Point {
     Instant at;
     uint64_t generated_tokens = 0, requests_ended = 0, prompt_tokens = 0, cached_tokens = 0;
+    double nll = 0;  // Nats, of so many generated tokens.
+    uint64_t nll_tokens = 0;
     Duration cpu_time;
   };
   static Point point_of(const EngineFacts& engine, const MachineFacts& machine, Instant now);
