@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "app/command_line.h"
-#include "app/flag_values.h"
 #include "base/format.h"
 #include "base/nearest_name.h"
 
