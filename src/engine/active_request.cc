@@ -68,9 +68,10 @@ void ActiveRequest::start_from(const ActiveRequest& leader, Instant now) {
   progress_ = now;
 }
 
-void ActiveRequest::computed(int count, kv::PrefixIndex& index) {
+void ActiveRequest::computed(int count, int valid_tokens, kv::PrefixIndex& index) {
   result_.computed_tokens += count;
   failures = 0;
+  if (cache_->length() > valid_tokens) cache_->truncate(valid_tokens);
   if (!wants_embedding()) index.keep(tokens(), *cache_, cursor_);
 }
 
@@ -83,6 +84,40 @@ model::SequenceSlice ActiveRequest::slice(int count) {
     if (*request().pooling == Pooling::kMean) slice.logits_begin = 0;
   }
   return slice;
+}
+
+// ---- Its drafts.
+
+int ActiveRequest::drafts_max() const {
+  // What is verified with the due token may all become tokens, and one more.
+  int most = std::min(stage_tokens_left() - 1, static_cast<int>(stream_->room()) - 1);
+  most = std::min(most, context_ - static_cast<int>(tokens_.size()));
+  // Lowered pages cannot be taken back.
+  const kv::LevelPolicy policy = cache_->policy();
+  if (policy.mode != kv::KvMode::kF16) most = std::min(most, policy.recent_window);
+  return std::clamp(most, 0, kv::kRewindTokens - 1);
+}
+
+int ActiveRequest::propose_draft(const SpeculationLimits& limits, const RowCost& cost, StepRows& step) {
+  draft_.clear();
+  if (!request_.speculate || !limits.enabled) return 0;
+  if (group_ && !group_->prompt_computed) return 0;  // Others will start where this step ends.
+  lookup_.propose(tokens_, std::min(drafts_max(), limits.draft_max), draft_);
+  const int length = speculation_.choose_length(limits, cost, static_cast<int>(draft_.size()), step);
+  draft_.resize(static_cast<size_t>(length));
+  return length;
+}
+
+std::span<const TokenId> ActiveRequest::tokens_with_draft(int drafts) {
+  step_tokens_.assign(1, tokens_.back());
+  step_tokens_.insert(step_tokens_.end(), draft_.begin(), draft_.begin() + drafts);
+  return step_tokens_;
+}
+
+void ActiveRequest::drafts_verified(const RowCost& cost, int rows, int drafted, int accepted, double seconds) {
+  result_.drafted_tokens += drafted;
+  result_.accepted_tokens += accepted;
+  speculation_.observe(cost, rows, drafted, accepted, seconds);
 }
 
 // ---- Its limits.

@@ -11,7 +11,9 @@
 #include "base/result.h"
 #include "engine/answer_stream.h"
 #include "engine/answer_text.h"
+#include "engine/draft_lookup.h"
 #include "engine/request.h"
+#include "engine/speculation.h"
 #include "grammar/token_automaton.h"
 #include "kv/prefix_index.h"
 #include "kv/sequence_cache.h"
@@ -77,8 +79,21 @@ class ActiveRequest {
   void start_from(const ActiveRequest& leader, Instant now);
   // Gives its pages up; what the index holds of them stays there.
   void park();
-  // After a step that computed `count` of its tokens.
-  void computed(int count, kv::PrefixIndex& index);
+  // After a step that computed `count` of its tokens and drafts. What lies behind `valid_tokens` was not accepted and
+  // is forgotten.
+  void computed(int count, int valid_tokens, kv::PrefixIndex& index);
+
+  // ---- Its drafts: what its answer may say next (draft_lookup.h, speculation.h).
+  // At most this many tokens can be verified in the next step: by its limits and its reader's room.
+  int drafts_max() const;
+  // Proposes as many as are worth it, given what else the step computes; returns how many.
+  int propose_draft(const SpeculationLimits& limits, const RowCost& cost, StepRows& step);
+  // The due token and the first `drafts` proposed ones.
+  std::span<const TokenId> tokens_with_draft(int drafts);
+  // The draft's token at the place of the one chosen last was right.
+  bool draft_agrees(int place) const { return draft_[static_cast<size_t>(place)] == tokens_.back(); }
+  // After a step of answers that took `seconds`, `rows` without its draft.
+  void drafts_verified(const RowCost& cost, int rows, int drafted, int accepted, double seconds);
 
   // What the next `count` due tokens are computed for.
   model::SequenceSlice slice(int count);
@@ -134,6 +149,10 @@ class ActiveRequest {
   const tokenizer::Tokenizer& tokenizer_;
   int context_;
   std::vector<TokenId> tokens_;
+  DraftLookup lookup_;
+  Speculation speculation_;
+  std::vector<TokenId> draft_;        // Proposed for the next step.
+  std::vector<TokenId> step_tokens_;  // The due token and the draft, in one piece.
   std::optional<kv::SequenceCache> cache_;
   kv::PrefixCursor cursor_;
   AnswerText text_;

@@ -7,6 +7,7 @@
 // engine's and the watchdog's thread; cancel() from any thread. Ownership: shared by all.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <functional>
@@ -65,6 +66,8 @@ class AnswerStream {
   CancelToken cancel_token() const { return cancel_->token(); }
   // Whether another token fits. When not, the reader will notify the engine once it does.
   bool has_room();
+  // How many fit.
+  size_t room() const { return capacity_ - std::min(capacity_, written_.load() - read_.load()); }
   // There is room; a piece without a token always fits once. Dropped when the watchdog has ended the stream.
   void push(AnswerPiece piece);
   int pushed_tokens() const { return pushed_tokens_.load(std::memory_order_relaxed); }

@@ -95,6 +95,10 @@ EngineSnapshot Engine::snapshot() const {
   return seen;
 }
 
+void Engine::set_speculation(bool enabled, float min_accept_rate) {
+  state_->loop.set_speculation(enabled, min_accept_rate);
+}
+
 EngineHealth Engine::health() const { return state_->watchdog.health(state_->clock.now()); }
 const EngineLimits& Engine::limits() const { return state_->loop.limits(); }
 

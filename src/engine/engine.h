@@ -10,7 +10,7 @@
 // (watchdog.h) and sleeps while there are no requests.
 // Ownership: borrows tokenizer, clock and what the runner borrows; destroying it ends all requests (shutdown), whose
 // streams stay readable. It waits for the step that runs to stop: for ever, when the thread is lost. Thread safety:
-// submit(), change_levels(), snapshot() and health() from any thread; one owner.
+// all but destruction from any thread; one owner.
 #pragma once
 
 #include <functional>
@@ -47,6 +47,8 @@ class Engine {
   EngineSnapshot snapshot() const;
   // The truth, whatever the engine's thread does.
   EngineHealth health() const;
+  // Speculation from the next step on; answers are the same. 0 <= min_accept_rate <= 1.
+  void set_speculation(bool enabled, float min_accept_rate);
   bool is_ready() const { return health().ready(); }
   // As they are in effect.
   const EngineLimits& limits() const;

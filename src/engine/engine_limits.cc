@@ -25,6 +25,11 @@ Status EngineLimits::validate() const {
   INFER_TRY(at_least("the aging time in ns", aging.ns(), 1));
   INFER_TRY(at_least("tokens that wait for their reader", static_cast<int64_t>(stream_tokens), 1));
   INFER_TRY(at_least("failed steps", failures_max, 1));
+  INFER_TRY(at_least("drafted tokens", speculation.draft_max, 0));
+  if (!(speculation.min_accept_rate >= 0 && speculation.min_accept_rate <= 1)) {
+    return Error{ErrorCode::kInvalidArgument,
+                 format("the least accept rate must be between 0 and 1, but is {:g}", speculation.min_accept_rate)};
+  }
   return watchdog.validate();
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/result.h"
 #include "base/time.h"
+#include "engine/speculation.h"
 #include "engine/watchdog.h"
 
 namespace infer::engine {
@@ -27,6 +28,8 @@ struct EngineLimits {
   size_t stream_tokens = 256;
   // After as many failed steps in a row a request (or its stage) is given up.
   int failures_max = 3;
+  // Drafts of what answers may say next. Steps need room for their logits: see model::ModelOptions::logits_per_step.
+  SpeculationLimits speculation{};
   // What is made of an engine that does not get on. One part of a step, a layer, has to be quicker.
   WatchdogLimits watchdog{};
 

@@ -27,7 +27,9 @@ struct EngineCounters {
   uint64_t prompt_tokens = 0;                        // Of requests that got pages.
   uint64_t cached_tokens = 0;                        // Of those, taken over from earlier requests.
   uint64_t generated_tokens = 0;
-  double nll = 0;  // Of generated tokens, in nats; of how many.
+  uint64_t drafted_tokens = 0;   // By speculation,
+  uint64_t accepted_tokens = 0;  // and how many were right.
+  double nll = 0;                // Of generated tokens, in nats; of how many.
   uint64_t nll_tokens = 0;
   uint64_t parks = 0;  // Requests that gave their pages up and waited again.
 };
@@ -56,6 +58,8 @@ struct EngineSnapshot {
   int64_t prefix_nodes = 0;
   KvSnapshot kv;
   CostLine cost;          // Of a step.
+  float accept_rate = 0;  // Of the last drafted tokens, AcceptWindow::kTokens at most: of so many:
+  int accept_window = 0;
   Duration running_time;  // Of a request from its first pages to its end, faded mean; 0: nothing measured.
   Instant last_step;      // When the last step ended well.
   EngineHealth health;    // As of the moment at which the snapshot is asked for, also while the engine's thread hangs.

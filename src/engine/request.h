@@ -42,6 +42,7 @@ struct Request {
   // So many answers to the one prompt, each with a stream and a result of its own; the sampling seed is one higher for
   // each. Their limits are the same, and cancelling one cancels all.
   int answers = 1;
+  bool speculate = true;  // Drafts may be made of its text: its answer is the same, token by token.
   int top_logprobs = -1;  // Of how many of the likeliest tokens the log probability is wanted; -1: not even its own.
   std::vector<Stage> stages{};  // Empty: one stage, "normal", without a limit of its own.
   // Not an answer is wanted, but the vector of the prompt. Its tokens are all computed, and taken over by nobody.
@@ -70,8 +71,10 @@ struct RequestResult {
   std::string stage{};                               // That answered, or ran when the request ended.
   int prompt_tokens = 0;
   int cached_tokens = 0;    // Of the prompt, taken over from earlier requests or from another answer to it.
-  int computed_tokens = 0;  // Of prompt and answer; more than once where pages had to be given up.
+  int computed_tokens = 0;  // Of prompt, answer and drafts; more than once where pages had to be given up.
   int generated_tokens = 0;
+  int drafted_tokens = 0;   // By speculation, computed with the others,
+  int accepted_tokens = 0;  // and those of them that are part of the answer.
   // Negative log-likelihood of generated tokens under the model, before any sampling setting, in nats; of how many.
   double nll = 0;
   int nll_tokens = 0;

@@ -8,6 +8,8 @@ namespace {
 
 // A step counts for half after 34 more.
 constexpr double kFading = 0.98;
+// A time that is not measured again counts for half after 350 steps of fewer rows.
+constexpr double kForgetting = 0.998;
 
 }  // namespace
 
@@ -40,6 +42,38 @@ CostLine StepCost::line() const {
     if (slope < 0) return {t_ / weight_, 0};
   }
   return {0, nt_ / nn_};
+}
+
+void RowCost::observe(int rows, Duration time) {
+  if (rows < 1 || rows > kRowsMax || time.ns() <= 0) return;
+  double& mean = mean_[static_cast<size_t>(rows)];
+  // A step that others' work made long tells little: it counts as twice as long at most.
+  const double seconds = mean > 0 ? std::min(time.seconds(), 2 * mean) : time.seconds();
+  mean = mean > 0 ? mean + (seconds - mean) / 8 : seconds;
+  // What was not measured for long is no longer believed, or one long step would keep its length from being tried
+  // again.
+  for (int i = rows + 1; i <= highest_; ++i) mean_[static_cast<size_t>(i)] *= kForgetting;
+  highest_ = std::max(highest_, rows);
+}
+
+double RowCost::seconds(int rows) const {
+  int below = 0, above = 0;
+  double least = 0;
+  for (int i = 1; i <= highest_; ++i) {
+    const double mean = mean_[static_cast<size_t>(i)];
+    if (mean <= 0) continue;
+    if (i <= rows) {
+      below = i;
+      least = std::max(least, mean);
+    } else if (above == 0) {
+      above = i;
+    }
+  }
+  if (below == rows) return least;
+  if (below == 0) return mean_[static_cast<size_t>(above)];  // Fewer are hardly quicker.
+  if (above == 0) return least + (rows - below) * slope_;
+  const double end = std::max(least, mean_[static_cast<size_t>(above)]);
+  return least + (end - least) * (rows - below) / (above - below);
 }
 
 }  // namespace infer::engine

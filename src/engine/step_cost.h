@@ -4,7 +4,7 @@
 // Nothing is predicted before something was measured. Thread safety: plain values.
 #pragma once
 
-#include <optional>
+#include <array>
 
 #include "base/time.h"
 
@@ -31,6 +31,25 @@ class StepCost {
  private:
   // Faded sums over steps: of 1, n, n^2, t, n*t.
   double weight_ = 0, n_ = 0, nn_ = 0, t_ = 0, nt_ = 0;
+};
+
+// How long steps of a few tokens take, for each number of them: a line would not do, as the first ones come at the
+// price of reading the weights and the kernels take some at a time.
+class RowCost {
+ public:
+  static constexpr int kRowsMax = 64;
+
+  void observe(int rows, Duration time);
+  bool known() const { return highest_ > 0; }
+  // Something is known. Between and beyond what was measured: straight lines; `slope` is that of long steps. Never less
+  // for more rows.
+  double seconds(int rows) const;
+  void set_slope(double per_token) { slope_ = per_token; }
+
+ private:
+  std::array<double, kRowsMax + 1> mean_{};  // Faded; 0: not measured.
+  int highest_ = 0;                          // Measured.
+  double slope_ = 0;
 };
 
 }  // namespace infer::engine

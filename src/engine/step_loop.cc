@@ -32,8 +32,11 @@ StepLoop::StepLoop(StepRunner& runner, const tokenizer::Tokenizer& tokenizer, co
       inbox_(inbox),
       stop_(stop),
       index_(runner.pages(), runner.make_sequence().layers(), runner.fingerprint()),
-      empty_(runner.make_sequence()) {
+      empty_(runner.make_sequence()),
+      speculates_(limits.speculation.enabled),
+      min_accept_rate_(limits.speculation.min_accept_rate) {
   state_.layers = empty_.layers();
+  state_.logits_max = runner.logits_per_step();
   publish(clock.now());
 }
 
@@ -186,7 +189,34 @@ void StepLoop::build_state(Instant now) {
     places -= may_start ? 1 : 0;
   }
   state_.cost = cost_.line();
+  propose_drafts();
   state_.pages_available = runner_.pages().free_pages() + index_.evictable_pages();
+}
+
+// Of the answers that will get their next token.
+void StepLoop::propose_drafts() {
+  SpeculationLimits limits = limits_.speculation;
+  limits.enabled = speculates_.load(std::memory_order_relaxed);
+  limits.min_accept_rate = min_accept_rate_.load(std::memory_order_relaxed);
+  row_cost_.set_slope(state_.cost.per_token);
+  StepRows step;
+  for (const SequenceView& view : state_.sequences) {
+    const bool runs = view.running && !view.held && !view.over;
+    if (runs && view.due_tokens > 1) return;  // A step with a prompt in it has no drafts.
+    step.rows += runs ? 1 : 0;
+  }
+  if (step.rows == 0 || step.rows >= state_.logits_max) return;
+  step.expected = step.rows;
+  for (size_t i = 0; i < state_.sequences.size(); ++i) {
+    SequenceView& view = state_.sequences[i];
+    if (!view.running || view.held || view.over || view.suspect || requests_[i]->wants_embedding()) continue;
+    view.draft_tokens = requests_[i]->propose_draft(limits, row_cost_, step);
+  }
+}
+
+void StepLoop::set_speculation(bool enabled, float min_accept_rate) {
+  speculates_.store(enabled, std::memory_order_relaxed);
+  min_accept_rate_.store(min_accept_rate, std::memory_order_relaxed);
 }
 
 void StepLoop::apply(const StepPlan& plan, Instant now) {
@@ -237,7 +267,8 @@ void StepLoop::free_pages_for(const StepPlan& plan) {
   int64_t needed = 0;
   for (const PlannedSlice& slice : plan.slices) {
     const kv::SequenceCache& cache = requests_[slice.sequence]->cache();
-    int pages = kv::pages_for_tokens(cache.length() + slice.tokens) - kv::pages_for_tokens(cache.length());
+    const int tokens = slice.tokens + slice.drafts;
+    int pages = kv::pages_for_tokens(cache.length() + tokens) - kv::pages_for_tokens(cache.length());
     pages += cache.last_page_is_shared() ? 1 : 0;
     needed += int64_t{pages} * state_.layers;
   }
@@ -247,9 +278,19 @@ void StepLoop::free_pages_for(const StepPlan& plan) {
 
 void StepLoop::run(const StepPlan& plan, Instant start) {
   slices_.clear();
-  int tokens = 0;
+  int tokens = 0, drafts = 0;
+  bool only_answers = true;
   for (const PlannedSlice& slice : plan.slices) {
     ActiveRequest& active = *requests_[slice.sequence];
+    if (slice.drafts > 0) {
+      const std::span<const TokenId> all = active.tokens_with_draft(slice.drafts);
+      slices_.push_back({&active.cache(), all, 0, static_cast<int>(all.size())});
+      active.in_step = true;
+      tokens += static_cast<int>(all.size());
+      drafts += slice.drafts;
+      continue;
+    }
+    only_answers = only_answers && active.due_tokens() == 1;
     // A prefix that was taken over may have left less to do than was planned.
     const int count = std::min(slice.tokens, active.due_tokens());
     slices_.push_back(active.slice(count));
@@ -264,6 +305,10 @@ void StepLoop::run(const StepPlan& plan, Instant start) {
     return;
   }
   cost_.observe(tokens, end - start);
+  answer_rows_ = only_answers ? tokens - drafts : 0;
+  step_drafts_ = drafts;
+  step_seconds_ = (end - start).seconds();
+  if (only_answers) row_cost_.observe(tokens, end - start);
   state_.abandoned = state_.shortfall = 0;
   snapshot_.last_step = end;
   snapshot_.counters.computed_tokens += static_cast<uint64_t>(tokens);
@@ -297,19 +342,62 @@ void StepLoop::fail(const StepPlan& plan, const Error& error) {
 void StepLoop::commit(const StepPlan& plan) {
   int row = 0;
   for (size_t i = 0; i < plan.slices.size(); ++i) {
+    const model::SequenceSlice& slice = slices_[i];
     ActiveRequest& active = *requests_[plan.slices[i].sequence];
-    active.computed(static_cast<int>(slices_[i].tokens.size()), index_);
+    const int computed = static_cast<int>(slice.tokens.size());
     if (active.wants_embedding()) {
-      if (active.due_tokens() > 0) continue;
-      active.take_embedding();
-      end(active, {.reason = FinishReason::kStop}, std::nullopt, clock_.now());
+      commit_embedding(active, computed);
       continue;
     }
-    if (slices_[i].logits_begin == slices_[i].logits_end) continue;
-    const std::span<const float> logits = runner_.logits(row++);
-    if (active.group() && !active.group()->prompt_computed) share_prompt(active, logits);
-    if (!active.ended()) choose(active, logits, kFirstChoice);
+    const int rows = slice.logits_end - slice.logits_begin;
+    commit_answer(plan.slices[i], computed, rows > 0 ? row : -1);
+    row += rows;
   }
+}
+
+void StepLoop::commit_embedding(ActiveRequest& active, int computed) {
+  if (active.ended()) return;
+  active.computed(computed, static_cast<int>(active.tokens().size()), index_);
+  if (active.due_tokens() > 0) return;
+  active.take_embedding();
+  end(active, {.reason = FinishReason::kStop}, std::nullopt, clock_.now());
+}
+
+// first_row: of its logits; -1: none.
+void StepLoop::commit_answer(const PlannedSlice& slice, int computed, int first_row) {
+  ActiveRequest& active = *requests_[slice.sequence];
+  if (active.ended()) return;
+  std::optional<Outcome> outcome;
+  int valid = static_cast<int>(active.tokens().size());
+  if (first_row >= 0) {
+    const bool is_shared = active.group() && !active.group()->prompt_computed;
+    if (is_shared) share_prompt(active, runner_.logits(first_row));
+    int accepted = 0;
+    while (true) {
+      const size_t before = active.tokens().size();
+      outcome = choose(active, runner_.logits(first_row + accepted), kFirstChoice);
+      const bool chosen = active.tokens().size() > before;
+      if (accepted == slice.drafts || !chosen || !active.draft_agrees(accepted)) break;
+      ++accepted;
+      if (outcome) break;
+    }
+    if (answer_rows_ > 0) {
+      active.drafts_verified(row_cost_, answer_rows_, slice.drafts, accepted, seconds_with(slice.drafts));
+    }
+    valid += accepted;
+    accept_window_.add(slice.drafts, accepted);
+    snapshot_.counters.drafted_tokens += static_cast<uint64_t>(slice.drafts);
+    snapshot_.counters.accepted_tokens += static_cast<uint64_t>(accepted);
+  }
+  active.computed(computed, valid, index_);
+  end_as(active, std::move(outcome));
+}
+
+// What the step of answers would have taken with only so many of its drafts.
+double StepLoop::seconds_with(int drafts) const {
+  const double bare = row_cost_.seconds(answer_rows_);
+  if (drafts == step_drafts_) return step_seconds_;
+  return bare + std::max(0.0, step_seconds_ - bare) * drafts / step_drafts_;
 }
 
 void StepLoop::share_prompt(ActiveRequest& leader, std::span<const float> logits) {
@@ -320,11 +408,12 @@ void StepLoop::share_prompt(ActiveRequest& leader, std::span<const float> logits
     if (other->group() != leader.group() || other.get() == &leader || other->ended()) continue;
     if (places-- <= 0) return;
     other->start_from(leader, clock_.now());
-    choose(*other, logits, kFirstChoice);
+    end_as(*other, choose(*other, logits, kFirstChoice));
   }
 }
 
-void StepLoop::choose(ActiveRequest& active, std::optional<std::span<const float>> logits, Duration time) {
+std::optional<StepLoop::Outcome> StepLoop::choose(ActiveRequest& active, std::optional<std::span<const float>> logits,
+                                                  Duration time) {
   // Others wait while a grammar is looked at, so nobody's limit may pass.
   const bool looks = active.request().options.grammar != nullptr;
   const Instant until = looks ? std::min(clock_.now() + time, earliest_limit()) : Instant::never();
@@ -335,11 +424,13 @@ void StepLoop::choose(ActiveRequest& active, std::optional<std::span<const float
   const int generated = active.result().generated_tokens - before;
   snapshot_.counters.generated_tokens += static_cast<uint64_t>(generated);
   if (generated == 1 && logits) note_nll(active, *logits);
-  if (!chosen) {
-    end(active, {.reason = FinishReason::kFailed}, std::move(chosen).error(), clock_.now());
-  } else if (*chosen) {
-    end(active, {.reason = **chosen}, std::nullopt, clock_.now());
-  }
+  if (!chosen) return Outcome{{.reason = FinishReason::kFailed}, std::move(chosen).error()};
+  if (*chosen) return Outcome{{.reason = **chosen}, std::nullopt};
+  return std::nullopt;
+}
+
+void StepLoop::end_as(ActiveRequest& active, std::optional<Outcome> outcome) {
+  if (outcome) end(active, outcome->ending, std::move(outcome->error), clock_.now());
 }
 
 void StepLoop::note_nll(ActiveRequest& active, std::span<const float> logits) {
@@ -358,7 +449,8 @@ void StepLoop::choose_open_tokens() {
     if (left.ns() <= 0) return;
     const Instant start = clock_.now();
     heartbeat_.beat(start);
-    choose(*active, std::nullopt, std::min(left, active->choice_time(kFirstChoice, limits_.step_target)));
+    const Duration time = std::min(left, active->choice_time(kFirstChoice, limits_.step_target));
+    end_as(*active, choose(*active, std::nullopt, time));
     left = left - (clock_.now() - start);
   }
 }
@@ -388,6 +480,8 @@ void StepLoop::publish(Instant now) {
   snapshot_.pages_free = runner_.pages().free_pages();
   snapshot_.prefix_nodes = index_.nodes();
   snapshot_.cost = cost_.line();
+  snapshot_.accept_rate = accept_window_.rate();
+  snapshot_.accept_window = accept_window_.drafted();
   publish_kv();
   published_.store(snapshot_);
 }

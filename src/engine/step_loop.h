@@ -11,11 +11,16 @@
 // Each look is a beat of the heart that the watchdog listens to. A request that it has ended meanwhile is let go like
 // one that has ended by itself, and a step with one is given up.
 //
+// Drafts of what an answer may say next are verified in the same step as the token that is due: their rows' logits are
+// sampled one after the other, as without drafts, until one chooses something else than the draft; what lies behind is
+// forgotten. Logits do not depend on what else is in a step, so answers are the same with and without.
+//
 // Invariants: each request that was taken in ends exactly once; when none is left, only the prefix index holds pages.
 // Ownership: borrows everything, which must outlive it. Thread safety: one thread (the engine's); change_levels(),
-// published(), hinted_pages() and heartbeat() from any.
+// set_speculation(), published(), hinted_pages() and heartbeat() from any.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -65,6 +70,8 @@ class StepLoop final : private model::StepWatch {
   // As of the last turn.
   EngineSnapshot published() const { return published_.load(); }
   Heartbeat& heartbeat() { return heartbeat_; }
+  // From the next step on; from any thread. 0 <= min_accept_rate <= 1.
+  void set_speculation(bool enabled, float min_accept_rate);
   int hinted_pages(std::span<const TokenId> tokens) const { return index_.hinted_pages(tokens); }
 
   // Requests that have not ended.
@@ -80,14 +87,24 @@ class StepLoop final : private model::StepWatch {
   void let_go();
   void settle_leaders();
   void build_state(Instant now);
+  void propose_drafts();
   SequenceView view_of(ActiveRequest& active, bool look_for_prefix, Instant now);
   void apply(const StepPlan& plan, Instant now);
   void free_pages_for(const StepPlan& plan);
   void run(const StepPlan& plan, Instant start);
   void commit(const StepPlan& plan);
+  void commit_embedding(ActiveRequest& active, int computed);
+  void commit_answer(const PlannedSlice& slice, int computed, int first_row);
+  double seconds_with(int drafts) const;
   void share_prompt(ActiveRequest& leader, std::span<const float> logits);
   // The next token of a request, from the logits or from those that it kept, with at most this time for its grammar.
-  void choose(ActiveRequest& active, std::optional<std::span<const float>> logits, Duration time);
+  // Its end, if it is that.
+  struct Outcome {
+    Ending ending;
+    std::optional<Error> error;
+  };
+  std::optional<Outcome> choose(ActiveRequest& active, std::optional<std::span<const float>> logits, Duration time);
+  void end_as(ActiveRequest& active, std::optional<Outcome> outcome);
   void choose_open_tokens();
   Instant earliest_limit() const;
   void fail(const StepPlan& plan, const Error& error);
@@ -113,6 +130,13 @@ class StepLoop final : private model::StepWatch {
   EngineState state_;  // Its sequences are requests_, one to one.
   std::vector<model::SequenceSlice> slices_;
   StepCost cost_;
+  RowCost row_cost_;            // Of steps of answers.
+  int answer_rows_ = 0;         // Of the last step, if it had nothing else: without its
+  int step_drafts_ = 0;         // drafts,
+  double step_seconds_ = 0;     // and its time.
+  AcceptWindow accept_window_;  // Of all requests.
+  std::atomic<bool> speculates_;
+  std::atomic<float> min_accept_rate_;
   EngineSnapshot snapshot_;
   Published<EngineSnapshot> published_;
 };

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include "engine/generation.h"
 #include "engine/intake.h"
+#include "engine/vocabulary_trie.h"
 #include "grammar/gbnf.h"
 #include "os/wake_signal.h"
 #include "testing/byte_tokenizer.h"
@@ -19,10 +21,13 @@ constexpr sampling::SamplingParams kWild{.temperature = 1.5f, .top_k = 0, .top_p
 // The loop on a small random model, turn by turn, on a clock that passes only by being read.
 class StepLoopTest : public ::testing::Test {
  protected:
-  void start(const EngineLimits& limits, Duration per_reading) {
+  void start(const EngineLimits& limits, Duration per_reading, const kv::LevelPolicy& levels = {}) {
+    intake_.reset();
+    loop_.reset();
+    runner_.reset();
     clock_ = std::make_unique<testing::TestClock>(per_reading);
     loaded_ = testing::load_random({.vocabulary = testing::kByteTokens, .seed = 4}, *testing::machine_kernels().front(),
-                                   1, {.context = 512, .sequences = 2, .logits_per_step = limits.running_max});
+                                   1, {.context = 512, .sequences = 2, .logits_per_step = 24, .levels = levels});
     runner_ = std::make_unique<testing::HookedRunner>(*loaded_->model);
     inbox_ = std::make_unique<BoundedQueue<Submission>>(static_cast<size_t>(limits.waiting_max));
     loop_ = std::make_unique<StepLoop>(*runner_, *tokenizer_, limits, *clock_, *inbox_, CancelToken());
@@ -35,6 +40,36 @@ class StepLoopTest : public ::testing::Test {
             .options = {.tokens_max = tokens},
             .sampling = kWild,
             .limits = {Deadline::never()}};
+  }
+  // Steps take time as those of a large model do, so that drafts pay.
+  void let_steps_take_time() {
+    runner_->before_step = [this](const model::StepBatch& batch) {
+      size_t tokens = 0;
+      for (const model::SequenceSlice& slice : batch.slices) tokens += slice.tokens.size();
+      clock_->advance(Duration::from_us(20000 + 200 * static_cast<int64_t>(tokens)));
+    };
+  }
+  // What a conversation alone with the model says.
+  std::vector<TokenId> alone(const Request& request) {
+    const auto loaded = testing::load_random({.vocabulary = testing::kByteTokens, .seed = 4},
+                                             *testing::machine_kernels().front(), 1, {.context = 512});
+    const auto conversation = Conversation::make(*loaded->model, *tokenizer_, request.sampling).value();
+    return conversation->generate(request.prompt, request.options, loaded->call(), {}).value().tokens;
+  }
+  // All at once, to their ends.
+  std::vector<std::vector<TokenId>> answers(const std::vector<Request>& requests) {
+    std::vector<RequestHandle> handles;
+    for (const Request& each : requests) handles.push_back(submit(each));
+    while (loop_->turn().computed) EXPECT_TRUE(loop_->check_integrity());
+    std::vector<std::vector<TokenId>> all;
+    for (const RequestHandle& handle : handles) {
+      EXPECT_TRUE(handle->finished());
+      all.emplace_back();
+      while (const auto piece = handle->take()) {
+        if (piece->token != kNoToken) all.back().push_back(piece->token);
+      }
+    }
+    return all;
   }
   RequestHandle submit(Request request) {
     Submitted submitted = intake_->submit(std::move(request), clock_->now());
@@ -143,6 +178,87 @@ TEST_F(StepLoopTest, AStepThatHangsEndsItsRequestsAndTheLoopGoesOn) {
   EXPECT_TRUE(loop_->check_integrity());
   EXPECT_FALSE(loop_->turn().computed);
   EXPECT_EQ(watchdog_->check(clock_->now()), Instant::never());
+}
+
+TEST_F(StepLoopTest, GreedyAnswersAreTheSameWithDraftsAndTakeFewerSteps) {
+  start({.running_max = 4}, {});
+  let_steps_take_time();
+  std::vector<Request> requests;
+  for (const char* const prompt : {"again and again", "one two three, one two three, one two", "x"}) {
+    requests.push_back(request(prompt, 200));
+    requests.back().sampling.temperature = 0;
+    requests.back().options.ignore_end_tokens = true;
+  }
+  const auto given = answers(requests);
+  for (size_t i = 0; i < requests.size(); ++i) EXPECT_EQ(given[i], alone(requests[i])) << i;
+  const EngineSnapshot seen = loop_->published();
+  EXPECT_GT(seen.counters.accepted_tokens, 100u);  // Random weights are soon in a loop.
+  EXPECT_LT(seen.counters.steps, 200u);
+  EXPECT_EQ(seen.accept_window, AcceptWindow::kTokens);
+  EXPECT_EQ(seen.counters.generated_tokens, 600u);
+
+  start({.running_max = 4, .speculation = {.enabled = false}}, {});
+  let_steps_take_time();
+  EXPECT_EQ(answers(requests), given);
+  EXPECT_EQ(loop_->published().counters.drafted_tokens, 0u);
+  EXPECT_GE(loop_->published().counters.steps, 200u);
+  loop_->set_speculation(true, 0.5f);
+  for (Request& each : requests) each.speculate = false;
+  EXPECT_EQ(answers(requests), given);
+  EXPECT_EQ(loop_->published().counters.drafted_tokens, 0u);
+  for (Request& each : requests) each.speculate = true;
+  EXPECT_EQ(answers(requests), given);
+  EXPECT_GT(loop_->published().counters.drafted_tokens, 0u);
+}
+
+// Stronger than an equal distribution: the same draws give the same tokens.
+TEST_F(StepLoopTest, DrawnAnswersAreTheSameWithDraftsForEachSeed) {
+  start({.running_max = 8, .speculation = {.min_accept_rate = 0}}, {});
+  let_steps_take_time();
+  std::vector<Request> requests;
+  for (uint64_t seed = 0; seed < 40; ++seed) {
+    requests.push_back(request(seed % 2 == 0 ? "over and over and over and over" : "tick tock tick tock tick", 120));
+    requests.back().sampling = {.temperature = 0.4f, .repeat_penalty = seed % 4 == 0 ? 1.1f : 1.0f, .seed = seed};
+    requests.back().options.ignore_end_tokens = true;
+    requests.back().top_logprobs = 0;
+  }
+  const auto given = answers(requests);
+  for (size_t i = 0; i < requests.size(); ++i) EXPECT_EQ(given[i], alone(requests[i])) << i;
+  const EngineCounters& seen = loop_->published().counters;
+  EXPECT_GT(seen.accepted_tokens, 0u);
+  EXPECT_GT(seen.drafted_tokens, seen.accepted_tokens);
+}
+
+TEST_F(StepLoopTest, DraftsFollowGrammarsStopsAndLimits) {
+  start({.running_max = 8}, {});
+  let_steps_take_time();
+  std::vector<Request> requests;
+  for (int tokens = 20; tokens < 60; ++tokens) {
+    requests.push_back(request("say it again, say it again", tokens));
+    requests.back().sampling.temperature = 0;
+    const grammar::RootedRules made = grammar::parse_gbnf("root ::= (\"abcde, \" | \"abcdf, \")*").value();
+    requests.back().options.grammar = std::make_shared<grammar::TokenAutomaton>(
+        std::make_shared<const grammar::Grammar>(grammar::Grammar::compile(made.rules, made.root).value()),
+        make_vocabulary_trie(*tokenizer_));
+    if (tokens % 2 == 0) requests.back().options.stops = {"e, abcdf", "f, abcde"};
+  }
+  const auto given = answers(requests);
+  EXPECT_GT(loop_->published().counters.accepted_tokens, 0u);
+  for (size_t i = 0; i < requests.size(); ++i) EXPECT_EQ(given[i], alone(requests[i])) << i;
+}
+
+TEST_F(StepLoopTest, LoweredPagesAreNotTakenBack) {
+  for (const int window : {0, 8, 64}) {
+    start({.running_max = 4}, {}, {.mode = kv::KvMode::kQ8, .recent_window = window});
+    let_steps_take_time();
+    Request made = request(std::string(100, 'z'), 200);
+    made.sampling.temperature = 0;
+    made.options.ignore_end_tokens = true;
+    EXPECT_EQ(answers({made, made})[1].size(), 200u);
+    const EngineCounters& seen = loop_->published().counters;
+    EXPECT_EQ(seen.drafted_tokens > 0, window > 0);
+    EXPECT_LE(seen.computed_tokens, 2 * 299u + seen.drafted_tokens);  // Nothing twice.
+  }
 }
 
 }  // namespace

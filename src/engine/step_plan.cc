@@ -72,6 +72,7 @@ class Planner {
   int prompt_budget(const std::vector<size_t>& candidates, size_t answers) const;
   void fill_with_prompts(const std::vector<size_t>& prompts, int budget);
   void add_slice(size_t index, int tokens);
+  void add_drafts();
 
   const EngineState& state_;
   const EngineLimits& limits_;
@@ -176,7 +177,27 @@ void Planner::fill() {
       add_slice(index, 1);
     }
   }
-  if (!prompts.empty()) fill_with_prompts(prompts, prompt_budget(candidates, plan_.slices.size()));
+  if (prompts.empty()) {
+    add_drafts();
+  } else {
+    fill_with_prompts(prompts, prompt_budget(candidates, plan_.slices.size()));
+  }
+}
+
+void Planner::add_drafts() {
+  const int answers = static_cast<int>(plan_.slices.size());
+  int left = std::min(state_.logits_max, limits_.tokens_per_step) - answers;
+  const Duration time = std::min(limits_.step_target, plan_.stop_at - now_);
+  left = std::min(left, state_.cost.tokens_within(time, limits_.tokens_per_step) - answers);
+  for (PlannedSlice& slice : plan_.slices) {
+    const SequenceView& answer = view(slice.sequence);
+    int drafts = std::max(0, std::min(answer.draft_tokens, left));
+    const auto more_pages = [&] { return pages_for(answer, 1 + drafts) - pages_for(answer, 1); };
+    while (drafts > 0 && more_pages() > pages_) --drafts;
+    pages_ -= more_pages();
+    left -= drafts;
+    slice.drafts = drafts;
+  }
 }
 
 bool Planner::fill_with_suspect() {
@@ -236,7 +257,7 @@ void Planner::fill_with_prompts(const std::vector<size_t>& prompts, int budget) 
 
 void Planner::add_slice(size_t index, int tokens) {
   pages_ -= pages_for(view(index), tokens);
-  plan_.slices.push_back({index, tokens});
+  plan_.slices.push_back({.sequence = index, .tokens = tokens});
   plan_.stop_at = std::min(plan_.stop_at, view(index).stop_at);
 }
 

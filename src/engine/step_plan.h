@@ -9,6 +9,9 @@
 // tokens are kept, and its pages stay in the prefix index while nobody needs them. A request whose reader does not keep
 // up is left alone, and gives its place to one that waits.
 //
+// A step of nothing but answers may compute drafted tokens too, as far as pages, rows and limits allow; nobody gives
+// anything up for them.
+//
 // A request whose limit would pass before the step ends is left out of it where others would lose by it: its limit then
 // ends it without the step being abandoned.
 // Plain values and pure functions.
@@ -37,6 +40,7 @@ struct SequenceView {
   int cached_tokens = 0;               // In its pages; for a waiting one, those that it would take over.
   int due_tokens = 0;                  // Known and not in its pages: at least 1, unless it is held.
   int64_t pages_held = 0;
+  int draft_tokens = 0;      // Of an answer: more that it would like to have computed, if there is room.
   bool copies_page = false;  // The page that it is in is shared: whoever writes into it gets a copy.
   // With all due tokens computed; of a waiting one, without those that it would share with running ones.
   int64_t pages_wanted = 0;
@@ -48,13 +52,15 @@ struct EngineState {
   int64_t pages_available = 0;  // Free, or only in the prefix index.
   int layers = 1;               // Pages that 64 more tokens take.
   CostLine cost{};
-  int abandoned = 0;  // Steps in a row that were abandoned because a limit passed: the next is shorter.
-  int shortfall = 0;  // Steps in a row that lacked pages although they were planned with enough.
+  int abandoned = 0;   // Steps in a row that were abandoned because a limit passed: the next is shorter.
+  int logits_max = 1;  // Rows of a step.
+  int shortfall = 0;   // Steps in a row that lacked pages although they were planned with enough.
 };
 
 struct PlannedSlice {
   size_t sequence;
-  int tokens;
+  int tokens;      // Due ones,
+  int drafts = 0;  // and drafted ones behind them.
 };
 
 // Indices are those of EngineState::sequences.

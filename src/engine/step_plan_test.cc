@@ -181,5 +181,51 @@ TEST(StepPlan, WithNothingToComputeItTellsWhenToLookAgain) {
   EXPECT_EQ(plan.look_at, kNow + Duration::from_ms(5));
 }
 
+int drafts_of(const StepPlan& plan, size_t sequence) {
+  int drafts = 0;
+  for (const PlannedSlice& slice : plan.slices) drafts += slice.sequence == sequence ? slice.drafts : 0;
+  return drafts;
+}
+
+EngineState with_drafts(std::vector<int> wanted) {
+  std::vector<SequenceView> answers;
+  for (const int each : wanted) {
+    answers.push_back(running(63, 1));
+    answers.back().draft_tokens = each;
+  }
+  EngineState state = with(answers);
+  state.logits_max = 12;
+  return state;
+}
+
+TEST(StepPlan, DraftsTakeTheRowsThatAnswersLeave) {
+  const StepPlan plan = plan_step(with_drafts({7, 0, 5}), kLimits, kNow);
+  EXPECT_EQ(drafts_of(plan, 0), 7);
+  EXPECT_EQ(drafts_of(plan, 1), 0);
+  EXPECT_EQ(drafts_of(plan, 2), 2);
+  EXPECT_EQ(tokens_of(plan, 0), 1);
+}
+
+TEST(StepPlan, AStepWithAPromptHasNoDrafts) {
+  EngineState state = with_drafts({7});
+  state.sequences.push_back(running(0, 300));
+  EXPECT_EQ(drafts_of(plan_step(state, kLimits, kNow), 0), 0);
+}
+
+TEST(StepPlan, DraftsGetPagesThatAreFreeAndNoOthers) {
+  EngineState state = with_drafts({7, 5});
+  state.pages_available = 1;  // The due token fills the page.
+  const StepPlan plan = plan_step(state, kLimits, kNow);
+  EXPECT_TRUE(plan.parks.empty());
+  EXPECT_EQ(drafts_of(plan, 0), 7);
+  EXPECT_EQ(drafts_of(plan, 1), 0);
+}
+
+TEST(StepPlan, DraftsDoNotMakeAStepMissALimit) {
+  EngineState state = with_drafts({7, 0});
+  state.sequences[1].stop_at = kNow + Duration::from_ms(6);
+  EXPECT_EQ(drafts_of(plan_step(state, kLimits, kNow), 0), 4);
+}
+
 }  // namespace
 }  // namespace infer::engine

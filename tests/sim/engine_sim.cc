@@ -25,7 +25,8 @@ void print(const Tally& tally) {
       "%llu turns, %llu steps (%llu abandoned, %llu failed), %.0f s of virtual time\n"
       "%llu requests: %llu refused, %llu stopped, %llu at length, %llu at a limit, %llu cancelled, %llu failed\n"
       "%llu tokens computed, %llu of %llu prompt tokens taken over, %llu generated, %llu times pages given up\n"
-      "past a deadline at most %.3f ms (a layer takes %.3f ms); longest wait %.1f s; %llu hangs\n",
+      "past a deadline at most %.3f ms (a layer takes %.3f ms); longest wait %.1f s; %llu hangs\n"
+      "%llu tokens drafted, %llu of them accepted\n",
       static_cast<unsigned long long>(tally.turns), static_cast<unsigned long long>(engine.steps),
       static_cast<unsigned long long>(engine.steps_abandoned), static_cast<unsigned long long>(engine.steps_failed),
       tally.time.seconds(), static_cast<unsigned long long>(tally.requests),
@@ -34,7 +35,8 @@ void print(const Tally& tally) {
       static_cast<unsigned long long>(engine.computed_tokens), static_cast<unsigned long long>(engine.cached_tokens),
       static_cast<unsigned long long>(engine.prompt_tokens), static_cast<unsigned long long>(engine.generated_tokens),
       static_cast<unsigned long long>(engine.parks), tally.overshoot.ms(), tally.bound.ms(),
-      tally.longest_wait.seconds(), static_cast<unsigned long long>(tally.hangs));
+      tally.longest_wait.seconds(), static_cast<unsigned long long>(tally.hangs),
+      static_cast<unsigned long long>(engine.drafted_tokens), static_cast<unsigned long long>(engine.accepted_tokens));
 }
 
 // Adds the run's figures to `all`; false when an invariant broke.

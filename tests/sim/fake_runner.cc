@@ -20,9 +20,12 @@ uint64_t mix(uint64_t state, TokenId token) {
   return state ^ (state >> 29);
 }
 
-TokenId next_token(uint64_t state, double end_share) {
+// Behind the token that led to the state.
+TokenId next_token(const FakeModel& model, uint64_t state, TokenId last) {
   Rng rng(state);
-  return rng.uniform() < end_share ? kEos : static_cast<TokenId>(rng.below(kPoison));
+  if (rng.uniform() < model.end_share) return kEos;
+  if (rng.uniform() < model.repetition) return (7 * last + 3) % kPoison;
+  return static_cast<TokenId>(rng.below(kPoison));
 }
 
 std::byte* place(kv::SequenceCache& cache, int layer, int position) {
@@ -57,21 +60,23 @@ kv::SequenceCache FakeRunner::make_sequence() {
 }
 
 void FakeRunner::write(const model::SequenceSlice& slice) {
-  uint64_t state = 0;
   for (int layer = 0; layer < model_.layers; ++layer) {
     int position = slice.cache->length();
-    state = state_at(*slice.cache, layer, position - 1);
+    uint64_t state = state_at(*slice.cache, layer, position - 1);
+    states_.clear();
     for (const TokenId token : slice.tokens) {
       state = mix(state, token);
       std::memcpy(place(*slice.cache, layer, position++), &state, sizeof state);
+      states_.push_back(state);
     }
   }
-  if (slice.logits_begin == slice.logits_end) return;
-  INFER_CHECK(slice.logits_begin + 1 == slice.logits_end && rows_ < model_.logits_per_step);
-  const auto row = static_cast<size_t>(rows_++);
-  logits_[row][static_cast<size_t>(chosen_[row])] = 0;
-  chosen_[row] = next_token(state, model_.end_share);
-  logits_[row][static_cast<size_t>(chosen_[row])] = 1;
+  for (int i = slice.logits_begin; i < slice.logits_end; ++i) {
+    INFER_CHECK(rows_ < model_.logits_per_step);
+    const auto row = static_cast<size_t>(rows_++), at = static_cast<size_t>(i);
+    logits_[row][static_cast<size_t>(chosen_[row])] = 0;
+    chosen_[row] = next_token(model_, states_[at], slice.tokens[at]);
+    logits_[row][static_cast<size_t>(chosen_[row])] = 1;
+  }
 }
 
 // Nothing of the engine runs for a while, its clients do.
@@ -133,10 +138,11 @@ std::vector<TokenId> expected_answer(const FakeModel& model, std::span<const Tok
   uint64_t state = 0;
   for (const TokenId token : prompt) state = mix(state, token);
   std::vector<TokenId> answer;
+  TokenId last = prompt.back();
   int left = model.context + 1 - static_cast<int>(prompt.size());
   if (tokens_max >= 0) left = std::min(left, tokens_max);
   while (static_cast<int>(answer.size()) < left && !(constraint && constraint->must_end())) {
-    TokenId token = next_token(state, model.end_share);
+    TokenId token = next_token(model, state, last);
     if (constraint && !constraint->allows(token)) {
       token = 0;
       while (!constraint->allows(token)) ++token;
@@ -144,6 +150,7 @@ std::vector<TokenId> expected_answer(const FakeModel& model, std::span<const Tok
     if (token == kEos) break;
     if (constraint) constraint->accept(token);
     answer.push_back(token);
+    last = token;
     state = mix(state, token);
   }
   return answer;

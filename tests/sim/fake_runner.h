@@ -31,6 +31,7 @@ struct FakeModel {
   double failures = 0;      // Share of steps that fail for no reason,
   double hangs = 0;         // and of those that hang for some seconds.
   double end_share = 0.02;  // Of tokens that end an answer.
+  double repetition = 0;    // Of tokens that follow from the one before alone, so that answers repeat themselves.
 };
 
 class FakeRunner final : public engine::StepRunner {
@@ -67,7 +68,8 @@ class FakeRunner final : public engine::StepRunner {
   std::function<void()> between_layers_;
   std::unique_ptr<kv::PagePool> pool_;
   std::vector<std::vector<float>> logits_;
-  std::vector<TokenId> chosen_;  // The one logit of each row that is not zero.
+  std::vector<uint64_t> states_;  // Of a slice.
+  std::vector<TokenId> chosen_;   // The one logit of each row that is not zero.
   int rows_ = 0;
   Duration longest_layer_;
 };

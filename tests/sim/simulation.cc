@@ -26,6 +26,8 @@ void Tally::add(const Tally& other) {
   engine.cached_tokens += other.engine.cached_tokens;
   engine.generated_tokens += other.engine.generated_tokens;
   engine.parks += other.engine.parks;
+  engine.drafted_tokens += other.engine.drafted_tokens;
+  engine.accepted_tokens += other.engine.accepted_tokens;
   hangs += other.hangs;
   overshoot = std::max(overshoot, other.overshoot);
   bound = std::max(bound, other.bound);
@@ -104,7 +106,8 @@ void Simulation::make_limits() {
   model_.context = between(200, 512);
   model_.layers = between(1, 3);
   model_.tokens_per_step = between(16, 160);
-  model_.logits_per_step = between(1, 10);
+  model_.logits_per_step = between(1, 24);
+  model_.repetition = chance(0.5) ? 0.93 : 0;
   const int64_t of_one = int64_t{kv::pages_for_tokens(model_.context)} * model_.layers;
   model_.pages = of_one + static_cast<int64_t>(rng_.below(static_cast<uint32_t>(5 * of_one)));
   model_.fixed = milliseconds(1, 8);
@@ -118,6 +121,8 @@ void Simulation::make_limits() {
   limits_.step_target = milliseconds(10, 120);
   limits_.chunk_min = between(1, 32);
   limits_.aging = milliseconds(200, 3000);
+  limits_.speculation.min_accept_rate = chance(0.5) ? 0.5f : 0;
+  limits_.speculation.draft_max = between(0, 20);
   limits_.stream_tokens = static_cast<size_t>(between(1, 40));
 }
 
@@ -177,6 +182,7 @@ engine::Request Simulation::make_request(Client& client) {
   client.constrained = chance(0.2);
   if (client.constrained) request.options.grammar = grammar_;
   if (chance(0.1)) request.answers = between(2, kAnswersMax);
+  request.speculate = !chance(0.1);
   request.priority = static_cast<engine::Priority>(rng_.below(engine::kPriorities));
   if (chance(0.1)) request.top_logprobs = between(0, 3);
   client.staged = chance(0.15);

@@ -1,0 +1,162 @@
+// What drafting from the text itself gains: the same answers of the engine with and without, in turns.
+//
+//   speculation [-m MODEL.gguf] [--text TEXT | --random] [--drawn] [--tokens N] [--rounds N] [--at-once N] [--smoke]
+//
+// --random takes a prompt of random tokens, --drawn draws at temperature 1 instead of taking the likeliest token. The
+// smoke size runs on a small random model. Each line is a round: tokens per second without and with, the ratio, and how
+// many drafted tokens were right; the last one has the median ratio.
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "base/rng.h"
+#include "engine/engine.h"
+#include "gguf/file.h"
+#include "kernels/dispatch.h"
+#include "os/cpu_features.h"
+#include "os/system_clock.h"
+#include "testing/byte_tokenizer.h"
+#include "testing/loaded_model.h"
+#include "testing/machine_kernels.h"
+
+namespace infer {
+namespace {
+
+struct Choices {
+  std::string model;
+  std::string text = "once upon a time there was a king, and once upon a time there was a queen, and once upon a time";
+  bool random = false;
+  bool drawn = false;
+  bool smoke = false;
+  int tokens = 128;
+  int rounds = 5;
+  int at_once = 1;
+};
+
+struct Loaded {
+  std::unique_ptr<testing::LoadedModel> small;  // The smoke size's.
+  std::unique_ptr<gguf::File> file;
+  std::unique_ptr<tokenizer::Tokenizer> tokenizer;
+  std::unique_ptr<os::ThreadPool> pool;
+  std::unique_ptr<model::Model> model;
+  model::Model& get() const { return small ? *small->model : *model; }
+};
+
+Loaded load(const Choices& choices, const Clock& clock) {
+  const model::ModelOptions options{.context = 2048, .sequences = choices.at_once, .logits_per_step = 24};
+  Loaded loaded;
+  const kernels::KernelTable& kernels = *testing::machine_kernels().front();
+  if (choices.smoke) {
+    loaded.small = testing::load_random({.vocabulary = testing::kByteTokens, .seed = 4}, kernels, 2, options);
+    loaded.tokenizer = testing::make_byte_tokenizer(false);
+    return loaded;
+  }
+  NullLog log;
+  loaded.file = gguf::File::open(choices.model).value();
+  auto vocabulary = tokenizer::Tokenizer::from_gguf(*loaded.file, log);
+  // Models of random weights have none: bytes do as well.
+  loaded.tokenizer = vocabulary ? *std::move(vocabulary) : testing::make_byte_tokenizer(false);
+  loaded.pool = std::make_unique<os::ThreadPool>(2);
+  const CallContext call{clock, Deadline::never(), {}};
+  loaded.model = model::Model::load(*loaded.file, kernels, *loaded.pool, options, call, nullptr).value();
+  return loaded;
+}
+
+struct Measured {
+  double tokens_per_second = 0;
+  std::vector<TokenId> tokens;
+  int drafted = 0;
+  int accepted = 0;
+};
+
+Measured measure(engine::Engine& engine, const std::vector<TokenId>& prompt, const Choices& choices, bool speculate,
+                 const Clock& clock) {
+  const CallContext call{clock, Deadline::never(), {}};
+  std::vector<engine::RequestHandle> handles;
+  for (int i = 0; i < choices.at_once; ++i) {
+    engine::Request request{
+        .prompt = prompt,
+        .options = {.tokens_max = choices.tokens, .ignore_end_tokens = true},
+        .sampling = {.temperature = choices.drawn ? 1.0f : 0.0f, .top_k = 0, .top_p = 1, .min_p = 0},
+        .limits = {Deadline::never()},
+        .speculate = speculate};
+    request.prompt.front() = static_cast<TokenId>(i % 7);  // Different texts.
+    handles.push_back(*std::move(engine.submit(std::move(request)).handle));
+  }
+  Measured measured;
+  for (const engine::RequestHandle& handle : handles) {
+    const engine::Answer answer = engine::read_answer(*handle, call);
+    const engine::RequestResult& result = answer.result;
+    measured.tokens_per_second += (result.generated_tokens - 1) / (*result.last_token - *result.first_token).seconds();
+    measured.drafted += result.drafted_tokens;
+    measured.accepted += result.accepted_tokens;
+    measured.tokens.insert(measured.tokens.end(), answer.tokens.begin(), answer.tokens.end());
+  }
+  return measured;
+}
+
+int run(const Choices& choices) {
+  const os::SystemClock clock;
+  const Loaded loaded = load(choices, clock);
+  engine::EngineLimits limits;
+  limits.stream_tokens = static_cast<size_t>(choices.tokens) + 1;
+  const auto engine =
+      engine::Engine::start(engine::make_model_runner(loaded.get()), *loaded.tokenizer, limits, clock).value();
+  std::vector<TokenId> prompt = loaded.tokenizer->encode(choices.text, {.add_special = false});
+  if (choices.random) {
+    Rng rng(1);
+    for (TokenId& token : prompt)
+      token = static_cast<TokenId>(rng.below(static_cast<uint32_t>(loaded.tokenizer->vocabulary_size())));
+  }
+  std::vector<double> ratios;
+  for (int round = 0; round < choices.rounds; ++round) {
+    const Measured without = measure(*engine, prompt, choices, false, clock);
+    const Measured with = measure(*engine, prompt, choices, true, clock);
+    if (with.tokens != without.tokens) {
+      std::printf("the answers differ\n");
+      return 1;
+    }
+    ratios.push_back(with.tokens_per_second / without.tokens_per_second);
+    std::printf("without %.1f, with %.1f tokens/s: %.3f; %d of %d drafted tokens accepted\n", without.tokens_per_second,
+                with.tokens_per_second, ratios.back(), with.accepted, with.drafted);
+    std::fflush(stdout);
+  }
+  std::sort(ratios.begin(), ratios.end());
+  std::printf("median %.3f (%.3f to %.3f)\n", ratios[ratios.size() / 2], ratios[ratios.size() / 4],
+              ratios[ratios.size() * 3 / 4]);
+  return 0;
+}
+
+}  // namespace
+}  // namespace infer
+
+int main(int argc, char** argv) {
+  infer::Choices choices;
+  for (int i = 1; i < argc; ++i) {
+    const std::string name = argv[i];
+    const auto value = [&] { return i + 1 < argc ? argv[++i] : ""; };
+    if (name == "-m") choices.model = value();
+    if (name == "--text") choices.text = value();
+    if (name == "--random") choices.random = true;
+    if (name == "--drawn") choices.drawn = true;
+    if (name == "--tokens") choices.tokens = std::atoi(value());
+    if (name == "--rounds") choices.rounds = std::atoi(value());
+    if (name == "--at-once") choices.at_once = std::atoi(value());
+    if (name == "--smoke") choices.smoke = true;
+  }
+  if (choices.smoke) {
+    choices.tokens = 24;
+    choices.rounds = 2;
+    choices.at_once = 3;
+  }
+  if (!choices.smoke && choices.model.empty()) {
+    std::fprintf(stderr, "usage: speculation -m MODEL.gguf [--text TEXT | --random] [--tokens N] [--rounds N]\n");
+    return 2;
+  }
+  return infer::run(choices);
+}
