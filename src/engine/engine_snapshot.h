@@ -27,11 +27,11 @@ struct EngineCounters {
   uint64_t prompt_tokens = 0;                        // Of requests that got pages.
   uint64_t cached_tokens = 0;                        // Of those, taken over from earlier requests.
   uint64_t generated_tokens = 0;
-  double nll = 0;  // Of generated tokens, in nats; of how many.
-  uint64_t nll_tokens = 0;
   uint64_t drafted_tokens = 0;   // By speculation,
   uint64_t accepted_tokens = 0;  // and how many were right.
-  uint64_t parks = 0;            // Requests that gave their pages up and waited again.
+  double nll = 0;                // Of generated tokens, in nats; of how many.
+  uint64_t nll_tokens = 0;
+  uint64_t parks = 0;  // Requests that gave their pages up and waited again.
 };
 
 // The KV cache: of running requests and of what is kept for later ones.

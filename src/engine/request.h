@@ -73,6 +73,8 @@ struct RequestResult {
   int cached_tokens = 0;    // Of the prompt, taken over from earlier requests or from another answer to it.
   int computed_tokens = 0;  // Of prompt, answer and drafts; more than once where pages had to be given up.
   int generated_tokens = 0;
+  int drafted_tokens = 0;   // By speculation, computed with the others,
+  int accepted_tokens = 0;  // and those of them that are part of the answer.
   // Negative log-likelihood of generated tokens under the model, before any sampling setting, in nats; of how many.
   double nll = 0;
   int nll_tokens = 0;
@@ -82,8 +84,6 @@ struct RequestResult {
   uint64_t kv_bytes_f16 = 0;
   std::optional<double> kv_expected_divergence{};
   std::vector<float> embedding{};  // Of unit length, where one was asked for and the request ended with kStop.
-  int drafted_tokens = 0;          // By speculation, computed with the others,
-  int accepted_tokens = 0;         // and those of them that are part of the answer.
   Instant submitted{};
   Instant ended{};
   std::optional<Instant> started{};      // First given pages.

@@ -209,7 +209,7 @@ void StepLoop::propose_drafts() {
   step.expected = step.rows;
   for (size_t i = 0; i < state_.sequences.size(); ++i) {
     SequenceView& view = state_.sequences[i];
-    if (!view.running || view.held || view.over || view.suspect) continue;
+    if (!view.running || view.held || view.over || view.suspect || requests_[i]->wants_embedding()) continue;
     view.draft_tokens = requests_[i]->propose_draft(limits, row_cost_, step);
   }
 }
@@ -306,6 +306,8 @@ void StepLoop::run(const StepPlan& plan, Instant start) {
   }
   cost_.observe(tokens, end - start);
   answer_rows_ = only_answers ? tokens - drafts : 0;
+  step_drafts_ = drafts;
+  step_seconds_ = (end - start).seconds();
   if (only_answers) row_cost_.observe(tokens, end - start);
   state_.abandoned = state_.shortfall = 0;
   snapshot_.last_step = end;
@@ -340,11 +342,25 @@ void StepLoop::fail(const StepPlan& plan, const Error& error) {
 void StepLoop::commit(const StepPlan& plan) {
   int row = 0;
   for (size_t i = 0; i < plan.slices.size(); ++i) {
-    // Hidden states are no logits.
-    const int rows = slices_[i].hidden_sum != nullptr ? 0 : slices_[i].logits_end - slices_[i].logits_begin;
-    commit_answer(plan.slices[i], static_cast<int>(slices_[i].tokens.size()), rows > 0 ? row : -1);
+    const model::SequenceSlice& slice = slices_[i];
+    ActiveRequest& active = *requests_[plan.slices[i].sequence];
+    const int computed = static_cast<int>(slice.tokens.size());
+    if (active.wants_embedding()) {
+      commit_embedding(active, computed);
+      continue;
+    }
+    const int rows = slice.logits_end - slice.logits_begin;
+    commit_answer(plan.slices[i], computed, rows > 0 ? row : -1);
     row += rows;
   }
+}
+
+void StepLoop::commit_embedding(ActiveRequest& active, int computed) {
+  if (active.ended()) return;
+  active.computed(computed, static_cast<int>(active.tokens().size()), index_);
+  if (active.due_tokens() > 0) return;
+  active.take_embedding();
+  end(active, {.reason = FinishReason::kStop}, std::nullopt, clock_.now());
 }
 
 // first_row: of its logits; -1: none.
@@ -365,18 +381,23 @@ void StepLoop::commit_answer(const PlannedSlice& slice, int computed, int first_
       ++accepted;
       if (outcome) break;
     }
-    if (answer_rows_ > 0) active.drafts_verified(row_cost_, answer_rows_, slice.drafts, accepted);
+    if (answer_rows_ > 0) {
+      active.drafts_verified(row_cost_, answer_rows_, slice.drafts, accepted, seconds_with(slice.drafts));
+    }
     valid += accepted;
     accept_window_.add(slice.drafts, accepted);
     snapshot_.counters.drafted_tokens += static_cast<uint64_t>(slice.drafts);
     snapshot_.counters.accepted_tokens += static_cast<uint64_t>(accepted);
   }
   active.computed(computed, valid, index_);
-  if (active.wants_embedding() && active.due_tokens() == 0) {
-    active.take_embedding();
-    outcome = Outcome{{.reason = FinishReason::kStop}, std::nullopt};
-  }
   end_as(active, std::move(outcome));
+}
+
+// What the step of answers would have taken with only so many of its drafts.
+double StepLoop::seconds_with(int drafts) const {
+  const double bare = row_cost_.seconds(answer_rows_);
+  if (drafts == step_drafts_) return step_seconds_;
+  return bare + std::max(0.0, step_seconds_ - bare) * drafts / step_drafts_;
 }
 
 void StepLoop::share_prompt(ActiveRequest& leader, std::span<const float> logits) {
@@ -459,9 +480,9 @@ void StepLoop::publish(Instant now) {
   snapshot_.pages_free = runner_.pages().free_pages();
   snapshot_.prefix_nodes = index_.nodes();
   snapshot_.cost = cost_.line();
-  publish_kv();
   snapshot_.accept_rate = accept_window_.rate();
   snapshot_.accept_window = accept_window_.drafted();
+  publish_kv();
   published_.store(snapshot_);
 }
 

@@ -17,7 +17,7 @@
 //
 // Invariants: each request that was taken in ends exactly once; when none is left, only the prefix index holds pages.
 // Ownership: borrows everything, which must outlive it. Thread safety: one thread (the engine's); change_levels(),
-// published(), hinted_pages(), heartbeat() and set_speculation() from any.
+// set_speculation(), published(), hinted_pages() and heartbeat() from any.
 #pragma once
 
 #include <atomic>
@@ -93,7 +93,9 @@ class StepLoop final : private model::StepWatch {
   void free_pages_for(const StepPlan& plan);
   void run(const StepPlan& plan, Instant start);
   void commit(const StepPlan& plan);
+  void commit_embedding(ActiveRequest& active, int computed);
   void commit_answer(const PlannedSlice& slice, int computed, int first_row);
+  double seconds_with(int drafts) const;
   void share_prompt(ActiveRequest& leader, std::span<const float> logits);
   // The next token of a request, from the logits or from those that it kept, with at most this time for its grammar.
   // Its end, if it is that.
@@ -129,7 +131,9 @@ class StepLoop final : private model::StepWatch {
   std::vector<model::SequenceSlice> slices_;
   StepCost cost_;
   RowCost row_cost_;            // Of steps of answers.
-  int answer_rows_ = 0;         // Of the step that runs, if it has nothing else: without drafts.
+  int answer_rows_ = 0;         // Of the last step, if it had nothing else: without its
+  int step_drafts_ = 0;         // drafts,
+  double step_seconds_ = 0;     // and its time.
   AcceptWindow accept_window_;  // Of all requests.
   std::atomic<bool> speculates_;
   std::atomic<float> min_accept_rate_;
