@@ -1,9 +1,10 @@
-// What drafting from the text itself gains: the same greedy answers of the engine with and without, in turns.
+// What drafting from the text itself gains: the same answers of the engine with and without, in turns.
 //
-//   speculation [-m MODEL.gguf] [--text TEXT | --random] [--tokens N] [--rounds N] [--at-once N] [--smoke]
+//   speculation [-m MODEL.gguf] [--text TEXT | --random] [--drawn] [--tokens N] [--rounds N] [--at-once N] [--smoke]
 //
-// --random takes a prompt of random tokens. The smoke size runs on a small random model. Each line is a round: tokens
-// per second without and with, the ratio, and how many drafted tokens were right; the last one has the median ratio.
+// --random takes a prompt of random tokens, --drawn draws at temperature 1 instead of taking the likeliest token. The
+// smoke size runs on a small random model. Each line is a round: tokens per second without and with, the ratio, and how
+// many drafted tokens were right; the last one has the median ratio.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -30,6 +31,7 @@ struct Choices {
   std::string model;
   std::string text = "once upon a time there was a king, and once upon a time there was a queen, and once upon a time";
   bool random = false;
+  bool drawn = false;
   bool smoke = false;
   int tokens = 128;
   int rounds = 5;
@@ -48,7 +50,7 @@ struct Loaded {
 Loaded load(const Choices& choices, const Clock& clock) {
   const model::ModelOptions options{.context = 2048, .sequences = choices.at_once, .logits_per_step = 24};
   Loaded loaded;
-  const kernels::KernelTable& kernels = *testing::machine_kernels().back();
+  const kernels::KernelTable& kernels = *testing::machine_kernels().front();
   if (choices.smoke) {
     loaded.small = testing::load_random({.vocabulary = testing::kByteTokens, .seed = 4}, kernels, 2, options);
     loaded.tokenizer = testing::make_byte_tokenizer(false);
@@ -56,7 +58,9 @@ Loaded load(const Choices& choices, const Clock& clock) {
   }
   NullLog log;
   loaded.file = gguf::File::open(choices.model).value();
-  loaded.tokenizer = tokenizer::Tokenizer::from_gguf(*loaded.file, log).value();
+  auto vocabulary = tokenizer::Tokenizer::from_gguf(*loaded.file, log);
+  // Models of random weights have none: bytes do as well.
+  loaded.tokenizer = vocabulary ? *std::move(vocabulary) : testing::make_byte_tokenizer(false);
   loaded.pool = std::make_unique<os::ThreadPool>(2);
   const CallContext call{clock, Deadline::never(), {}};
   loaded.model = model::Model::load(*loaded.file, kernels, *loaded.pool, options, call, nullptr).value();
@@ -75,11 +79,12 @@ Measured measure(engine::Engine& engine, const std::vector<TokenId>& prompt, con
   const CallContext call{clock, Deadline::never(), {}};
   std::vector<engine::RequestHandle> handles;
   for (int i = 0; i < choices.at_once; ++i) {
-    engine::Request request{.prompt = prompt,
-                            .options = {.tokens_max = choices.tokens, .ignore_end_tokens = true},
-                            .sampling = {.temperature = 0},
-                            .limits = {Deadline::never()},
-                            .speculate = speculate};
+    engine::Request request{
+        .prompt = prompt,
+        .options = {.tokens_max = choices.tokens, .ignore_end_tokens = true},
+        .sampling = {.temperature = choices.drawn ? 1.0f : 0.0f, .top_k = 0, .top_p = 1, .min_p = 0},
+        .limits = {Deadline::never()},
+        .speculate = speculate};
     request.prompt.front() = static_cast<TokenId>(i % 7);  // Different texts.
     handles.push_back(*std::move(engine.submit(std::move(request)).handle));
   }
@@ -119,6 +124,7 @@ int run(const Choices& choices) {
     ratios.push_back(with.tokens_per_second / without.tokens_per_second);
     std::printf("without %.1f, with %.1f tokens/s: %.3f; %d of %d drafted tokens accepted\n", without.tokens_per_second,
                 with.tokens_per_second, ratios.back(), with.accepted, with.drafted);
+    std::fflush(stdout);
   }
   std::sort(ratios.begin(), ratios.end());
   std::printf("median %.3f (%.3f to %.3f)\n", ratios[ratios.size() / 2], ratios[ratios.size() / 4],
@@ -137,6 +143,7 @@ int main(int argc, char** argv) {
     if (name == "-m") choices.model = value();
     if (name == "--text") choices.text = value();
     if (name == "--random") choices.random = true;
+    if (name == "--drawn") choices.drawn = true;
     if (name == "--tokens") choices.tokens = std::atoi(value());
     if (name == "--rounds") choices.rounds = std::atoi(value());
     if (name == "--at-once") choices.at_once = std::atoi(value());

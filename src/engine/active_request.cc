@@ -114,10 +114,10 @@ std::span<const TokenId> ActiveRequest::tokens_with_draft(int drafts) {
   return step_tokens_;
 }
 
-void ActiveRequest::drafts_verified(const RowCost& cost, int rows, int drafted, int accepted) {
+void ActiveRequest::drafts_verified(const RowCost& cost, int rows, int drafted, int accepted, double seconds) {
   result_.drafted_tokens += drafted;
   result_.accepted_tokens += accepted;
-  speculation_.observe(cost, rows, drafted, accepted);
+  speculation_.observe(cost, rows, drafted, accepted, seconds);
 }
 
 // ---- Its limits.

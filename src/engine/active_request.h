@@ -92,8 +92,8 @@ class ActiveRequest {
   std::span<const TokenId> tokens_with_draft(int drafts);
   // The draft's token at the place of the one chosen last was right.
   bool draft_agrees(int place) const { return draft_[static_cast<size_t>(place)] == tokens_.back(); }
-  // After a step of answers, `rows` without its draft.
-  void drafts_verified(const RowCost& cost, int rows, int drafted, int accepted);
+  // After a step of answers that took `seconds`, `rows` without its draft.
+  void drafts_verified(const RowCost& cost, int rows, int drafted, int accepted, double seconds);
 
   // What the next `count` due tokens are computed for.
   model::SequenceSlice slice(int count);

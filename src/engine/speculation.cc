@@ -9,7 +9,8 @@ namespace infer::engine {
 namespace {
 
 constexpr double kShare = 0.02;       // Of each token, for drafts.
-constexpr double kAccountMax = 4;     // So that a good time does not pay for a long bad one.
+constexpr double kAccountMax = 2;     // So that a good time does not pay for a long bad one,
+constexpr double kAccountMin = -2;    // nor does one long step forbid drafts for long.
 constexpr double kFading = 0.9;       // Of what was learnt of `a`, with each draft.
 constexpr int kProbeTokens = 2;       // Of a draft while drafts are bad.
 constexpr int kJudgedFrom = 16;       // Drafted tokens, from which on a rate means something.
@@ -64,16 +65,16 @@ int Speculation::choose_length(const SpeculationLimits& limits, const RowCost& c
   return best;
 }
 
-void Speculation::observe(const RowCost& cost, int rows, int drafted, int accepted) {
+void Speculation::observe(const RowCost& cost, int rows, int drafted, int accepted, double seconds) {
   account_ += kShare;
   if (drafted > 0) {
-    account_ += accepted - price(cost, rows, drafted);
+    account_ += accepted - std::max(0.0, seconds / cost.seconds(rows) - 1) * rows;
     window_.add(drafted, accepted);
     if (probing_ && accepted == drafted) window_.clear();
     hits_ = kFading * hits_ + accepted;
     tries_ = kFading * tries_ + accepted + (accepted < drafted ? 1.0 : 0.05);
   }
-  account_ = std::min(account_, kAccountMax);
+  account_ = std::clamp(account_, kAccountMin, kAccountMax);
 }
 
 }  // namespace infer::engine

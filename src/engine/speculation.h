@@ -4,10 +4,10 @@
 // A draft of d tokens makes a step longer by what its rows cost, and gives one more token for each that is accepted.
 // With the chance `a` that one is, learnt from the last drafts, and the measured time of steps of so many rows, the
 // length with the most tokens per time is taken. An account keeps the price down: each step pays in 2 % of a token,
-// each accepted token one, each draft takes out the tokens that its time would have given otherwise; nothing is drafted
-// that the account cannot pay. Where no length pays, or less than min_accept_rate of the last 50 drafted tokens were
-// accepted, drafts are probes of two tokens, as often as the account allows, until one is right.
-// Thread safety: one request, one thread.
+// each accepted token one, each draft takes out the tokens that the time it took would have given otherwise; nothing is
+// drafted that the account cannot pay. Where no length pays, or less than min_accept_rate of the last 50 drafted tokens
+// were accepted, drafts are probes of two tokens, as often as the account allows, until one is right. Thread safety:
+// one request, one thread.
 #pragma once
 
 #include <cstdint>
@@ -49,8 +49,8 @@ class Speculation {
  public:
   // The draft's length for the next step, at most `most`, which counts itself in `step`.
   int choose_length(const SpeculationLimits& limits, const RowCost& cost, int most, StepRows& step);
-  // A step of answers was computed: `rows` without this request's draft.
-  void observe(const RowCost& cost, int rows, int drafted, int accepted);
+  // A step of answers was computed in `seconds`: `rows` without this request's draft.
+  void observe(const RowCost& cost, int rows, int drafted, int accepted, double seconds);
 
   float accept_rate() const { return window_.rate(); }
 

@@ -33,7 +33,7 @@ Course run(Speculation& speculation, const RowCost& cost, int steps, Rng& rng, R
     const int drafted = speculation.choose_length(limits, cost, limits.draft_max, step);
     int accepted = 0;
     while (accepted < drafted && rng.uniform() < right(i)) ++accepted;
-    speculation.observe(cost, 1, drafted, accepted);
+    speculation.observe(cost, 1, drafted, accepted, cost.seconds(1 + drafted));
     result.tokens += 1 + accepted;
     result.seconds += cost.seconds(1 + drafted);
     result.drafted += drafted;
@@ -124,6 +124,18 @@ TEST(RowCost, KnowsWhatWasMeasuredAndGuessesTheRest) {
   EXPECT_DOUBLE_EQ(cost.seconds(8), 0.046);
   cost.observe(4, Duration::from_ms(10));  // Quicker than fewer rows: noise.
   EXPECT_DOUBLE_EQ(cost.seconds(4), 0.020);
+}
+
+TEST(RowCost, OneLongStepIsForgotten) {
+  RowCost cost;
+  cost.observe(1, Duration::from_ms(20));
+  cost.observe(3, Duration::from_ms(500));
+  for (int i = 0; i < 2000; ++i) cost.observe(1, Duration::from_ms(20));
+  EXPECT_LT(cost.seconds(3), 0.025);
+  EXPECT_GE(cost.seconds(3), 0.020);
+  cost.observe(3, Duration::from_ms(22));
+  cost.observe(3, Duration::from_ms(40));  // Others' work.
+  EXPECT_LT(cost.seconds(3), 0.026);
 }
 
 }  // namespace

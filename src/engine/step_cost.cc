@@ -8,6 +8,8 @@ namespace {
 
 // A step counts for half after 34 more.
 constexpr double kFading = 0.98;
+// A time that is not measured again counts for half after 350 steps of fewer rows.
+constexpr double kForgetting = 0.998;
 
 }  // namespace
 
@@ -45,9 +47,12 @@ CostLine StepCost::line() const {
 void RowCost::observe(int rows, Duration time) {
   if (rows < 1 || rows > kRowsMax || time.ns() <= 0) return;
   double& mean = mean_[static_cast<size_t>(rows)];
-  // A step that somebody else's work made long tells little: it counts as twice as long at most.
+  // A step that others' work made long tells little: it counts as twice as long at most.
   const double seconds = mean > 0 ? std::min(time.seconds(), 2 * mean) : time.seconds();
   mean = mean > 0 ? mean + (seconds - mean) / 8 : seconds;
+  // What was not measured for long is no longer believed, or one long step would keep its length from being tried
+  // again.
+  for (int i = rows + 1; i <= highest_; ++i) mean_[static_cast<size_t>(i)] *= kForgetting;
   highest_ = std::max(highest_, rows);
 }
 

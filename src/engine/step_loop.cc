@@ -306,6 +306,8 @@ void StepLoop::run(const StepPlan& plan, Instant start) {
   }
   cost_.observe(tokens, end - start);
   answer_rows_ = only_answers ? tokens - drafts : 0;
+  step_drafts_ = drafts;
+  step_seconds_ = (end - start).seconds();
   if (only_answers) row_cost_.observe(tokens, end - start);
   state_.abandoned = state_.shortfall = 0;
   snapshot_.last_step = end;
@@ -365,7 +367,9 @@ void StepLoop::commit_answer(const PlannedSlice& slice, int computed, int first_
       ++accepted;
       if (outcome) break;
     }
-    if (answer_rows_ > 0) active.drafts_verified(row_cost_, answer_rows_, slice.drafts, accepted);
+    if (answer_rows_ > 0) {
+      active.drafts_verified(row_cost_, answer_rows_, slice.drafts, accepted, seconds_with(slice.drafts));
+    }
     valid += accepted;
     accept_window_.add(slice.drafts, accepted);
     snapshot_.counters.drafted_tokens += static_cast<uint64_t>(slice.drafts);
@@ -377,6 +381,13 @@ void StepLoop::commit_answer(const PlannedSlice& slice, int computed, int first_
     outcome = Outcome{{.reason = FinishReason::kStop}, std::nullopt};
   }
   end_as(active, std::move(outcome));
+}
+
+// What the step of answers would have taken with only so many of its drafts.
+double StepLoop::seconds_with(int drafts) const {
+  const double bare = row_cost_.seconds(answer_rows_);
+  if (drafts == step_drafts_) return step_seconds_;
+  return bare + std::max(0.0, step_seconds_ - bare) * drafts / step_drafts_;
 }
 
 void StepLoop::share_prompt(ActiveRequest& leader, std::span<const float> logits) {

@@ -94,6 +94,7 @@ class StepLoop final : private model::StepWatch {
   void run(const StepPlan& plan, Instant start);
   void commit(const StepPlan& plan);
   void commit_answer(const PlannedSlice& slice, int computed, int first_row);
+  double seconds_with(int drafts) const;
   void share_prompt(ActiveRequest& leader, std::span<const float> logits);
   // The next token of a request, from the logits or from those that it kept, with at most this time for its grammar.
   // Its end, if it is that.
@@ -129,7 +130,9 @@ class StepLoop final : private model::StepWatch {
   std::vector<model::SequenceSlice> slices_;
   StepCost cost_;
   RowCost row_cost_;            // Of steps of answers.
-  int answer_rows_ = 0;         // Of the step that runs, if it has nothing else: without drafts.
+  int answer_rows_ = 0;         // Of the last step, if it had nothing else: without its
+  int step_drafts_ = 0;         // drafts,
+  double step_seconds_ = 0;     // and its time.
   AcceptWindow accept_window_;  // Of all requests.
   std::atomic<bool> speculates_;
   std::atomic<float> min_accept_rate_;
