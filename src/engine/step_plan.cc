@@ -145,9 +145,10 @@ int64_t Planner::pages_promised() const {
 }
 
 void Planner::admit() {
-  if (state_.shortfall > 0) return;
   for (const size_t index : waiting_) {
     if (view(index).held) continue;
+    // While pages lack for those that run, nobody joins them; when all of them have ended meanwhile, one may begin.
+    if (state_.shortfall > 0 && !running_.empty()) return;
     const auto fits = [&] {
       if (running_.empty()) return true;  // Alone it has to do with what there is.
       return running_.size() < static_cast<size_t>(limits_.running_max) &&

@@ -227,5 +227,16 @@ TEST(StepPlan, DraftsDoNotMakeAStepMissALimit) {
   EXPECT_EQ(drafts_of(plan_step(state, kLimits, kNow), 0), 4);
 }
 
+TEST(StepPlan, WhatLackedPagesLetsOthersInOnlyWhenItIsGone) {
+  EngineState state = with({running(100, 1), waiting(100)});
+  state.shortfall = 1;
+  EXPECT_TRUE(plan_step(state, kLimits, kNow).admits.empty());
+  state = with({waiting(100), waiting(100)});
+  state.shortfall = 1;
+  const StepPlan plan = plan_step(state, kLimits, kNow);
+  EXPECT_EQ(plan.admits, std::vector<size_t>{0}) << "Nobody runs who could make an end of it.";
+  EXPECT_FALSE(plan.slices.empty());
+}
+
 }  // namespace
 }  // namespace infer::engine
