@@ -260,7 +260,8 @@ StepLoop::Turn StepLoop::turn() {
                                     [](const auto& active) { return !active->ended() && active->choosing(); });
   const bool computed = choosing || !plan.slices.empty();
   if (!computed) heartbeat_.rest();
-  return {.computed = computed, .look_at = plan.look_at};
+  // Others may have waited for one that has ended, as answers do for the one that computes their prompt.
+  return {.computed = computed, .look_at = plan.ends.empty() ? plan.look_at : now};
 }
 
 void StepLoop::free_pages_for(const StepPlan& plan) {
