@@ -15,6 +15,8 @@
 namespace infer::app {
 namespace {
 
+constexpr int kDraftRows = 16;
+
 bool is_loopback(const std::string& host) { return host == "localhost" || host == "::1" || host.starts_with("127."); }
 
 Error as_serve_error(Error error, uint16_t port) {
@@ -55,7 +57,8 @@ Status LocalServer::load(const ServeConfig& config, const CallContext& call, Ser
   const ServeCommand& options = config.command;
   model::ModelOptions model_options = model_options_of(options.model);
   model_options.sequences = options.parallel;
-  model_options.logits_per_step = options.parallel;
+  // Each answer wants its logits, and drafts want some besides (engine/speculation.h).
+  model_options.logits_per_step = options.parallel + kDraftRows;
   model_options.tokens_per_step = std::max(model_options.tokens_per_step, options.parallel);
   INFER_ASSIGN(loaded_, load_model(options.model, model_options, true, call, services));
   // That the embedded model has no template is no news.

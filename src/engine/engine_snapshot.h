@@ -41,8 +41,8 @@ struct KvSnapshot {
   uint64_t bytes = 0;
   uint64_t bytes_f16 = 0;  // What as many pages would take in F16.
   kv::PoolCounters counters;
-  // Nats a token that lowering is expected to cost, over the tokens of running requests. Unknown without any, and of
-  // models that were not tested for it.
+  // Nats a token that lowering is expected to cost, over the tokens of the requests that run or ran last. Unknown
+  // before any, and of models that were not tested for it.
   std::optional<double> expected_divergence;
 };
 

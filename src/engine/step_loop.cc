@@ -504,7 +504,7 @@ void StepLoop::publish_kv() {
     divergence += *of_request * length;
     tokens += length;
   }
-  kv.expected_divergence = tokens > 0 ? std::optional(divergence / tokens) : std::nullopt;
+  if (tokens > 0) kv.expected_divergence = divergence / tokens;
 }
 
 bool StepLoop::check_integrity() const {
