@@ -43,7 +43,7 @@ uint64_t ended_with(const ApiServer& server, engine::FinishReason reason) {
 }
 
 TEST(AnswerService, AClientThatGoesWithinAStreamCancelsItsRequest) {
-  const ApiServer server;
+  const ApiServer server({.context = 2048});
   http::Client client;
   const auto leave = [](std::string_view) { return false; };
   const auto answer =
@@ -55,7 +55,7 @@ TEST(AnswerService, AClientThatGoesWithinAStreamCancelsItsRequest) {
 }
 
 TEST(AnswerService, AClientThatGoesBeforeAWholeReplyCancelsItToo) {
-  const ApiServer server;
+  const ApiServer server({.context = 2048});
   CancelSource cancel;
   std::thread leave([&] {
     while (server.engine().snapshot().counters.generated_tokens < 5) std::this_thread::yield();
@@ -74,7 +74,7 @@ TEST(AnswerService, AClientThatGoesBeforeAWholeReplyCancelsItToo) {
 }
 
 TEST(AnswerService, ARequestIsCancelledByItsId) {
-  const ApiServer server;
+  const ApiServer server({.context = 2048});
   http::Headers headers;
   headers.add("X-Request-Id", "story-1");
   http::Client client;

@@ -27,9 +27,10 @@ ApiServer::ApiServer(const ApiServerOptions& options) {
                                         : chat::ChatTemplate::parse(options.chat_template, "", "").value();
   pool_ = std::make_unique<os::ThreadPool>(2);
   const int sequences = options.limits.running_max;
-  loaded_ = model::Model::load(*file_, *machine_kernels().front(), *pool_,
-                               {.context = 512, .sequences = sequences, .logits_per_step = sequences}, call, {})
-                .value();
+  loaded_ =
+      model::Model::load(*file_, *machine_kernels().front(), *pool_,
+                         {.context = options.context, .sequences = sequences, .logits_per_step = sequences}, call, {})
+          .value();
   engine_ = engine::Engine::start(engine::make_model_runner(*loaded_), *tokenizer_, options.limits, clock_).value();
   model_.emplace(api::ServedModel{.id = "tales",
                                   .aliases = {"storyteller"},

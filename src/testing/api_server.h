@@ -24,6 +24,7 @@
 namespace infer::testing {
 
 struct ApiServerOptions {
+  int context = 512;  // Longer answers take longer, for tests that end them early.
   engine::EngineLimits limits{};
   api::AnswerServiceOptions service{.seed = 7};
   std::string chat_template{};  // "": the fallback.
