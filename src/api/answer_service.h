@@ -37,7 +37,7 @@ class AnswerService {
   void answer(http::Request request, const http::ResponseSink& sink, const PrepareAnswer& prepare);
   // Ends what is under way with that id.
   void cancel(const std::string& id, const http::ResponseSink& sink);
-  Activity activity() const { return deliverer_->activity(); }
+  int calls() const { return deliverer_->calls(); }  // Under way.
 
  private:
   AnswerService(const ServedModel& model, uint64_t seed) : model_(model), seed_(seed) {}

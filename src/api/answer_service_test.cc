@@ -32,7 +32,7 @@ bool becomes_idle(const ApiServer& server) {
     const auto& ended = seen.counters.ended;
     uint64_t all = 0;
     for (const uint64_t each : ended) all += each;
-    if (all == seen.counters.requests && server.service().activity().calls == 0) return true;
+    if (all == seen.counters.requests && server.service().calls() == 0) return true;
     std::this_thread::yield();
   }
   return false;

@@ -71,12 +71,10 @@ struct Call {
   std::optional<ApiError> error;
   std::vector<Choice> choices;
   bool is_stream = false;
-  Instant handed_in;
 
   // The deliverer's.
   bool has_begun = false;
   bool cancel_passed_on = false;
-  bool waits_for_reader = false;
   std::string unsent;  // Bytes of a stream that found no room yet.
 
   Deadline deadline() const { return Deadline::at(Instant::from_ns(deadline_ns.load(std::memory_order_relaxed))); }

@@ -69,16 +69,6 @@ void Deliverer::obey(const CancelOrder& order) {
   order.sink.reply(http::make_response(200, "application/json", body.dump()));
 }
 
-void Deliverer::publish() {
-  Activity activity{.calls = static_cast<int>(calls_.size())};
-  for (const std::shared_ptr<Call>& call : calls_) {
-    if (!call->has_begun || call->waits_for_reader) continue;
-    if (activity.waiting == 0 || call->handed_in < activity.since) activity.since = call->handed_in;
-    ++activity.waiting;
-  }
-  activity_.store(activity);
-}
-
 void Deliverer::serve() {
   while (!stops_) {
     take_in();
@@ -86,7 +76,6 @@ void Deliverer::serve() {
     const size_t before = calls_.size();
     std::erase_if(calls_, [now](const std::shared_ptr<Call>& call) { return deliver(*call, now); });
     under_way_.fetch_sub(before - calls_.size());
-    publish();
     Instant look_at = Instant::never();
     for (const std::shared_ptr<Call>& call : calls_) {
       if (!call->has_begun) look_at = std::min(look_at, call->deadline().when());

@@ -4,7 +4,7 @@
 // It owns all calls from their arrival to their end: one whose deadline passes before it is prepared is answered here,
 // one whose client is gone is dropped, which cancels it. A client that reads slowly holds up its own call only: pieces
 // stay in the engine's ring, and the engine leaves the sequence alone.
-// Thread safety: take(), cancel(), notify() and activity() from any thread.
+// Thread safety: take(), cancel(), notify() and calls() from any thread.
 #pragma once
 
 #include <atomic>
@@ -18,20 +18,12 @@
 
 #include "api/call.h"
 #include "base/bounded_queue.h"
-#include "base/published.h"
 #include "base/result.h"
 #include "base/time.h"
 #include "os/service_thread.h"
 #include "os/wake_signal.h"
 
 namespace infer::api {
-
-// What can be seen from outside.
-struct Activity {
-  int calls = 0;    // Under way.
-  int waiting = 0;  // Of those, handed to the engine and waiting for it,
-  Instant since{};  // the first of them since then; with waiting > 0.
-};
 
 class Deliverer {
  public:
@@ -47,7 +39,7 @@ class Deliverer {
   bool cancel(std::string id, http::ResponseSink sink);
   // Something has changed: a piece, room, a cancellation. The function may outlive the deliverer.
   std::function<void()> waker() const;
-  Activity activity() const { return activity_.load(); }
+  int calls() const { return static_cast<int>(under_way_.load()); }  // Under way.
 
  private:
   struct CancelOrder {
@@ -62,7 +54,6 @@ class Deliverer {
   void serve();
   void take_in();
   void obey(const CancelOrder& order);
-  void publish();
 
   const Clock& clock_;
   const size_t calls_max_;
@@ -70,7 +61,6 @@ class Deliverer {
   const std::shared_ptr<os::WakeSignal> wake_;
   std::atomic<bool> stops_{false};
   std::atomic<size_t> under_way_{0};
-  Published<Activity> activity_;
   std::vector<std::shared_ptr<Call>> calls_;  // The thread's own.
   std::unique_ptr<os::ServiceThread> thread_;
 };

@@ -79,9 +79,9 @@ void begin(Call& call) {
 // False when the connection has no room for it.
 bool flush(Call& call) {
   if (call.unsent.empty()) return true;
-  call.waits_for_reader = call.sink.push(call.unsent) == http::PushResult::kFull;
-  if (!call.waits_for_reader) call.unsent.clear();
-  return !call.waits_for_reader;
+  const bool has_room = call.sink.push(call.unsent) != http::PushResult::kFull;
+  if (has_room) call.unsent.clear();
+  return has_room;
 }
 
 // Takes pieces until there are none, or enough to be sent. True when all choices have ended.

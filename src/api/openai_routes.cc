@@ -207,8 +207,8 @@ void add_openai_routes(http::RouteTable& routes, AnswerService& service, const S
 void add_service_routes(http::RouteTable& routes, AnswerService& service, const engine::Engine& engine,
                         const Clock& clock) {
   const auto health = [&service, &engine, &clock](const Request&, const ResponseSink& sink) {
-    const Health found = look_at_health(engine.snapshot(), engine.limits(), service.activity(), clock.now());
-    sink.reply(json_reply(found.is_ready ? 200 : 503, health_json(found, clock.wall_time())));
+    const engine::EngineSnapshot seen = engine.snapshot();
+    sink.reply(json_reply(seen.health.ready() ? 200 : 503, health_json(seen, service.calls(), clock.wall_time())));
   };
   routes.add("GET", "/health", Access::kOpen, health);
   routes.add("GET", "/v1/health", Access::kOpen, health);

@@ -80,7 +80,6 @@ std::optional<ApiError> Preparer::try_prepare(Call& call) {
 
 std::optional<ApiError> Preparer::hand_in(Call& call, PreparedAnswer prepared, const engine::TimeLimits& limits,
                                           engine::Priority priority, bool staged) {
-  call.handed_in = model_.clock.now();
   for (engine::Request& request : prepared.requests) {
     request.limits = limits;
     request.priority = priority;

@@ -69,7 +69,7 @@ void wait_for_interrupt(Services& services) {
 }
 
 Status drain(LocalServer& server, const ServeCommand& options, Services& services) {
-  const int calls = server.service().activity().calls;
+  const int calls = server.service().calls();
   if (calls > 0) {
     services.err().remark(
         format("finishing {} {}; Ctrl-C again stops at once", calls, calls == 1 ? "request" : "requests"));
@@ -79,7 +79,7 @@ Status drain(LocalServer& server, const ServeCommand& options, Services& service
   const Clock& clock = services.clock();
   const Status drained = server.drain({clock, Deadline::at(clock.now() + options.drain), again.token()});
   if (!drained) {
-    services.err().write(LogLevel::kWarning, format("{} requests were cut off", server.service().activity().calls));
+    services.err().write(LogLevel::kWarning, format("{} requests were cut off", server.service().calls()));
   }
   return {};
 }

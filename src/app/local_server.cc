@@ -4,13 +4,13 @@
 #include <utility>
 
 #include "api/control_routes.h"
-#include "api/health.h"
 #include "api/openai_routes.h"
 #include "app/state_folder.h"
 #include "base/format.h"
 #include "engine/vocabulary_trie.h"
 #include "os/entropy.h"
 #include "os/folder.h"
+#include "telemetry/timestamp.h"
 
 namespace infer::app {
 namespace {
@@ -108,9 +108,9 @@ Status LocalServer::listen(const ServeConfig& config, Services& services) {
   add_control_routes(site.routes, *control_);
   if (options.verbose) {
     site.on_answered = [&services](const http::AccessRecord& record) {
-      services.err().raw(format("{} {} {} {} {} {} bytes {:.1f} ms\n", api::iso_time(services.clock().wall_time()),
-                                record.peer, record.method, record.target, record.status, record.response_bytes,
-                                record.taken.ms()));
+      services.err().raw(format("{} {} {} {} {} {} bytes {:.1f} ms\n",
+                                telemetry::timestamp(services.clock().wall_time()), record.peer, record.method,
+                                record.target, record.status, record.response_bytes, record.taken.ms()));
     };
   }
   auto server =

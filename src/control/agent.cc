@@ -10,8 +10,6 @@ namespace infer::control {
 
 namespace {
 
-// A step takes a second at most (EngineLimits::step_target), so this is far outside.
-constexpr Duration kStalledAfter = Duration::from_seconds(10);
 // Of the machine's memory, available: below the first it is short, above the second no more.
 constexpr double kShort = 0.05, kEnough = 0.08;
 
@@ -101,11 +99,11 @@ void Agent::look(Watch& watch, bool is_bad, bool is_good, const std::string& mes
 }
 
 void Agent::tick(const telemetry::MachineFacts& machine, Instant now, WallTime time) {
-  const engine::EngineSnapshot snapshot = target_.facts().snapshot;
-  const Duration silent = now - snapshot.last_step;
-  const bool is_stalled = snapshot.running > snapshot.full && silent > kStalledAfter;
-  look(stalled_, is_stalled, !is_stalled,
-       format("{} requests are running, the last step ended {:.1f} s ago", snapshot.running, silent.seconds()), time);
+  const engine::EngineHealth health = target_.facts().snapshot.health;
+  look(stalled_, !health.ready(), health.ready(),
+       format("the engine is {}; it has not got on for {:.1f} s", engine_condition_name(health.condition),
+              health.silence.seconds()),
+       time);
   if (machine.memory.available_bytes && machine.memory.total_bytes && *machine.memory.total_bytes > 0) {
     const uint64_t available = *machine.memory.available_bytes, total = *machine.memory.total_bytes;
     const double share = static_cast<double>(available) / static_cast<double>(total);
