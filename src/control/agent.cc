@@ -119,6 +119,7 @@ void Agent::tick(const telemetry::MachineFacts& machine, Instant now, WallTime t
 
 // Each sample with new tokens is an estimate.
 void Agent::watch_quality(const telemetry::Metrics& metrics, Instant now, WallTime time) {
+  if (quality_.steps() == 0) look(degraded_, false, true, "somebody chose another policy", time);
   const uint64_t tokens = metrics.engine.snapshot.counters.nll_tokens;
   const std::optional<double> delta = metrics.delta_ppl();
   if (baseline_ || !delta || tokens == judged_tokens_) return;
@@ -136,7 +137,7 @@ void Agent::watch_quality(const telemetry::Metrics& metrics, Instant now, WallTi
   const std::string message = format("perplexity {:.3f} above that of 16 bits, {:.3f} are allowed: {}",
                                      change->mean_delta_ppl, most, protect_step_name(change->steps_after));
   if (is_raised == degraded_.is_raised) {
-    log_.write(LogLevel::kWarning, message);
+    log_.write(change->steps_after > change->steps_before ? LogLevel::kWarning : LogLevel::kInfo, message);
     for (AgentObserver* observer : observers_) observer->on_alert({degraded_.reason, true, message}, time);
   } else {
     look(degraded_, is_raised, !is_raised, message, time);

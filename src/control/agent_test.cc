@@ -200,6 +200,8 @@ TEST_F(AgentTest, APolicyThatSomebodyChoosesIsJudgedAnew) {
   EXPECT_EQ(agent_.quality().steps(), 0);
   EXPECT_DOUBLE_EQ(target_.applied.back().kv.level_thresholds.l2_int4, 0.5);
   EXPECT_EQ(target_.applied.back().kv.recent_window, 100);
+  agent_.tick({}, at(now + 1), {});
+  EXPECT_EQ(notes_.alerts, (std::vector<std::string>{"+quality_degradation", "-quality_degradation"}));
 }
 
 }  // namespace
