@@ -465,7 +465,7 @@ Json openapi_document() {
 void add_control_routes(http::RouteTable& routes, ControlService& service) {
   for (const ControlRoute& route : kRoutes) {
     routes.add(route.method, route.path, route.access,
-               [&service, handler = route.handler](Request request, const ResponseSink& sink) {
+               [&service, handler = route.handler](const Request& request, const ResponseSink& sink) {
                  handler(service, request, sink);
                });
   }

@@ -40,7 +40,7 @@ class Archive final : public control::AgentObserver {
   }
 
  private:
-  void write(const char* type, WallTime time, Json data) {
+  void write(const char* type, WallTime time, const Json& data) {
     if (!lines_) return;
     Json line = Json::object();
     line.set("timestamp", telemetry::timestamp(time)).set("type", type);

@@ -67,7 +67,7 @@ Preparation prepare_chat(const Json& body, const CallInput& input) {
 Json echoed_fields(const Json& body, const GenerationFields& generation) {
   Json echoed = Json::object();
   echoed.set("temperature", generation.sampling.temperature).set("top_p", generation.sampling.top_p);
-  const std::pair<const char*, Json> kDefaults[] = {
+  const std::pair<const char*, Json> defaults[] = {
       {"instructions", {}},
       {"max_output_tokens", {}},
       {"metadata", Json::object()},
@@ -75,7 +75,7 @@ Json echoed_fields(const Json& body, const GenerationFields& generation) {
       {"text", Json::object().set("format", Json::object().set("type", "text"))},
       {"tool_choice", "auto"},
       {"tools", Json::array()}};
-  for (const auto& [name, otherwise] : kDefaults) {
+  for (const auto& [name, otherwise] : defaults) {
     const Json* given = body.find(name);
     echoed.set(name, given != nullptr && !given->is_null() ? *given : otherwise);
   }

@@ -35,7 +35,7 @@ std::string_view incomplete_reason(const engine::RequestResult& result) {
 ResponsesAnswer::ResponsesAnswer(ResponsesAnswerOptions options)
     : options_(std::move(options)), parser_(options_.parser) {}
 
-std::string ResponsesAnswer::event(std::string_view type, Json data) {
+std::string ResponsesAnswer::event(std::string_view type, const Json& data) {
   if (!options_.is_stream) return {};
   Json whole = Json::object().set("type", type).set("sequence_number", sequence_++);
   for (const auto& [key, value] : data.members()) whole.set(key, value);
@@ -88,7 +88,7 @@ Json ResponsesAnswer::response_json(std::string_view status) const {
 }
 
 std::string ResponsesAnswer::begin() {
-  std::string events = event("response.created", Json::object().set("response", response_json("in_progress")));
+  const std::string events = event("response.created", Json::object().set("response", response_json("in_progress")));
   return events + event("response.in_progress", Json::object().set("response", response_json("in_progress")));
 }
 

@@ -51,7 +51,7 @@ class ResponsesAnswer final : public AnswerWriter {
   std::string close();
   Json item_json(const Item& item, bool is_open) const;
   Json response_json(std::string_view status) const;
-  std::string event(std::string_view type, Json data);
+  std::string event(std::string_view type, const Json& data);
   // Of the last item.
   Json place() const;
 

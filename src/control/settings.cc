@@ -247,7 +247,7 @@ Status apply_environment(const std::function<std::optional<std::string>(const st
     }
     const Setting* setting = find_setting(variable.key);
     INFER_CHECK(setting != nullptr);
-    if (Status set = set_value(*setting, value_of_text(*setting, *text), changed); !set) {
+    if (const Status set = set_value(*setting, value_of_text(*setting, *text), changed); !set) {
       return wrong(format("{}: {}", variable.name, set.error().message));
     }
   }

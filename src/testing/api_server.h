@@ -67,21 +67,23 @@ class ApiServer {
   std::unique_ptr<http::Server> server_;
 };
 
-// `json.at("choices", 0, "text")`, null where there is no such place.
-inline const api::Json& at(const api::Json& json) { return json; }
-template <class... Rest>
-const api::Json& at(const api::Json& json, std::string_view key, const Rest&... rest);
-template <class... Rest>
-const api::Json& at(const api::Json& json, int index, const Rest&... rest) {
+// One place further: null where there is no such.
+inline const api::Json& step_into(const api::Json& json, int index) {
   static const api::Json kNull;
   const auto place = static_cast<size_t>(index);
-  return place < json.elements().size() ? at(json.elements()[place], rest...) : kNull;
+  return place < json.elements().size() ? json.elements()[place] : kNull;
 }
-template <class... Rest>
-const api::Json& at(const api::Json& json, std::string_view key, const Rest&... rest) {
+inline const api::Json& step_into(const api::Json& json, std::string_view key) {
   static const api::Json kNull;
-  const api::Json* member = json.find(key);
-  return member != nullptr ? at(*member, rest...) : kNull;
+  const api::Json* const member = json.find(key);
+  return member != nullptr ? *member : kNull;
+}
+// at(json, "choices", 0, "text") is json["choices"][0]["text"], null where there is no such place; a part of `json`.
+template <class... Steps>
+const api::Json& at(const api::Json& json, const Steps&... steps) {
+  const api::Json* place = &json;
+  ((place = &step_into(*place, steps)), ...);
+  return *place;
 }
 
 }  // namespace infer::testing
