@@ -29,7 +29,7 @@ class Archive final : public control::AgentObserver {
     for (size_t i = 0; i < record.values.size(); ++i) {
       line.set(telemetry::kHistoryMetrics[i], record.values[i] ? Json(*record.values[i]) : Json());
     }
-    write("metrics", metrics.time, std::move(line));
+    write("metrics", metrics.time, line);
   }
   void on_policy(const control::Policy& in_effect, bool baseline) override {
     write("policy", clock_.wall_time(), Json::object().set("baseline", baseline).set("policy", policy_json(in_effect)));

@@ -135,7 +135,7 @@ std::string ResponsesAnswer::grow(Kind kind, std::string_view text) {
   }
   items_.back().text += text;
   Json delta = place().set("content_index", 0).set("delta", text);
-  if (kind == Kind::kReasoning) return events + event("response.reasoning_text.delta", std::move(delta));
+  if (kind == Kind::kReasoning) return events + event("response.reasoning_text.delta", delta);
   return events + event("response.output_text.delta", delta.set("logprobs", Json::array()));
 }
 
