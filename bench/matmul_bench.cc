@@ -66,7 +66,8 @@ void matmul(benchmark::State& state, const KernelTable& table, WeightType type, 
                                  .out = reinterpret_cast<float*>(out.data()),
                                  .out_stride = stride,
                                  .accumulate = false,
-                                 .scratch = scratch.data()};
+                                 .scratch = scratch.data(),
+                                 .stream = table.stream};
   for (auto _ : state) {
     table.matmul(args);
     benchmark::ClobberMemory();

@@ -10,7 +10,8 @@ namespace infer::kernels {
 namespace {
 
 // Best first; a processor that has one has those after it too.
-constexpr std::array<const KernelTable*, 3> kTables{&avx512::kTable, &avx2::kTable, &scalar::kTable};
+constexpr std::array<const KernelTable*, 3> kPastL2{&avx512::kTables[0], &avx2::kTables[0], &scalar::kTables[0]};
+constexpr std::array<const KernelTable*, 3> kThroughL2{&avx512::kTables[1], &avx2::kTables[1], &scalar::kTables[1]};
 
 size_t first_supported(const IsaSupport& support) {
   if (support.avx512_vnni && support.avx2_fma_f16c) return 0;
@@ -19,8 +20,16 @@ size_t first_supported(const IsaSupport& support) {
 
 }  // namespace
 
+IsaSupport isa_support(const os::CpuFeatures& cpu) {
+  const bool zen = cpu.vendor == "AuthenticAMD" || cpu.vendor == "HygonGenuine";
+  return {.avx2_fma_f16c = cpu.avx2 && cpu.fma && cpu.f16c,
+          .avx512_vnni = cpu.avx512f && cpu.avx512bw && cpu.avx512dq && cpu.avx512vl && cpu.avx512_vnni,
+          .stream = zen ? WeightStream::kPastL2 : WeightStream::kThroughL2};
+}
+
 std::span<const KernelTable* const> supported_kernels(const IsaSupport& support) {
-  return std::span<const KernelTable* const>(kTables).subspan(first_supported(support));
+  const auto& tables = support.stream == WeightStream::kPastL2 ? kPastL2 : kThroughL2;
+  return std::span<const KernelTable* const>(tables).subspan(first_supported(support));
 }
 
 Result<const KernelTable*> select_kernels(const IsaSupport& support, std::string_view forced) {
@@ -29,7 +38,7 @@ Result<const KernelTable*> select_kernels(const IsaSupport& support, std::string
   for (const KernelTable* table : supported) {
     if (forced == table->name) return table;
   }
-  for (const KernelTable* table : kTables) {
+  for (const KernelTable* table : kPastL2) {
     if (forced == table->name) {
       return Error{
           ErrorCode::kUnsupported,

@@ -36,10 +36,14 @@ namespace {
 #include "kernels/generic/limits.inl.h"
 
 constexpr uint64_t (*bf16_peak)(uint64_t rounds, float* sink) = nullptr;
+
+constexpr KernelTable table(WeightStream stream) {
+  return {
+#include "kernels/generic/table.inl.h"
+  };
+}
 }  // namespace
 
-extern const KernelTable kTable = {
-#include "kernels/generic/table.inl.h"
-};
+extern const KernelTable kTables[] = {table(WeightStream::kPastL2), table(WeightStream::kThroughL2)};
 
 }  // namespace infer::kernels::avx2

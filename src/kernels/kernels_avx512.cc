@@ -43,10 +43,14 @@ namespace {
 #include "kernels/generic/limits.inl.h"
 //
 #include "kernels/isa/avx512_bf16.h"
+
+constexpr KernelTable table(WeightStream stream) {
+  return {
+#include "kernels/generic/table.inl.h"
+  };
+}
 }  // namespace
 
-extern const KernelTable kTable = {
-#include "kernels/generic/table.inl.h"
-};
+extern const KernelTable kTables[] = {table(WeightStream::kPastL2), table(WeightStream::kThroughL2)};
 
 }  // namespace infer::kernels::avx512

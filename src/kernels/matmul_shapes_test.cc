@@ -84,6 +84,7 @@ struct Call {
   int panel_begin, panel_end;
   int token_begin, token_end;
   bool accumulate = false;
+  WeightStream stream = WeightStream::kThroughL2;
 };
 
 struct Output {
@@ -120,7 +121,8 @@ Output multiply(const KernelTable& table, const PackedMatrix& packed, const std:
                 .out = out.at(0, 0),
                 .out_stride = stride,
                 .accumulate = call.accumulate,
-                .scratch = scratch.data()});
+                .scratch = scratch.data(),
+                .stream = call.stream});
   return out;
 }
 
@@ -239,7 +241,8 @@ TEST(MatmulShapes, OnlyTheAskedPanelsAndTokensAreWritten) {
             token_begin + 1 + static_cast<int>(rng.below(static_cast<uint32_t>(tokens - token_begin)));
         // A range ends with a tile or with the batch.
         const int tile_end = (token_end + table->token_tile - 1) / table->token_tile * table->token_tile;
-        const Call call{tokens, panel_begin, panel_end, token_begin, std::min(tile_end, tokens), accumulate};
+        const WeightStream stream = rng.below(2) == 0 ? WeightStream::kPastL2 : WeightStream::kThroughL2;
+        const Call call{tokens, panel_begin, panel_end, token_begin, std::min(tile_end, tokens), accumulate, stream};
         expect_output(m, call, multiply(*table, PackedMatrix(*table, m), x, call, start), expected, start,
                       std::string(table->name) + " " + name_of(type));
         if (::testing::Test::HasFatalFailure()) return;

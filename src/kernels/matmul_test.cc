@@ -109,7 +109,8 @@ std::vector<float> product(const KernelTable& k, const Matrix& m, const std::vec
                 .out = out.data(),
                 .out_stride = stride,
                 .accumulate = start != nullptr,
-                .scratch = scratch.data()});
+                .scratch = scratch.data(),
+                .stream = k.stream});
     }
   }
   return out;

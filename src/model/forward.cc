@@ -356,7 +356,8 @@ void Forward::run_product(const Product& product, int panel_begin, int panel_end
                    .out = product.out,
                    .out_stride = static_cast<size_t>(product.stride),
                    .accumulate = product.accumulate,
-                   .scratch = buffers_.per_thread[static_cast<size_t>(thread)].matmul});
+                   .scratch = buffers_.per_thread[static_cast<size_t>(thread)].matmul,
+                   .stream = kernels_.stream});
 }
 
 // ---- Attention.

@@ -17,7 +17,8 @@ constexpr int kOsxsaveBit = 27;  // Of leaf 1 ECX: XGETBV may be executed.
 
 bool bit(uint64_t word, int index) { return ((word >> index) & 1) != 0; }
 
-std::string brand_text(const std::array<uint32_t, 12>& words) {
+template <size_t kWords>
+std::string unpadded_text(const std::array<uint32_t, kWords>& words) {
   char text[sizeof(words) + 1] = {};
   std::memcpy(text, words.data(), sizeof(words));
   const std::string padded(text);  // Ends at the first NUL; vendors pad with spaces on either side.
@@ -61,7 +62,9 @@ uint64_t xgetbv0() {
 CpuidWords read_cpuid() {
   CpuidWords words;
 #if defined(__x86_64__) || defined(_M_X64)
-  const uint32_t last_leaf = cpuid(0, 0).eax;
+  const Leaf leaf0 = cpuid(0, 0);
+  words.vendor = {leaf0.ebx, leaf0.edx, leaf0.ecx};
+  const uint32_t last_leaf = leaf0.eax;
   if (last_leaf >= 1) words.leaf1_ecx = cpuid(1, 0).ecx;
   if (last_leaf >= 7) {
     const Leaf leaf7 = cpuid(7, 0);
@@ -105,7 +108,8 @@ CpuFeatures decode_cpu_features(const CpuidWords& words) {
   out.avx512_vnni = out.avx512f && bit(words.leaf7_ecx, 11);
   out.avx512_bf16 = out.avx512f && bit(words.leaf7_1_eax, 5);
 
-  out.brand = brand_text(words.brand);
+  out.vendor = unpadded_text(words.vendor);
+  out.brand = unpadded_text(words.brand);
   return out;
 }
 

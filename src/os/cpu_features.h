@@ -24,11 +24,13 @@ struct CpuFeatures {
   bool avx512vl = false;
   bool avx512_vnni = false;
   bool avx512_bf16 = false;
-  std::string brand;  // "AMD EPYC 9R14"; "" where the CPU does not tell.
+  std::string vendor;  // "AuthenticAMD", "GenuineIntel"; "" on other machines than x86-64.
+  std::string brand;   // "AMD EPYC 9R14"; "" where the CPU does not tell.
 };
 
 // The words that the features are decoded from; all 0 on other machines than x86-64.
 struct CpuidWords {
+  std::array<uint32_t, 3> vendor{};  // EBX, EDX and ECX of leaf 0.
   uint32_t leaf1_ecx = 0;
   uint32_t leaf7_ebx = 0;
   uint32_t leaf7_ecx = 0;

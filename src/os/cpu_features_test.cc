@@ -89,10 +89,21 @@ TEST(CpuFeatures, TheBrandIsTrimmed) {
   EXPECT_EQ(decode_cpu_features(words).brand, std::string(48, 'x'));
 }
 
+TEST(CpuFeatures, TheVendorIsTwelveLettersOfThreeWords) {
+  CpuidWords words;
+  EXPECT_EQ(decode_cpu_features(words).vendor, "");
+  words.vendor = {0x756E6547, 0x49656E69, 0x6C65746E};  // As Intel's manual of CPUID has them: EBX, EDX, ECX.
+  EXPECT_EQ(decode_cpu_features(words).vendor, "GenuineIntel");
+}
+
 #if defined(__linux__) && defined(__x86_64__)
 TEST(CpuFeatures, AgreesWithTheKernel) {
   std::ifstream file("/proc/cpuinfo");
   std::string line;
+  while (std::getline(file, line) && !line.starts_with("vendor_id")) {
+  }
+  const std::string vendor = detect_cpu_features().vendor;
+  EXPECT_NE(line.find(": " + vendor), std::string::npos) << line << ", but CPUID says " << vendor;
   while (std::getline(file, line) && !line.starts_with("flags")) {
   }
   if (line.empty()) GTEST_SKIP() << "/proc/cpuinfo names no flags";

@@ -112,17 +112,31 @@ inline __attribute__((always_inline)) void stream_block(const std::byte* unit, c
   }
 }
 
-// How far ahead of its use a streamed unit is asked for; a large unit, asked for at once, lies ahead by itself.
-// Measured (docs/internals/kernels.md): 2 to 5 % faster than 1 or 8 KB for every format, and than asking line by line.
-template <int kUnitBytes>
-inline constexpr int kPrefetchBytes = (4096 - kUnitBytes / 3) / 64 * 64;
+template <class Format>
+size_t packed_panel_bytes(int cols) {
+  const size_t bytes = static_cast<size_t>(cols) / (32 * Format::kBlocks) * Format::kUnitBytes;
+  return (bytes + 63) / 64 * 64;
+}
 
-// Asks for [p, p + bytes), which will be used once: the line goes past the second-level cache, whose place is for
-// inputs. Not unrolled: 36 and more requests at once hold up the loads behind them (0.8 of the bandwidth instead of 1).
+// How far ahead of its use a streamed unit is asked for; a large unit, asked for at once, lies ahead by itself.
+// Measured (docs/internals/kernels.md): past the second-level cache 4 KB are 2 to 5 % faster than 1 or 8 KB for every
+// format, and than asking line by line; through it 2 KB are as fast as 4.
+template <int kUnitBytes>
+constexpr int prefetch_bytes(WeightStream stream) {
+  return ((stream == WeightStream::kPastL2 ? 4096 : 2048) - kUnitBytes / 3) / 64 * 64;
+}
+
+// Asks for a unit that will be used once, some units before its turn. Not unrolled: 36 and more requests at once hold
+// up the loads behind them (0.8 of the bandwidth instead of 1).
 template <int kBytes>
-inline __attribute__((always_inline)) void prefetch_once(const std::byte* p) {
+inline __attribute__((always_inline)) void prefetch_unit(const std::byte* p, WeightStream stream) {
+  if (stream == WeightStream::kPastL2) {
 #pragma GCC unroll 1
-  for (int line = 0; line < kBytes; line += 64) __builtin_prefetch(p + line, 0, 0);
+    for (int line = 0; line < kBytes; line += 64) __builtin_prefetch(p + line, 0, 0);
+  } else {
+#pragma GCC unroll 1
+    for (int line = 0; line < kBytes; line += 64) __builtin_prefetch(p + line, 0, 3);
+  }
 }
 
 // A unit times tokens [first, first + kTokens) of a tile; block: the unit's first one.
@@ -138,18 +152,43 @@ inline __attribute__((always_inline)) void stream_unit(const std::byte* unit, si
   });
 }
 
-// The kTokens tokens of a tile.
-template <class Format, int kTokens>
-void stream_panel(const std::byte* panel, const Tile& tile, int cols, bool accumulate, float* out, size_t out_stride) {
-  F32 acc[kTokens];
-  for (int t = 0; t < kTokens; ++t) acc[t] = start_from(out + static_cast<size_t>(t) * out_stride, accumulate);
-  const size_t units = static_cast<size_t>(cols) / (32 * Format::kBlocks);
-  for (size_t u = 0; u < units; ++u) {
-    const std::byte* unit = panel + u * Format::kUnitBytes;
-    prefetch_once<Format::kUnitBytes>(unit + kPrefetchBytes<Format::kUnitBytes>);
-    stream_unit<Format, kTokens>(unit, u * Format::kBlocks, tile, 0, acc);
+// Where the units lie that are asked for while others are worked on. Several panels walked through side by side are
+// followed by as many others, so that near their end they ask behind their neighbours.
+struct UnitsAhead {
+  size_t panel_bytes;
+  size_t behind_bytes;  // What lies between the end of a panel and the one that follows it in the same walk.
+  WeightStream stream;
+
+  template <class Format>
+  inline __attribute__((always_inline)) void prefetch(const std::byte* panel, size_t offset) const {
+    const size_t ahead = offset + static_cast<size_t>(prefetch_bytes<Format::kUnitBytes>(stream));
+    prefetch_unit<Format::kUnitBytes>(panel + (ahead < panel_bytes ? ahead : ahead + behind_bytes), stream);
   }
-  for (int t = 0; t < kTokens; ++t) store_f32(out + static_cast<size_t>(t) * out_stride, acc[t]);
+};
+
+// kPanels neighbours times the kTokens tokens of a tile. Two panels are two streams of memory, which some processors
+// read faster than one, share their inputs' loads, and halve the time for which sums wait for each other.
+template <class Format, int kPanels, int kTokens>
+void stream_panel(const std::byte* panel, const Tile& tile, const MatmulArgs& args, float* out) {
+  F32 acc[kPanels][kTokens];
+  const auto at = [&](int p, int t) { return out + static_cast<size_t>(t) * args.out_stride + p * kPanelRows; };
+  for (int p = 0; p < kPanels; ++p) {
+    for (int t = 0; t < kTokens; ++t) acc[p][t] = start_from(at(p, t), args.accumulate);
+  }
+  const size_t units = static_cast<size_t>(args.weights.cols) / (32 * Format::kBlocks);
+  const size_t bytes = packed_panel_bytes<Format>(args.weights.cols);
+  const UnitsAhead ahead{bytes, (kPanels - 1) * bytes, args.stream};
+  for (size_t u = 0; u < units; ++u) {
+#pragma GCC unroll 2
+    for (int p = 0; p < kPanels; ++p) {
+      const std::byte* from = panel + static_cast<size_t>(p) * bytes;
+      ahead.prefetch<Format>(from, u * Format::kUnitBytes);
+      stream_unit<Format, kTokens>(from + u * Format::kUnitBytes, u * Format::kBlocks, tile, 0, acc[p]);
+    }
+  }
+  for (int p = 0; p < kPanels; ++p) {
+    for (int t = 0; t < kTokens; ++t) store_f32(at(p, t), acc[p][t]);
+  }
 }
 
 // The tokens of a tile, more than registers hold at once: they take turns over each unit, which stays in the
@@ -171,9 +210,10 @@ void stream_panel_in_turns(const std::byte* panel, const Tile& tile, int tokens,
   };
   for_each([&](F32& sum, const float* at) { sum = start_from(at, args.accumulate); });
   const size_t units = static_cast<size_t>(args.weights.cols) / (32 * Format::kBlocks);
+  const UnitsAhead ahead{packed_panel_bytes<Format>(args.weights.cols), 0, args.stream};
   for (size_t u = 0; u < units; ++u) {
     const std::byte* unit = panel + u * Format::kUnitBytes;
-    prefetch_once<Format::kUnitBytes>(unit + kPrefetchBytes<Format::kUnitBytes>);
+    ahead.prefetch<Format>(panel, u * Format::kUnitBytes);
     for (int i = 0; i < turns; ++i) {
       stream_unit<Format, kStreamTokensAtOnce>(unit, u * Format::kBlocks, tile, first(i), acc[i]);
     }
@@ -203,11 +243,12 @@ Unpacked unpacked_at(std::byte* scratch, int cols, int index) {
 }
 
 template <class Format>
-void unpack_panel(const std::byte* panel, int cols, const Unpacked& to) {
+void unpack_panel(const std::byte* panel, int cols, WeightStream stream, const Unpacked& to) {
   const size_t units = static_cast<size_t>(cols) / (32 * Format::kBlocks);
+  const UnitsAhead ahead{packed_panel_bytes<Format>(cols), 0, stream};
   for (size_t u = 0; u < units; ++u) {
     const std::byte* unit = panel + u * Format::kUnitBytes;
-    prefetch_once<Format::kUnitBytes>(unit + kPrefetchBytes<Format::kUnitBytes>);
+    ahead.prefetch<Format>(panel, u * Format::kUnitBytes);
     const typename Format::Scales scales(unit);
     unrolled<0, Format::kBlocks>([&](auto block_constant) __attribute__((always_inline)) {
       constexpr int kBlock = decltype(block_constant)::value;
@@ -357,38 +398,44 @@ void run_tiles(const Unpacked* w, int panel, const MatmulArgs& args) {
   });
 }
 
-template <class Format>
-size_t packed_panel_bytes(int cols) {
-  const size_t bytes = static_cast<size_t>(cols) / (32 * Format::kBlocks) * Format::kUnitBytes;
-  return (bytes + 63) / 64 * 64;
-}
-
 // Up to this many tokens a format is streamed: decoding again in each turn must cost less than scratch does, and the
 // code of eight unrolled blocks is large.
 template <class Format>
 inline constexpr int kStreamTokensOf = Format::kBlocks == 1 || Format::kBits == 4 ? kStreamTokens : kStreamTokensAtOnce;
 
-// All tokens in one run over the panel: weights are read from memory once.
-template <class Format, int kTokens = kStreamTokensAtOnce>
+// All tokens in one run over the panels: weights are read from memory once.
+template <class Format, int kPanels, int kTokens>
 void stream_tokens(const std::byte* panel, const Tile& tile, int tokens, const MatmulArgs& args, float* out) {
   if constexpr (kTokens > 0) {
     if constexpr (kTokens == kStreamTokensAtOnce && kTokens < kStreamTokensOf<Format>) {
       if (tokens > kTokens) return stream_panel_in_turns<Format>(panel, tile, tokens, args, out);
     }
-    if (tokens < kTokens) return stream_tokens<Format, kTokens - 1>(panel, tile, tokens, args, out);
-    stream_panel<Format, kTokens>(panel, tile, args.weights.cols, args.accumulate, out, args.out_stride);
+    if (tokens < kTokens) return stream_tokens<Format, kPanels, kTokens - 1>(panel, tile, tokens, args, out);
+    stream_panel<Format, kPanels, kTokens>(panel, tile, args, out);
   }
 }
+
+// Up to this many tokens two panels are streamed side by side. More sums than registers hold would cost more than a
+// second stream gains, and the code of eight unrolled blocks is large.
+template <class Format>
+inline constexpr int kPairedTokensOf = Format::kBlocks == 1 ? kPairedStreamTokens
+                                                            : (kPairedStreamTokens < 1 ? kPairedStreamTokens : 1);
 
 template <class Format>
 void stream_panels(const MatmulArgs& args) {
   const Tile tile = tile_at(args.inputs, args.token_begin);
   const size_t bytes = packed_panel_bytes<Format>(args.weights.cols);
-  for (int p = args.panel_begin; p < args.panel_end; ++p) {
-    float* out =
-        args.out + static_cast<size_t>(args.token_begin) * args.out_stride + static_cast<size_t>(p) * kPanelRows;
-    stream_tokens<Format>(args.weights.data + static_cast<size_t>(p) * bytes, tile, args.token_end - args.token_begin,
-                          args, out);
+  const int tokens = args.token_end - args.token_begin;
+  float* out = args.out + static_cast<size_t>(args.token_begin) * args.out_stride;
+  const auto panel_at = [&](int p) { return args.weights.data + static_cast<size_t>(p) * bytes; };
+  int p = args.panel_begin;
+  if constexpr (kPairedTokensOf<Format> > 0) {
+    for (; tokens <= kPairedTokensOf<Format> && p + 2 <= args.panel_end; p += 2) {
+      stream_tokens<Format, 2, kPairedTokensOf<Format>>(panel_at(p), tile, tokens, args, out + p * kPanelRows);
+    }
+  }
+  for (; p < args.panel_end; ++p) {
+    stream_tokens<Format, 1, kStreamTokensAtOnce>(panel_at(p), tile, tokens, args, out + p * kPanelRows);
   }
 }
 
@@ -401,7 +448,7 @@ void matmul_int8(const MatmulArgs& args) {
   for (int p = args.panel_begin; p < args.panel_end; p += kPanelsAtOnce) {
     const int panels = args.panel_end - p < kPanelsAtOnce ? args.panel_end - p : kPanelsAtOnce;
     for (int i = 0; i < panels; ++i) {
-      unpack_panel<Format>(args.weights.data + static_cast<size_t>(p + i) * bytes, args.weights.cols, w[i]);
+      unpack_panel<Format>(args.weights.data + static_cast<size_t>(p + i) * bytes, args.weights.cols, args.stream, w[i]);
     }
     if (panels == kPanelsAtOnce) {
       run_tiles<Format, kPanelsAtOnce>(w, p, args);
@@ -419,16 +466,15 @@ struct Columns {
   int begin, end;
 };
 
-// Asks for the line in which a column that comes later starts, if one does. `once`: as prefetch_once.
-inline __attribute__((always_inline)) void prefetch_column(const std::byte* column, bool once) {
-  const std::byte* later = column + kPrefetchBytes<64>;
+// Asks for the line in which a column that comes later starts, if one does.
+inline __attribute__((always_inline)) void prefetch_column(const std::byte* column, WeightStream stream) {
+  const std::byte* later = column + prefetch_bytes<64>(WeightStream::kPastL2);
   if (reinterpret_cast<uintptr_t>(later) % 64 != 0) return;
-  once ? __builtin_prefetch(later, 0, 0) : __builtin_prefetch(later);
+  stream == WeightStream::kPastL2 ? __builtin_prefetch(later, 0, 0) : __builtin_prefetch(later, 0, 3);
 }
 
-// `once`: the weights are not needed again for other tokens.
 template <class Format, int kPanels, int kTokens>
-void float_product(const typename Format::Element* const* w, const Tile& tile, int first, Columns columns, bool once,
+void float_product(const typename Format::Element* const* w, const Tile& tile, int first, Columns columns, WeightStream stream,
                    bool accumulate, float* out, size_t out_stride) {
   F32 acc[kPanels][kTokens];
   for (int p = 0; p < kPanels; ++p) {
@@ -441,7 +487,7 @@ void float_product(const typename Format::Element* const* w, const Tile& tile, i
     F32 weight[kPanels];
     for (int p = 0; p < kPanels; ++p) {
       const typename Format::Element* at = w[p] + static_cast<size_t>(c) * kPanelRows;
-      prefetch_column(reinterpret_cast<const std::byte*>(at), once);
+      prefetch_column(reinterpret_cast<const std::byte*>(at), stream);
       weight[p] = Format::load(at);
     }
     for (int t = 0; t < kTokens; ++t) {
@@ -463,8 +509,10 @@ void float_tail(const typename Format::Element* const* w, const Tile& tile, int 
     if (count == kTokens) {
       // After the first run of columns `out` holds the sum so far.
       const bool accumulate = args.accumulate || columns.begin > 0;
+      // Weights that other tokens need again stay in the caches.
       const bool once = args.token_end - args.token_begin <= kFloatRegisterTokens;
-      float_product<Format, kPanels, kTokens>(w, tile, first, columns, once, accumulate, out, args.out_stride);
+      const WeightStream stream = once ? args.stream : WeightStream::kThroughL2;
+      float_product<Format, kPanels, kTokens>(w, tile, first, columns, stream, accumulate, out, args.out_stride);
     } else {
       float_tail<Format, kPanels, kTokens - 1>(w, tile, first, count, columns, args, out);
     }
