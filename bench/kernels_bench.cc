@@ -10,7 +10,12 @@
 namespace infer::bench {
 
 std::span<const kernels::KernelTable* const> machine_kernels() {
-  return kernels::supported_kernels(kernels::isa_support(os::detect_cpu_features()));
+  const os::CpuFeatures cpu = os::detect_cpu_features();
+  kernels::IsaSupport support;
+  support.avx2_fma_f16c = cpu.avx2 && cpu.fma && cpu.f16c;
+  support.avx512_vnni = cpu.avx512f && cpu.avx512bw && cpu.avx512dq && cpu.avx512vl && cpu.avx512_vnni;
+  support.stream = kernels::weight_stream_for(cpu.vendor);
+  return kernels::supported_kernels(support);
 }
 
 bool is_worth_measuring(const kernels::KernelTable& table, Size size) {

@@ -155,6 +155,10 @@ Status bench_command(const BenchOptions& options, Services& services) {
   model_options.tokens_per_step = std::max(model_options.tokens_per_step, settings.sequences);
   INFER_ASSIGN(const LoadedModel loaded, load_model(options.model, model_options, false, call, services));
   finish_storing_weights(*loaded.model, call, services);
+  if (const Status settled = loaded.model->finish_settling_weights(call); !settled) {
+    INFER_TRY(call.check("loading the weights"));
+    services.err().remark(settled.error().message);
+  }
   Report report{.loaded = loaded, .settings = settings, .result = {}, .limits = std::nullopt};
   std::vector<measure::MachineLimits> limits;
   const auto measure_limits_too = [&]() -> Status {

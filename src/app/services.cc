@@ -82,8 +82,13 @@ CallContext Services::call(std::optional<Duration> deadline) const {
 }
 
 Result<const kernels::KernelTable*> Services::kernels() const {
+  const os::CpuFeatures cpu = os::detect_cpu_features();
+  const kernels::IsaSupport support{
+      .avx2_fma_f16c = cpu.avx2 && cpu.fma && cpu.f16c,
+      .avx512_vnni = cpu.avx512f && cpu.avx512bw && cpu.avx512dq && cpu.avx512vl && cpu.avx512_vnni,
+      .stream = kernels::weight_stream_for(cpu.vendor)};
   const std::string forced = os::environment_variable("INFEROS_FORCE_ISA").value_or("");
-  auto table = kernels::select_kernels(kernels::isa_support(os::detect_cpu_features()), forced);
+  auto table = kernels::select_kernels(support, forced);
   if (table) return table;
   // The user's setting is wrong, whatever the kernels call it.
   return Error{ErrorCode::kInvalidArgument, "INFEROS_FORCE_ISA: " + table.error().message};

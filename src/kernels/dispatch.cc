@@ -20,11 +20,9 @@ size_t first_supported(const IsaSupport& support) {
 
 }  // namespace
 
-IsaSupport isa_support(const os::CpuFeatures& cpu) {
-  const bool zen = cpu.vendor == "AuthenticAMD" || cpu.vendor == "HygonGenuine";
-  return {.avx2_fma_f16c = cpu.avx2 && cpu.fma && cpu.f16c,
-          .avx512_vnni = cpu.avx512f && cpu.avx512bw && cpu.avx512dq && cpu.avx512vl && cpu.avx512_vnni,
-          .stream = zen ? WeightStream::kPastL2 : WeightStream::kThroughL2};
+WeightStream weight_stream_for(std::string_view vendor) {
+  const bool zen = vendor == "AuthenticAMD" || vendor == "HygonGenuine";
+  return zen ? WeightStream::kPastL2 : WeightStream::kThroughL2;
 }
 
 std::span<const KernelTable* const> supported_kernels(const IsaSupport& support) {

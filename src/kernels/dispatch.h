@@ -6,18 +6,18 @@
 
 #include "base/result.h"
 #include "kernels/kernel_table.h"
-#include "os/cpu_features.h"
 
 namespace infer::kernels {
 
-// What the processor and the system support, and how the processor likes to read memory.
+// What the processor and the system support; os/cpu_features.h fills it (kernels knows no system calls).
 struct IsaSupport {
   bool avx2_fma_f16c = false;
   bool avx512_vnni = false;  // F, BW, DQ, VL and VNNI, with the registers saved by the system.
   WeightStream stream = WeightStream::kThroughL2;
 };
 
-IsaSupport isa_support(const os::CpuFeatures& cpu);
+// What suits the processors of a maker, by the name that CPUID gives.
+WeightStream weight_stream_for(std::string_view vendor);
 
 // The best table; or the one named by `forced` ("scalar", "avx2", "avx512"; "" = best). An unknown name lists the
 // known ones; an unsupported one says so.

@@ -56,10 +56,10 @@ struct Activations {
   float* values;
 };
 
-// How weights that are used once are asked for before their use. Both give the same bits; which one is faster is a matter
-// of the processor and not of its instruction set. Past the second-level cache, whose place is then left to inputs: on
-// Zen processors as fast as memory, while on Intel's such requests wait in the few line buffers of the first level (a
-// third of the bandwidth).
+// How weights that are used once are asked for before their use. Both give the same bits; which one is faster is a
+// matter of the processor and not of its instruction set. Past the second-level cache, whose place is then left to
+// inputs: on Zen processors as fast as memory, while on Intel's such requests wait in the few line buffers of the first
+// level (a third of the bandwidth).
 enum class WeightStream : uint8_t { kPastL2, kThroughL2 };
 
 struct MatmulArgs {
@@ -127,7 +127,7 @@ struct AttentionArgs {
 struct KernelTable {
   const char* name;     // "scalar", "avx2", "avx512"
   WeightStream stream;  // What MatmulArgs::stream should be on the processor that the table was chosen for.
-  int token_tile;    // Tokens per activation tile.
+  int token_tile;       // Tokens per activation tile.
 
   // Repacks panels [panel_begin, panel_end) of a matrix from the file's rows (rows * row bytes at `source`) to
   // `target` (the start of the whole packed matrix).

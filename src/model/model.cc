@@ -149,7 +149,9 @@ struct Model::State {
   std::unique_ptr<kv::SpillStore> spill;  // Before the pool, which gives its slots back. Null: nowhere to spill to.
   std::unique_ptr<kv::PagePool> pages;
   std::unique_ptr<Forward> forward;
-  std::unique_ptr<os::BackgroundThread> storing;  // After what it reads, so that it ends first. Null: nothing to do.
+  // After what they read, so that they end first. Null: nothing to do.
+  std::unique_ptr<os::BackgroundThread> storing;
+  std::unique_ptr<os::BackgroundThread> settling;
 
   // Where planes go that leave memory.
   [[nodiscard]] Status open_spill() {
@@ -170,12 +172,24 @@ struct Model::State {
     const auto store = [cache = options.repack_cache, key = *std::exchange(weights.to_store, std::nullopt),
                         panels = std::span<const std::byte>(weights.panel_memory.data(), weights.panel_memory.size())](
                            CancelToken cancel) { return cache->store(key, panels, cancel); };
-    auto thread = os::BackgroundThread::start(store);
-    if (thread) {
-      storing = *std::move(thread);
-    } else {
-      options.repack_cache->log().write(LogLevel::kWarning, thread.error().message);
-    }
+    storing = start_beside(os::BackgroundThread::Share::kLeftOver, store);
+  }
+
+  // A mapped cache file is there at once, but in small pages.
+  void start_settling() {
+    if (!weights.panel_file) return;
+    settling = start_beside(os::BackgroundThread::Share::kSmall,
+                            [file = &*weights.panel_file, panels = weights.panels](CancelToken cancel) {
+                              return file->settle_in_memory(panels, cancel);
+                            });
+  }
+
+  std::unique_ptr<os::BackgroundThread> start_beside(os::BackgroundThread::Share share,
+                                                     os::BackgroundThread::Work work) const {
+    auto thread = os::BackgroundThread::start(share, std::move(work));
+    if (thread) return *std::move(thread);
+    options.repack_cache->log().write(LogLevel::kWarning, thread.error().message);
+    return nullptr;
   }
 };
 
@@ -209,12 +223,14 @@ Result<std::unique_ptr<Model>> Model::load(const gguf::File& file, const kernels
                                                 .spill = nullptr,
                                                 .pages = nullptr,
                                                 .forward = nullptr,
-                                                .storing = nullptr});
+                                                .storing = nullptr,
+                                                .settling = nullptr});
   INFER_ASSIGN(state->pages, kv::PagePool::make(page_shape(state->config), static_cast<int>(pages)));
   state->spill_status = state->open_spill();
   INFER_ASSIGN(state->weights, load_weights(file, plan.tensors, kernels, pool, call, options.repack_cache, progress));
   INFER_ASSIGN(state->forward, Forward::make(state->config, state->weights, plan.kinds, kernels, pool, plan.limits));
   state->start_storing();
+  state->start_settling();
   return std::unique_ptr<Model>(new Model(std::move(state)));
 }
 
@@ -352,6 +368,11 @@ WeightsSource Model::weights_source() const {
   return state_->weights.panel_file ? WeightsSource::kCache : WeightsSource::kRepacked;
 }
 bool Model::storing_weights() const { return state_->storing && !state_->storing->result(); }
+Status Model::finish_settling_weights(const CallContext& call) {
+  if (!state_->settling) return {};
+  const std::unique_ptr<os::BackgroundThread> settling = std::move(state_->settling);
+  return settling->finish(call);
+}
 Status Model::finish_storing_weights(const CallContext& call) {
   if (!state_->storing) return {};
   const std::unique_ptr<os::BackgroundThread> storing = std::move(state_->storing);

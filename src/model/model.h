@@ -119,6 +119,9 @@ class Model {
   uint64_t float_operations_per_token(bool logits) const;
 
   WeightsSource weights_source() const;
+  // Weights of a cache file are mapped, and move into huge pages of memory in the background. Waits until they have,
+  // for who wants to measure; what it could not move stays mapped, and the status says why.
+  Status finish_settling_weights(const CallContext& call);
   // Whether the repacked weights are being written to the cache, in the background.
   bool storing_weights() const;
   // Waits until they are, or gives it up when `call` says stop. Why it failed, if it did; Ok where nothing was to do.

@@ -5,6 +5,7 @@
 #elif defined(__linux__)
 #include <pthread.h>
 #include <sched.h>
+#include <sys/resource.h>
 #elif defined(__APPLE__)
 #include <pthread.h>
 #endif
@@ -25,15 +26,19 @@ namespace {
 // How long a stop may go unnoticed while somebody waits.
 constexpr std::chrono::milliseconds kLook{5};
 
-// The thread that calls this runs when others do not want to. Without the right to that it runs as they do.
-void yield_to_others() {
+// The thread that calls this gets its share from now on. Without the right to that it runs as others do.
+void yield_to_others(BackgroundThread::Share share) {
+  const bool left_over = share == BackgroundThread::Share::kLeftOver;
 #if defined(_WIN32)
-  (void)::SetThreadPriority(::GetCurrentThread(), THREAD_MODE_BACKGROUND_BEGIN);
+  (void)::SetThreadPriority(::GetCurrentThread(),
+                            left_over ? THREAD_MODE_BACKGROUND_BEGIN : THREAD_PRIORITY_BELOW_NORMAL);
 #elif defined(__linux__)
+  constexpr int kTenth = 10;  // Levels of "nice"; each takes a fifth of what is left.
   const sched_param none{};
-  (void)::sched_setscheduler(0, SCHED_IDLE, &none);
+  // On Linux priorities belong to threads: 0 is the calling one.
+  (void)(left_over ? ::sched_setscheduler(0, SCHED_IDLE, &none) : ::setpriority(PRIO_PROCESS, 0, kTenth));
 #elif defined(__APPLE__)
-  (void)::pthread_set_qos_class_self_np(QOS_CLASS_BACKGROUND, 0);
+  (void)::pthread_set_qos_class_self_np(left_over ? QOS_CLASS_BACKGROUND : QOS_CLASS_UTILITY, 0);
 #endif
 }
 
@@ -50,6 +55,7 @@ void stop_yielding(std::thread& thread) {
 }  // namespace
 
 struct BackgroundThread::State {
+  Share share;
   Work work;
   CancelSource cancel;
   mutable std::mutex mutex;
@@ -58,7 +64,7 @@ struct BackgroundThread::State {
   std::thread thread;
 
   void run() {
-    yield_to_others();
+    yield_to_others(share);
     Status outcome = work(cancel.token());
     const std::lock_guard lock(mutex);
     status = std::move(outcome);
@@ -68,8 +74,9 @@ struct BackgroundThread::State {
 
 BackgroundThread::BackgroundThread(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
-Result<std::unique_ptr<BackgroundThread>> BackgroundThread::start(Work work) {
+Result<std::unique_ptr<BackgroundThread>> BackgroundThread::start(Share share, Work work) {
   auto state = std::unique_ptr<State>(new State);
+  state->share = share;
   state->work = std::move(work);
   try {
     state->thread = std::thread([raw = state.get()] { raw->run(); });

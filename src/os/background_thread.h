@@ -1,7 +1,6 @@
-// One piece of work beside everything else, on a thread of its own that gets what processor time others leave: for disk
-// I/O that nobody waits for.
-// Thread safety: one owner. Ownership: destroying it cancels the work and waits for its end; what the work borrows must
-// live until then.
+// One piece of work beside everything else, on a thread of its own that gets little processor time while others want
+// it. Thread safety: one owner. Ownership: destroying it cancels the work and waits for its end; what the work borrows
+// must live until then.
 #pragma once
 
 #include <functional>
@@ -15,9 +14,13 @@ namespace infer::os {
 
 class BackgroundThread {
  public:
+  enum class Share {
+    kLeftOver,  // What others leave: disk I/O that nobody waits for.
+    kSmall,     // About a tenth of a busy processor: work that makes everything else faster once it is done.
+  };
   // The work should look at its token often. kExhausted when the system gives no thread.
   using Work = std::function<Status(CancelToken)>;
-  static Result<std::unique_ptr<BackgroundThread>> start(Work work);
+  static Result<std::unique_ptr<BackgroundThread>> start(Share share, Work work);
 
   ~BackgroundThread();
   BackgroundThread(const BackgroundThread&) = delete;

@@ -21,7 +21,7 @@ TEST(BackgroundThread, FinishGivesTheWorksOwnStatus) {
   const SystemClock clock;
   const CallContext call{clock, Deadline::never(), {}};
   std::atomic<int> runs = 0;
-  const auto good = BackgroundThread::start([&](CancelToken) {
+  const auto good = BackgroundThread::start(BackgroundThread::Share::kLeftOver, [&](CancelToken) {
                       ++runs;
                       return Status();
                     }).value();
@@ -30,14 +30,15 @@ TEST(BackgroundThread, FinishGivesTheWorksOwnStatus) {
   ASSERT_TRUE(good->result().has_value());
   EXPECT_TRUE(good->result()->has_value());
   EXPECT_TRUE(good->finish(call).has_value()) << "asked again it says the same";
-  const auto bad =
-      BackgroundThread::start([](CancelToken) { return Status(Error{ErrorCode::kIo, "no disk"}); }).value();
+  const auto bad = BackgroundThread::start(BackgroundThread::Share::kLeftOver, [](CancelToken) {
+                     return Status(Error{ErrorCode::kIo, "no disk"});
+                   }).value();
   EXPECT_EQ(bad->finish(call).error().message, "no disk");
 }
 
 TEST(BackgroundThread, AStoppedCallCancelsTheWork) {
   const testing::TestClock clock;
-  const auto thread = BackgroundThread::start(until_cancelled).value();
+  const auto thread = BackgroundThread::start(BackgroundThread::Share::kSmall, until_cancelled).value();
   EXPECT_FALSE(thread->result().has_value());
   const CallContext late{clock, Deadline::at(clock.now()), {}};
   EXPECT_EQ(thread->finish(late).error().code, ErrorCode::kCancelled);
@@ -46,7 +47,7 @@ TEST(BackgroundThread, AStoppedCallCancelsTheWork) {
 TEST(BackgroundThread, DestroyingItEndsTheWork) {
   bool ended = false;
   {
-    const auto thread = BackgroundThread::start([&](CancelToken cancel) {
+    const auto thread = BackgroundThread::start(BackgroundThread::Share::kLeftOver, [&](CancelToken cancel) {
       Status status = until_cancelled(cancel);
       ended = true;
       return status;

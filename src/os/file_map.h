@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 
+#include "base/call_context.h"
 #include "base/result.h"
 
 namespace infer::os {
@@ -28,6 +29,12 @@ class FileMap {
   // Maps this part's pages now, in one call instead of one fault for every few of them; reads what is not in memory.
   // Advice: where the system cannot, pages come on first touch.
   void make_resident(std::span<const std::byte> part) const;
+  // Moves what lies in this part from the file's small pages into huge pages of memory, at the same addresses, piece by
+  // piece and while others read it: large weights are then read with few misses of the TLB (measured: 1.2 times as fast
+  // on one machine). Takes that much memory which the system cannot take back, beside the file's in its cache. Nothing
+  // happens where the system has no such move. kCancelled; kExhausted or kIo, and what is not moved stays as it was.
+  // Afterwards the part must not be given to drop_resident.
+  Status settle_in_memory(std::span<const std::byte> part, CancelToken cancel) const;
   // Lets the pages that lie wholly inside this part leave resident memory; they come back from the file when read.
   void drop_resident(std::span<const std::byte> part) const;
 

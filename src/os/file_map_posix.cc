@@ -5,8 +5,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
+#include <cstring>
 #include <utility>
 
 #include "base/format.h"
@@ -122,6 +124,62 @@ void FileMap::make_resident(std::span<const std::byte> part) const {
 #endif
   will_need(part);
 }
+
+#if defined(__linux__) && defined(MADV_HUGEPAGE) && defined(MREMAP_FIXED)
+
+namespace {
+
+constexpr size_t kHugePage = size_t{2} << 20;
+// Moved at once: each is a mapping of its own, of which a process may have some ten thousand.
+constexpr size_t kSettledAtOnce = 8 * kHugePage;
+
+// Replaces [begin, begin + bytes), a whole number of huge pages, by memory with the same contents. Who reads there
+// meanwhile waits, for the system does it under its lock of the address space.
+Status settle(const std::byte* begin, size_t bytes) {
+  const auto refused = [&](const char* what) {
+    const ErrorCode code = errno == ENOMEM ? ErrorCode::kExhausted : ErrorCode::kIo;
+    return Error{
+        code, format("cannot move {} bytes of mapped weights into memory: {}: {}", bytes, what, last_system_reason())};
+  };
+  void* const got = ::mmap(nullptr, bytes + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (got == MAP_FAILED) return refused("mmap");
+  auto* const start = static_cast<std::byte*>(got);
+  std::byte* const copy = start + (kHugePage - reinterpret_cast<uintptr_t>(start) % kHugePage) % kHugePage;
+  (void)::madvise(copy, bytes, MADV_HUGEPAGE);
+  std::memcpy(copy, begin, bytes);
+  const bool moved = ::mprotect(copy, bytes, PROT_READ) == 0 &&
+                     ::mremap(copy, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, begin) != MAP_FAILED;
+  const Status status = moved ? Status() : Status(refused("mremap"));
+  if (moved) {
+    if (copy > start) ::munmap(start, static_cast<size_t>(copy - start));
+    ::munmap(copy + bytes, static_cast<size_t>(start + kHugePage - copy));
+  } else {
+    ::munmap(start, bytes + kHugePage);
+  }
+  return status;
+}
+
+}  // namespace
+
+Status FileMap::settle_in_memory(std::span<const std::byte> part, CancelToken cancel) const {
+  const auto address = [](const std::byte* p) { return reinterpret_cast<uintptr_t>(p); };
+  // Whole huge pages of addresses inside the part; the file's own pages begin anywhere relative to them.
+  const std::byte* at = part.data() + (kHugePage - address(part.data()) % kHugePage) % kHugePage;
+  const std::byte* const end = part.data() + part.size() - address(part.data() + part.size()) % kHugePage;
+  while (at < end) {
+    if (cancel.cancelled()) return Error{ErrorCode::kCancelled, "moving mapped weights into memory was stopped"};
+    const size_t bytes = std::min(kSettledAtOnce, static_cast<size_t>(end - at));
+    INFER_TRY(settle(at, bytes));
+    at += bytes;
+  }
+  return {};
+}
+
+#else
+
+Status FileMap::settle_in_memory(std::span<const std::byte>, CancelToken) const { return {}; }
+
+#endif
 
 void FileMap::drop_resident(std::span<const std::byte> part) const {
   const uintptr_t mask = page_size() - 1;

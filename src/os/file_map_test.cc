@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 #include <utility>
 
 #if !defined(_WIN32)
@@ -52,6 +54,45 @@ TEST_F(FileMapTest, MapsTheWholeFileByteForByte) {
     ASSERT_TRUE(file) << file.error().message;
     EXPECT_TRUE(holds(*file, text)) << size;
   }
+}
+
+TEST_F(FileMapTest, APartThatSettlesInMemoryReadsTheSameForWhoReadsItMeanwhile) {
+  const std::string text = pattern((size_t{40} << 20) + 12345);
+  const std::string path = write("data", text);
+  const Result<FileMap> file = FileMap::open(path);
+  ASSERT_TRUE(file) << file.error().message;
+  std::atomic<bool> settled = false;
+  int rounds = 0;
+  bool same = true;
+  std::thread reader([&] {
+    for (bool last = false; !last; ++rounds) {
+      last = settled;  // One round begins when all is settled.
+      same = same && holds(*file, text);
+    }
+  });
+  const Status status = file->settle_in_memory(file->bytes().subspan(4000), CancelToken());
+  settled = true;
+  reader.join();
+  EXPECT_TRUE(status) << status.error().message;
+  EXPECT_TRUE(same) << "in one of " << rounds << " rounds";
+#if defined(__linux__)
+  std::ofstream(path, std::ios::in | std::ios::binary).seekp(size_t{20} << 20) << "changed";
+  EXPECT_TRUE(holds(*file, text)) << "the middle is still the file's";
+#endif
+}
+
+TEST_F(FileMapTest, SettlingStopsWhenCancelledAndLeavesTheFileReadable) {
+  const std::string text = pattern(size_t{8} << 20);
+  const Result<FileMap> file = FileMap::open(write("data", text));
+  ASSERT_TRUE(file) << file.error().message;
+  CancelSource cancel;
+  cancel.cancel(CancelReason::kShutdown);
+  const Status status = file->settle_in_memory(file->bytes(), cancel.token());
+#if defined(__linux__)
+  ASSERT_FALSE(status);
+  EXPECT_EQ(status.error().code, ErrorCode::kCancelled);
+#endif
+  EXPECT_TRUE(holds(*file, text));
 }
 
 TEST_F(FileMapTest, MissingFileIsNotFoundAndNamesThePath) {

@@ -96,6 +96,8 @@ void FileMap::will_need(std::span<const std::byte> part) const {
 
 void FileMap::make_resident(std::span<const std::byte> part) const { will_need(part); }
 
+Status FileMap::settle_in_memory(std::span<const std::byte>, CancelToken) const { return {}; }
+
 void FileMap::drop_resident(std::span<const std::byte> part) const {
   const uintptr_t mask = page_size() - 1;
   const uintptr_t begin = (reinterpret_cast<uintptr_t>(part.data()) + mask) & ~mask;

@@ -418,8 +418,8 @@ void stream_tokens(const std::byte* panel, const Tile& tile, int tokens, const M
 // Up to this many tokens two panels are streamed side by side. More sums than registers hold would cost more than a
 // second stream gains, and the code of eight unrolled blocks is large.
 template <class Format>
-inline constexpr int kPairedTokensOf = Format::kBlocks == 1 ? kPairedStreamTokens
-                                                            : (kPairedStreamTokens < 1 ? kPairedStreamTokens : 1);
+inline constexpr int kPairedTokensOf =
+    Format::kBlocks == 1 ? kPairedStreamTokens : (kPairedStreamTokens < 1 ? kPairedStreamTokens : 1);
 
 template <class Format>
 void stream_panels(const MatmulArgs& args) {
@@ -448,7 +448,8 @@ void matmul_int8(const MatmulArgs& args) {
   for (int p = args.panel_begin; p < args.panel_end; p += kPanelsAtOnce) {
     const int panels = args.panel_end - p < kPanelsAtOnce ? args.panel_end - p : kPanelsAtOnce;
     for (int i = 0; i < panels; ++i) {
-      unpack_panel<Format>(args.weights.data + static_cast<size_t>(p + i) * bytes, args.weights.cols, args.stream, w[i]);
+      unpack_panel<Format>(args.weights.data + static_cast<size_t>(p + i) * bytes, args.weights.cols, args.stream,
+                           w[i]);
     }
     if (panels == kPanelsAtOnce) {
       run_tiles<Format, kPanelsAtOnce>(w, p, args);
@@ -474,8 +475,8 @@ inline __attribute__((always_inline)) void prefetch_column(const std::byte* colu
 }
 
 template <class Format, int kPanels, int kTokens>
-void float_product(const typename Format::Element* const* w, const Tile& tile, int first, Columns columns, WeightStream stream,
-                   bool accumulate, float* out, size_t out_stride) {
+void float_product(const typename Format::Element* const* w, const Tile& tile, int first, Columns columns,
+                   WeightStream stream, bool accumulate, float* out, size_t out_stride) {
   F32 acc[kPanels][kTokens];
   for (int p = 0; p < kPanels; ++p) {
     for (int t = 0; t < kTokens; ++t) {
