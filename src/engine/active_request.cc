@@ -280,9 +280,20 @@ std::optional<FinishReason> ActiveRequest::accept(TokenId token, std::span<const
   return std::nullopt;
 }
 
-void ActiveRequest::note_nll(double nats) {
+void ActiveRequest::note_nll(double nats, std::span<const float> logits) {
   result_.nll += nats;
   ++result_.nll_tokens;
+  if (sample_) sample_->add(static_cast<int>(tokens_.size()) - 1, static_cast<float>(nats), logits);
+}
+
+void ActiveRequest::begin_sample(size_t rows_max) {
+  sample_.emplace();
+  sample_->rows_max = rows_max;
+}
+
+std::optional<AnswerSample> ActiveRequest::take_sample() {
+  if (sample_) sample_->tokens = tokens_;
+  return std::exchange(sample_, std::nullopt);
 }
 
 void ActiveRequest::take_embedding() {

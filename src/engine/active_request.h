@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "engine/answer_sample.h"
 #include "engine/answer_stream.h"
 #include "engine/answer_text.h"
 #include "engine/draft_lookup.h"
@@ -121,8 +122,13 @@ class ActiveRequest {
   Duration choice_time(Duration least, Duration most) const;
   // Goes on with an open choice.
   Result<std::optional<FinishReason>> choose_open_token(const CallContext& call);
-  // The token that was generated last had this negative log-likelihood.
-  void note_nll(double nats);
+  // The token that was generated last had this negative log-likelihood, by these logits.
+  void note_nll(double nats, std::span<const float> logits);
+  // Its answer is to be checked later. Before its first token.
+  void begin_sample(size_t rows_max);
+  // The sample with all that is known by now, if one was begun and not dropped.
+  std::optional<AnswerSample> take_sample();
+  void drop_sample() { sample_.reset(); }
   CancelToken cancel_token() const { return stream_->cancel_token(); }
   // False when the watchdog has ended it.
   bool finish(const Ending& ending, std::optional<Error> error, Instant now);
@@ -169,6 +175,7 @@ class ActiveRequest {
   bool counted_ = false;           // and it did, or was found ended.
   Instant progress_;               // When it last got pages, a token, or room.
   std::vector<float> hidden_sum_;  // [width], of an embedding.
+  std::optional<AnswerSample> sample_;
   RequestResult result_;
 };
 

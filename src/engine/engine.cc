@@ -27,11 +27,11 @@ struct Engine::State {
   std::unique_ptr<os::ServiceThread> thread;
 
   State(std::unique_ptr<StepRunner> given_runner, const tokenizer::Tokenizer& tokenizer, const EngineLimits& limits,
-        const Clock& given_clock, std::function<void()> on_lost)
+        const Clock& given_clock, std::function<void()> on_lost, IdleWork* idle)
       : runner(std::move(given_runner)),
         clock(given_clock),
         inbox(static_cast<size_t>(limits.waiting_max)),
-        loop(*runner, tokenizer, limits, clock, inbox, stop.token()),
+        loop(*runner, tokenizer, limits, clock, inbox, stop.token(), idle),
         watchdog(loop.heartbeat(), limits.watchdog, std::move(on_lost)),
         intake(loop, watchdog, inbox, wake, runner->context(), tokenizer.vocabulary_size()) {}
 
@@ -62,7 +62,7 @@ Engine::~Engine() {
 
 Result<std::unique_ptr<Engine>> Engine::start(std::unique_ptr<StepRunner> runner, const tokenizer::Tokenizer& tokenizer,
                                               const EngineLimits& limits, const Clock& clock,
-                                              std::function<void()> on_lost) {
+                                              std::function<void()> on_lost, IdleWork* idle) {
   INFER_TRY(limits.validate());
   if (tokenizer.vocabulary_size() > runner->vocabulary()) {
     return Error{ErrorCode::kInvalidArgument,
@@ -71,7 +71,7 @@ Result<std::unique_ptr<Engine>> Engine::start(std::unique_ptr<StepRunner> runner
                         tokenizer.vocabulary_size(), runner->vocabulary())};
   }
   auto engine = std::unique_ptr<Engine>(
-      new Engine(std::make_unique<State>(std::move(runner), tokenizer, limits, clock, std::move(on_lost))));
+      new Engine(std::make_unique<State>(std::move(runner), tokenizer, limits, clock, std::move(on_lost), idle)));
   State* const state = engine->state_.get();
   INFER_ASSIGN(state->watchdog_thread, os::ServiceThread::start([state] { state->stand_guard(); }));
   INFER_ASSIGN(state->thread, os::ServiceThread::start([state] { state->serve(); }));
@@ -88,6 +88,8 @@ void Engine::change_levels(const kv::LevelPolicy& levels) {
   state_->loop.change_levels(levels);
   state_->wake->notify();
 }
+
+void Engine::wake() { state_->wake->notify(); }
 
 EngineSnapshot Engine::snapshot() const {
   EngineSnapshot seen = state_->loop.published();

@@ -20,6 +20,7 @@
 #include "base/time.h"
 #include "engine/engine_limits.h"
 #include "engine/engine_snapshot.h"
+#include "engine/idle_work.h"
 #include "engine/intake.h"
 #include "engine/request.h"
 #include "engine/step_runner.h"
@@ -32,10 +33,12 @@ class Engine {
  public:
   // kInvalidArgument: limits that make no sense, or a tokenizer with more tokens than the runner has logits.
   // kExhausted: no thread. on_lost: called once each time that the engine's thread is lost, on the watchdog's thread:
-  // nothing but a new process helps then. May be empty.
+  // nothing but a new process helps then. May be empty. idle: what the thread does while there are no requests;
+  // borrowed, may be null; it holds no pages any more when the engine is destroyed.
   static Result<std::unique_ptr<Engine>> start(std::unique_ptr<StepRunner> runner,
                                                const tokenizer::Tokenizer& tokenizer, const EngineLimits& limits,
-                                               const Clock& clock, std::function<void()> on_lost = {});
+                                               const Clock& clock, std::function<void()> on_lost = {},
+                                               IdleWork* idle = nullptr);
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
@@ -45,6 +48,8 @@ class Engine {
   void change_levels(const kv::LevelPolicy& levels);
   // As of the last step, but for its health, which is that of now.
   EngineSnapshot snapshot() const;
+  // There is idle work to do.
+  void wake();
   // The truth, whatever the engine's thread does.
   EngineHealth health() const;
   // Speculation from the next step on; answers are the same. 0 <= min_accept_rate <= 1.

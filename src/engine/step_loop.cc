@@ -1,6 +1,7 @@
 #include "engine/step_loop.h"
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 #include "base/format.h"
@@ -24,13 +25,14 @@ bool is_stop(const Error& error) { return error.code == ErrorCode::kDeadline || 
 }  // namespace
 
 StepLoop::StepLoop(StepRunner& runner, const tokenizer::Tokenizer& tokenizer, const EngineLimits& limits,
-                   const Clock& clock, BoundedQueue<Submission>& inbox, CancelToken stop)
+                   const Clock& clock, BoundedQueue<Submission>& inbox, CancelToken stop, IdleWork* idle)
     : runner_(runner),
       tokenizer_(tokenizer),
       limits_(limits_of(limits, runner)),
       clock_(clock),
       inbox_(inbox),
       stop_(stop),
+      idle_(idle),
       index_(runner.pages(), runner.make_sequence().layers(), runner.fingerprint()),
       empty_(runner.make_sequence()),
       speculates_(limits.speculation.enabled),
@@ -79,10 +81,23 @@ void StepLoop::apply_levels() {
   runner_.set_levels(*levels);
   for (const auto& active : requests_) {
     if (active->running()) active->cache().set_policy(runner_.levels());
+    active->drop_sample();
   }
+  if (idle_) idle_->levels_changed();
+}
+
+void StepLoop::begin_sample(ActiveRequest& active) {
+  if (!idle_ || active.wants_embedding()) return;
+  if (const auto rows = idle_->sample_rows(tokenizer_.vocabulary_size())) active.begin_sample(*rows);
+}
+
+void StepLoop::hand_over_sample(ActiveRequest& active, FinishReason reason) {
+  std::optional<AnswerSample> sample = active.take_sample();
+  if (sample && reason != FinishReason::kFailed) idle_->take_sample(*std::move(sample));
 }
 
 void StepLoop::end(ActiveRequest& active, const Ending& ending, std::optional<Error> error, Instant now) {
+  hand_over_sample(active, ending.reason);
   if (!active.finish(ending, std::move(error), now)) return;  // let_go() counts it.
   ++snapshot_.counters.ended[static_cast<size_t>(ending.reason)];
   const RequestResult& result = active.result();
@@ -109,6 +124,7 @@ void StepLoop::end_all(CancelReason reason) {
   }
   let_go();
   requests_.clear();
+  if (idle_) idle_->release_pages();
   publish(now);
 }
 
@@ -191,6 +207,19 @@ void StepLoop::build_state(Instant now) {
   state_.cost = cost_.line();
   propose_drafts();
   state_.pages_available = runner_.pages().free_pages() + index_.evictable_pages();
+  if (make_room_for_requests()) state_.pages_available = runner_.pages().free_pages() + index_.evictable_pages();
+}
+
+// Idle work holds pages only while requests do not want them.
+bool StepLoop::make_room_for_requests() {
+  if (!idle_ || idle_->pages_held() == 0) return false;
+  int64_t wanted = 0;
+  for (const SequenceView& view : state_.sequences) {
+    if (!view.over) wanted += std::max<int64_t>(0, view.pages_wanted - view.pages_held) + state_.layers;
+  }
+  if (wanted <= state_.pages_available && state_.shortfall == 0) return false;
+  idle_->release_pages();
+  return true;
 }
 
 // Of the answers that will get their next token.
@@ -233,6 +262,7 @@ void StepLoop::apply(const StepPlan& plan, Instant now) {
   for (const size_t index : plan.admits) {
     ActiveRequest& active = *requests_[index];
     const bool is_first = !active.result().started;
+    if (is_first) begin_sample(active);
     const int cached = active.start(runner_.make_sequence(), index_, runner_.width(), now);
     if (!is_first) continue;
     snapshot_.counters.prompt_tokens += static_cast<uint64_t>(active.result().prompt_tokens);
@@ -259,9 +289,38 @@ StepLoop::Turn StepLoop::turn() {
   const bool choosing = std::any_of(requests_.begin(), requests_.end(),
                                     [](const auto& active) { return !active->ended() && active->choosing(); });
   const bool computed = choosing || !plan.slices.empty();
-  if (!computed) heartbeat_.rest();
   // Others may have waited for one that has ended, as answers do for the one that computes their prompt.
-  return {.computed = computed, .look_at = plan.ends.empty() ? plan.look_at : now};
+  Instant look_at = plan.ends.empty() ? plan.look_at : now;
+  if (!computed && requests() == 0) look_at = std::min(look_at, run_idle_work());
+  if (!computed) heartbeat_.rest();
+  return {.computed = computed, .look_at = look_at};
+}
+
+namespace {
+
+// Ends a portion of idle work when a request has come, or the loop's own look says so.
+class IdleWatch final : public model::StepWatch {
+ public:
+  explicit IdleWatch(std::function<Status()> look) : look_(std::move(look)) {}
+  Status look() override { return look_(); }
+
+ private:
+  std::function<Status()> look_;
+};
+
+}  // namespace
+
+Instant StepLoop::run_idle_work() {
+  if (!idle_) return Instant::never();
+  const int64_t missing = idle_->pages_wanted(runner_) - runner_.pages().free_pages();
+  if (missing > 0) index_.evict(missing);
+  IdleWatch watch([this]() -> Status {
+    INFER_TRY(look());
+    if (requests() == 0) return {};
+    return Error{ErrorCode::kCancelled, "a request has come"};
+  });
+  const Instant next = idle_->run(runner_, watch, clock_);
+  return requests() > 0 ? clock_.now() : next;
 }
 
 void StepLoop::free_pages_for(const StepPlan& plan) {
@@ -438,7 +497,7 @@ void StepLoop::note_nll(ActiveRequest& active, std::span<const float> logits) {
   logits = logits.first(static_cast<size_t>(tokenizer_.vocabulary_size()));  // The rest has no text.
   const auto token = static_cast<size_t>(active.tokens().back());
   const double nll = runner_.log_sum_exp(logits) - static_cast<double>(logits[token]);
-  active.note_nll(nll);
+  active.note_nll(nll, logits);
   snapshot_.counters.nll += nll;
   ++snapshot_.counters.nll_tokens;
 }

@@ -15,6 +15,8 @@
 // sampled one after the other, as without drafts, until one chooses something else than the draft; what lies behind is
 // forgotten. Logits do not depend on what else is in a step, so answers are the same with and without.
 //
+// While no request is there, idle work (idle_work.h) gets its portions; the first request that comes ends one.
+//
 // Invariants: each request that was taken in ends exactly once; when none is left, only the prefix index holds pages.
 // Ownership: borrows everything, which must outlive it. Thread safety: one thread (the engine's); change_levels(),
 // set_speculation(), published(), hinted_pages() and heartbeat() from any.
@@ -35,6 +37,7 @@
 #include "engine/engine_limits.h"
 #include "engine/engine_snapshot.h"
 #include "engine/heartbeat.h"
+#include "engine/idle_work.h"
 #include "engine/step_plan.h"
 #include "engine/step_runner.h"
 #include "kv/prefix_index.h"
@@ -46,9 +49,9 @@ namespace infer::engine {
 class StepLoop final : private model::StepWatch {
  public:
   // The limits are valid; those that the runner cannot serve are lowered to what it can.
-  // `stop` abandons a step, so that end_all can follow soon.
+  // `stop` abandons a step, so that end_all can follow soon. idle: may be null.
   StepLoop(StepRunner& runner, const tokenizer::Tokenizer& tokenizer, const EngineLimits& limits, const Clock& clock,
-           BoundedQueue<Submission>& inbox, CancelToken stop);
+           BoundedQueue<Submission>& inbox, CancelToken stop, IdleWork* idle = nullptr);
   // Ends what is left (shutdown).
   ~StepLoop() override;
   StepLoop(const StepLoop&) = delete;
@@ -88,6 +91,10 @@ class StepLoop final : private model::StepWatch {
   void settle_leaders();
   void build_state(Instant now);
   void propose_drafts();
+  bool make_room_for_requests();
+  Instant run_idle_work();
+  void begin_sample(ActiveRequest& active);
+  void hand_over_sample(ActiveRequest& active, FinishReason reason);
   SequenceView view_of(ActiveRequest& active, bool look_for_prefix, Instant now);
   void apply(const StepPlan& plan, Instant now);
   void free_pages_for(const StepPlan& plan);
@@ -119,6 +126,7 @@ class StepLoop final : private model::StepWatch {
   const Clock& clock_;
   BoundedQueue<Submission>& inbox_;
   const CancelToken stop_;
+  IdleWork* const idle_;
   std::mutex levels_mutex_;
   std::optional<kv::LevelPolicy> new_levels_;  // Guarded by levels_mutex_.
   Heartbeat heartbeat_;

@@ -35,6 +35,7 @@ class DivergenceSum {
 
   // Predictions of one position; `target` is what follows in the text.
   void add(std::span<const float> reference, std::span<const float> changed, TokenId target);
+  int64_t count() const { return static_cast<int64_t>(klds_.size()); }
   // Of at least one position.
   Divergence result() const;
 

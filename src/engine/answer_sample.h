@@ -1,0 +1,54 @@
+// What a request leaves behind so that the quality of its answer can be checked later: its tokens, how likely the model
+// found them, and some whole rows of logits, as the KV cache in use gave them.
+//
+// It stays in memory and is never stored. Rows are taken at places that lie evenly over the answer, however long that
+// becomes. Thread safety: plain values.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "base/ids.h"
+
+namespace infer::engine {
+
+struct AnswerSample {
+  struct Score {
+    int position = 0;  // Of the token in `tokens`.
+    float nll = 0;     // Its negative log-likelihood, in nats.
+  };
+  struct Row {
+    int position = 0;           // Of the token that was chosen from it.
+    std::vector<float> logits;  // [vocabulary]
+  };
+
+  std::vector<TokenId> tokens;  // Prompt and answer.
+  std::vector<Score> scores;    // In order of position.
+  std::vector<Row> rows;        // Likewise.
+
+  size_t rows_max = 0;
+  int row_distance = 8;  // Tokens of the answer between two rows.
+
+  void add(int position, float nll, std::span<const float> logits) {
+    const size_t number = scores.size();
+    scores.push_back({position, nll});
+    if (rows_max == 0 || number % static_cast<size_t>(row_distance) != 0) return;
+    if (rows.size() == rows_max) thin_out();
+    // After thinning only every other place counts.
+    if (number % static_cast<size_t>(row_distance) != 0) return;
+    rows.push_back({position, {logits.begin(), logits.end()}});
+  }
+
+ private:
+  void thin_out() {
+    for (size_t i = 0; 2 * i < rows.size(); ++i) {
+      if (i > 0) rows[i] = std::move(rows[2 * i]);
+    }
+    rows.resize((rows.size() + 1) / 2);
+    row_distance *= 2;
+  }
+};
+
+}  // namespace infer::engine

@@ -1,0 +1,73 @@
+// What lowering the KV cache really did to answers that were given: their tokens once more through a cache of 16 bits,
+// in portions, against what the cache in use said of them at the time.
+//
+// The difference of perplexity comes from every token of an answer, divergence and agreement from the rows of logits
+// that its sample kept. Nothing is lowered in the cache used here, so steps are as long as there is room for. Thread
+// safety: one thread (the engine's). Ownership: holds pages of the runner's pool until done or release_pages().
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "base/result.h"
+#include "engine/answer_sample.h"
+#include "engine/step_runner.h"
+#include "kv/sequence_cache.h"
+#include "model/step_batch.h"
+#include "quality/divergence.h"
+
+namespace infer::quality {
+
+// Sums over positions, which can be added up over answers.
+struct ExactSums {
+  int64_t tokens = 0;  // Scored.
+  double reference_nll = 0;
+  double difference = 0, difference_squares = 0;  // Of negative log-likelihoods, in use less 16 bits.
+  int64_t rows = 0;                               // Compared whole.
+  double kld = 0, kld_squares = 0;
+  int64_t same_top = 0;
+
+  void add(const ExactSums& other);
+};
+
+struct ExactFigures {
+  int64_t tokens = 0, rows = 0;
+  double ppl_reference = 0;
+  double delta_ppl = 0, delta_ppl_stderr = 0;
+  double kld_mean = 0, kld_stderr = 0;  // 0 without rows.
+  double same_top = 0, same_top_stderr = 0;
+};
+// Of at least one token.
+ExactFigures exact_figures(const ExactSums& sums);
+
+class ExactCheck {
+ public:
+  // The sample has scores.
+  ExactCheck(engine::AnswerSample sample, LogSumExp log_sum_exp, int vocabulary);
+
+  // One portion, at most one step. The error is the runner's; after one the same call may be tried again.
+  Status step(engine::StepRunner& runner, model::StepWatch& watch, Instant now);
+  bool done() const { return next_score_ == sample_.scores.size(); }
+  // Of what was scored so far.
+  const ExactSums& sums() const { return sums_; }
+
+  int64_t pages_held() const { return cache_ ? cache_->pages_held() : 0; }
+  int64_t pages_wanted(engine::StepRunner& runner) const {
+    return runner.pages_for(static_cast<int>(sample_.tokens.size()));
+  }
+  // What was scored stays; the tokens before have to be computed again.
+  void release_pages() { cache_.reset(); }
+
+ private:
+  // logits: of 16 bits, from which the token at `position` was predicted.
+  void score(int position, std::span<const float> logits);
+
+  const engine::AnswerSample sample_;
+  const LogSumExp log_sum_exp_;
+  const size_t vocabulary_;
+  std::optional<kv::SequenceCache> cache_;
+  size_t next_score_ = 0, next_row_ = 0;
+  ExactSums sums_;
+};
+
+}  // namespace infer::quality

@@ -1,0 +1,127 @@
+// The engine's idle work that measures quality: evaluations that were asked for, and exact checks of recent answers.
+//
+// An evaluation has all idle time until it is done. Exact checks have a share of all time, saved up for at most a
+// minute; an evaluation goes first. Few answers are kept for them (kSamplesKept, kSampleBytesMax each), in memory only,
+// and those computed with other levels than now are dropped, so that what was found always speaks of the levels in use.
+//
+// Thread safety: start(), cancel(), set_exact_share(), progress() and exact() from any; the rest on the engine's
+// thread. Ownership: borrows the text and the clock.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/bounded_queue.h"
+#include "base/published.h"
+#include "base/result.h"
+#include "base/time.h"
+#include "engine/idle_work.h"
+#include "quality/divergence.h"
+#include "quality/evaluation.h"
+#include "quality/exact_check.h"
+
+namespace infer::quality {
+
+// What evaluations run on.
+struct EvaluationText {
+  std::string name;
+  std::vector<TokenId> tokens;
+  int window = 512;
+  std::optional<TokenId> bos{};
+  int windows() const { return static_cast<int>(tokens.size()) / window; }
+};
+
+enum class EvaluationState : uint8_t { kNone, kRunning, kDone, kCancelled, kFailed };
+const char* evaluation_state_name(EvaluationState state);  // "none", "running", "done", "cancelled", "failed"
+
+struct EvaluationProgress {
+  EvaluationState state = EvaluationState::kNone;
+  uint64_t number = 0;  // Of the evaluation, from 1.
+  int windows = 0, windows_done = 0;
+  int64_t positions = 0;  // Scored.
+  kv::LevelPolicy levels{};
+  bool has_figures = false;
+  Divergence figures{};
+  Duration worked{};  // In its steps, given up ones too.
+  Instant began{}, ended{};
+  ErrorCode error = ErrorCode::kInternal;  // With kFailed.
+};
+
+struct ExactFindings {
+  uint64_t checks = 0;  // Answers that were checked since the levels changed,
+  ExactSums sums{};     // and what came out of the last kChecksKept of them.
+  uint64_t all_checks = 0;
+  Duration worked;  // On all of them.
+};
+
+class QualityWork final : public engine::IdleWork {
+ public:
+  static constexpr size_t kSamplesKept = 4;
+  static constexpr size_t kSampleBytesMax = size_t{4} << 20;
+  static constexpr size_t kRowsMax = 32;
+  static constexpr size_t kChecksKept = 64;
+  static constexpr Duration kSavedMax = Duration::from_seconds(60);  // Of time whose share is saved up.
+  static constexpr int kAttemptsMax = 3;                             // At a step that fails.
+
+  QualityWork(const EvaluationText& text, LogSumExp log_sum_exp, int vocabulary);
+
+  // Begins an evaluation of so many windows at the levels in use then; wake the engine after it. Returns its number.
+  // kBusy while another runs or waits; kInvalidArgument: more windows than the text has, or none.
+  Result<uint64_t> start(int windows);
+  // Of the one that runs or waits.
+  void cancel() { cancel_.store(true, std::memory_order_relaxed); }
+  // 0..1; 0: no checks.
+  void set_exact_share(double share) { share_.store(share, std::memory_order_relaxed); }
+  const EvaluationText& text() const { return text_; }
+  EvaluationProgress progress() const { return published_progress_.load(); }
+  ExactFindings exact() const { return published_exact_.load(); }
+
+  Instant run(engine::StepRunner& runner, model::StepWatch& watch, const Clock& clock) override;
+  int64_t pages_wanted(engine::StepRunner& runner) const override;
+  int64_t pages_held() const override;
+  void release_pages() override;
+  std::optional<size_t> sample_rows(int vocabulary) override;
+  void take_sample(engine::AnswerSample sample) override;
+  void levels_changed() override;
+
+ private:
+  void begin_evaluation(engine::StepRunner& runner, Instant now);
+  void end_evaluation(EvaluationState state, Instant now);
+  void step_evaluation(engine::StepRunner& runner, model::StepWatch& watch, const Clock& clock);
+  void publish_figures();
+  // When the share allows the next portion.
+  Instant save_up(Instant now);
+  void step_check(engine::StepRunner& runner, model::StepWatch& watch, const Clock& clock);
+  void end_check(bool counts);
+
+  const EvaluationText& text_;
+  const LogSumExp log_sum_exp_;
+  const int vocabulary_;
+
+  std::atomic<uint64_t> asked_{0};  // Number of the last evaluation that was asked for,
+  std::atomic<int> asked_windows_{0};
+  std::atomic<uint64_t> ended_{0};  // and of the last that ended.
+  std::atomic<bool> cancel_{false};
+  std::atomic<double> share_{0.02};
+  Published<EvaluationProgress> published_progress_;
+  Published<ExactFindings> published_exact_;
+
+  // The engine's thread's own.
+  std::optional<Evaluation> evaluation_;
+  EvaluationProgress progress_;
+  int attempts_ = 0;
+  std::deque<engine::AnswerSample> samples_;
+  std::optional<ExactCheck> check_;
+  std::deque<ExactSums> checked_;
+  ExactFindings findings_;
+  std::optional<Instant> saved_at_;
+  double saved_ns_ = 0;  // May be below 0: what was used before it was saved.
+};
+
+}  // namespace infer::quality
