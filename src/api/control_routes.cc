@@ -6,6 +6,7 @@
 #include <cmath>
 #include <utility>
 
+#include "api/evaluation_json.h"
 #include "api/event_hub.h"
 #include "api/metrics_json.h"
 #include "api/settings_json.h"
@@ -246,7 +247,7 @@ void get_history(ControlService& service, const Request& request, const Response
   }
 }
 
-// ---- What the next job will be.
+// ---- Evaluations.
 
 Result<double> context_number(std::string_view key, const Json& value, double least, double most, bool whole) {
   const auto number = value.as_double();
@@ -256,6 +257,80 @@ Result<double> context_number(std::string_view key, const Json& value, double le
   }
   return *number;
 }
+
+struct EvaluationRequest {
+  control::EvaluationKind kind = control::EvaluationKind::kLight;
+  std::optional<int> windows;
+  bool cancels = false;
+};
+
+Result<EvaluationRequest> read_evaluation(const Json& body) {
+  EvaluationRequest wished;
+  for (const auto& [key, value] : body.members()) {
+    if (key == "kind" && value.as_string() && (*value.as_string() == "full" || *value.as_string() == "light")) {
+      wished.kind = *value.as_string() == "full" ? control::EvaluationKind::kFull : control::EvaluationKind::kLight;
+    } else if (key == "windows") {
+      INFER_ASSIGN(const double windows, context_number(key, value, 1, 100'000, true));
+      wished.windows = static_cast<int>(windows);
+    } else if (key == "cancel" && value.as_bool()) {
+      wished.cancels = *value.as_bool();
+    } else {
+      return Error{ErrorCode::kInvalidArgument,
+                   format("{}: there are kind (full or light), windows (a number) and cancel (true)", quoted(key))};
+    }
+  }
+  return wished;
+}
+
+void post_evaluate(ControlService& service, const Request& request, const ResponseSink& sink) {
+  if (refuse_large(request, sink)) return;
+  const auto body = read_body(request);
+  const auto wished = body ? read_evaluation(body->value_or(Json::object())) : body.error();
+  if (!wished) {
+    sink.reply(error_response(400, "Invalid evaluation request", wished.error().message));
+    return;
+  }
+  answer(service, sink, [wished = *wished](Agent& agent) {
+    if (wished.cancels) {
+      const bool cancelled = agent.cancel_evaluation();
+      return json_response(200, Json::object().set("status", cancelled ? "cancelling" : "none runs"));
+    }
+    const auto number = agent.evaluate(wished.kind, wished.windows);
+    if (number) return json_response(202, Json::object().set("status", "started").set("id", *number));
+    const int status = number.error().code == ErrorCode::kInvalidArgument ? 400
+                       : number.error().code == ErrorCode::kBusy          ? 409
+                                                                          : 503;
+    return error_response(status, "No evaluation was started", number.error().message);
+  });
+}
+
+void get_evaluate(ControlService& service, const Request& request, const ResponseSink& sink) {
+  const auto limit = query_number(request, "limit", 100, 1, 10'000);
+  if (!limit) {
+    sink.reply(error_response(400, "Invalid query", limit.error().message));
+    return;
+  }
+  const int most = static_cast<int>(*limit);
+  const bool taken = service.post([&service, sink, most](Agent& agent) {
+    const Json now = evaluations_json(agent.evaluations());
+    const auto reply = [sink, now](const std::vector<telemetry::EvaluationRecord>& records) {
+      Json results = Json::array();
+      for (const telemetry::EvaluationRecord& record : records) results.push(evaluation_json(record));
+      sink.reply(json_response(200, Json(now).set("results", std::move(results))));
+    };
+    const bool asked = service.ask_evaluations(most, [sink, reply](auto records) {
+      if (records) {
+        reply(*records);
+      } else {
+        sink.reply(error_response(503, "The history cannot be read", records.error().message));
+      }
+    });
+    if (!asked) reply({});
+  });
+  if (!taken) sink.reply(error_response(503, "The agent is busy", "too many control requests wait; try again"));
+}
+
+// ---- What the next job will be.
 
 Result<control::RunContext> read_run_context(const Json& body) {
   control::RunContext context;
@@ -339,6 +414,19 @@ Json run_context_schema() {
       .set("additionalProperties", false);
 }
 
+Json evaluation_schema() {
+  return any_object()
+      .set("properties",
+           Json::object()
+               .set("kind", Json::object()
+                                .set("type", "string")
+                                .set("enum", Json::array().push("light").push("full"))
+                                .set("default", "light"))
+               .set("windows", Json::object().set("type", "integer").set("minimum", 1).set("maximum", 100'000))
+               .set("cancel", Json::object().set("type", "boolean")))
+      .set("additionalProperties", false);
+}
+
 struct ControlRoute {
   const char* method;
   const char* path;
@@ -387,6 +475,17 @@ constexpr std::array kRoutes{
                  {"limit", "since", "metric"}},
     ControlRoute{"POST", "/v1/run-context", kToken, post_run_context, "Says what the next job will be",
                  "application/json", run_context_schema},
+    ControlRoute{"POST", "/v1/evaluate", kToken, post_evaluate, "Starts an evaluation of quality, or ends it",
+                 "application/json", evaluation_schema},
+    ControlRoute{"GET",
+                 "/v1/evaluate",
+                 kToken,
+                 get_evaluate,
+                 "Progress, exact checks, and what evaluations found",
+                 "application/json",
+                 nullptr,
+                 any_object,
+                 {"limit"}},
     ControlRoute{"GET", "/v1/events", kOpen, get_events, "Metrics, policy changes and alerts as they come",
                  "text/event-stream"},
     ControlRoute{"GET", "/openapi.json", kOpen, get_openapi, "This description"},

@@ -290,8 +290,9 @@ TEST_F(ControlRoutesTest, TheDescriptionHasEveryRouteAndWhatTheyTake) {
   const Json document = ask_json("GET", "/openapi.json");
   EXPECT_EQ(document.find("openapi")->as_string(), "3.1.0");
   const Json* const paths = document.find("paths");
-  for (const char* const path : {"/v1/metrics", "/v1/metrics/prometheus", "/metrics", "/v1/policy", "/v1/baseline",
-                                 "/v1/config", "/v1/history", "/v1/run-context", "/v1/events", "/openapi.json"}) {
+  for (const char* const path :
+       {"/v1/metrics", "/v1/metrics/prometheus", "/metrics", "/v1/policy", "/v1/baseline", "/v1/config", "/v1/history",
+        "/v1/run-context", "/v1/evaluate", "/v1/events", "/openapi.json"}) {
     EXPECT_NE(paths->find(path), nullptr) << path;
   }
   const Json* const post = paths->find("/v1/policy")->find("post");
@@ -300,16 +301,41 @@ TEST_F(ControlRoutesTest, TheDescriptionHasEveryRouteAndWhatTheyTake) {
             settings_schema(control::SettingScope::kPolicy).dump());
 }
 
+TEST_F(ControlRoutesTest, EvaluationsNeedSomethingThatMeasuresAndSaySo) {
+  EXPECT_EQ(ask("POST", "/v1/evaluate", "{}", nullptr).status, 401);
+  EXPECT_EQ(ask("GET", "/v1/evaluate", "", nullptr).status, 401);
+  const Json refused = ask_json("POST", "/v1/evaluate", R"({"kind":"full"})", 503);
+  EXPECT_NE(refused.find("error")->find("details")->as_string()->find("quality.dataset"), std::string::npos);
+  const Json told = ask_json("GET", "/v1/evaluate");
+  EXPECT_TRUE(told.find("current")->is_null());
+  EXPECT_TRUE(told.find("results")->elements().empty());
+  EXPECT_EQ(ask_json("POST", "/v1/evaluate", R"({"cancel":true})").find("status")->as_string(), "none runs");
+  for (const char* const wrong :
+       {R"({"kind":"deep"})", R"({"windows":0})", R"({"windows":1.5})", R"({"all":1})", "[]"}) {
+    EXPECT_EQ(ask("POST", "/v1/evaluate", wrong).status, 400) << wrong;
+  }
+  EXPECT_EQ(ask("GET", "/v1/evaluate?limit=0").status, 400);
+}
+
+TEST_F(ControlRoutesTest, PrometheusTellsOfFallbacksAndLoops) {
+  const std::string text = ask("GET", "/metrics").body;
+  for (const char* const line :
+       {"inferos_fallbacks_total{reason=\"memory_pressure\"} ", "inferos_steps_back{event=\"engine_stalled\"} 0",
+        "inferos_loop_runs_total{loop=\"slow\"} ", "inferos_loop_overruns_total{loop=\"fast\"} "}) {
+    EXPECT_NE(text.find(line), std::string::npos) << line;
+  }
+}
+
 TEST_F(ControlRoutesTest, AnyBodyIsAnsweredWithoutAServerError) {
-  const std::vector<std::string> paths{"/v1/policy", "/v1/baseline", "/v1/config", "/v1/run-context"};
+  const std::vector<std::string> paths{"/v1/policy", "/v1/baseline", "/v1/config", "/v1/run-context", "/v1/evaluate"};
   const std::string right = settings_json({}, control::SettingScope::kConfig).dump();
   testing::for_each_case(200, [&](Rng& rng) {
     std::string body = rng.below(3) == 0 ? std::string(rng.below(50), ' ') : right.substr(0, rng.below(600));
     for (char& c : body) {
       if (rng.below(10) == 0) c = static_cast<char>(rng.below(256));
     }
-    const http::Response response = ask("POST", paths[rng.below(4)], body);
-    EXPECT_LT(response.status, 500) << body;
+    const http::Response response = ask("POST", paths[rng.below(5)], body);
+    EXPECT_TRUE(response.status < 500 || response.status == 503) << body;
     EXPECT_TRUE(Json::parse(response.body).has_value()) << response.body;
   });
 }

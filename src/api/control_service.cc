@@ -3,8 +3,10 @@
 #include <optional>
 #include <utility>
 
+#include "api/evaluation_json.h"
 #include "api/event_hub.h"
 #include "api/metrics_json.h"
+#include "api/webhook.h"
 #include "base/format.h"
 #include "telemetry/history.h"
 #include "telemetry/history_record.h"
@@ -34,9 +36,10 @@ class Archive final : public control::AgentObserver {
   void on_policy(const control::Policy& in_effect, bool baseline) override {
     write("policy", clock_.wall_time(), Json::object().set("baseline", baseline).set("policy", policy_json(in_effect)));
   }
-  void on_alert(const control::Alert& alert, WallTime time) override {
-    write("alert", time,
-          Json::object().set("reason", alert.reason).set("active", alert.is_raised).set("message", alert.message));
+  void on_alert(const control::Alert& alert, WallTime time) override { write("alert", time, alert_json(alert, time)); }
+  void on_evaluation(const telemetry::EvaluationRecord& record) override {
+    if (history_) (void)history_->append_evaluation(record);
+    write("evaluation", record.time, evaluation_json(record));
   }
 
  private:
@@ -65,10 +68,12 @@ struct ControlService::State {
 
   const Clock& clock;
   Log& log;
+  const double cores = telemetry::usable_cores();
   telemetry::Recorder recorder;
   std::unique_ptr<telemetry::History> history;
   std::unique_ptr<Archive> archive;
   EventHub events;
+  std::unique_ptr<Webhook> webhook;
   std::unique_ptr<control::AgentThread> thread;
 };
 
@@ -92,6 +97,10 @@ Result<std::unique_ptr<ControlService>> ControlService::start(const control::Con
   auto agent = std::make_unique<control::Agent>(config, target, state->recorder, log, clock.now());
   agent->add_observer(*state->archive);
   agent->add_observer(state->events);
+  if (!config.notify.webhook.empty()) {
+    INFER_ASSIGN(state->webhook, Webhook::start(config.notify, clock, log));
+    agent->add_observer(*state->webhook);
+  }
   INFER_TRY(agent->start());
   state->events.on_policy(agent->policy_in_effect(), agent->baseline());
   INFER_ASSIGN(state->thread, control::AgentThread::start(std::move(agent), clock));
@@ -117,16 +126,35 @@ bool ControlService::ask_history(const telemetry::HistoryQuery& query,
   return state_->history && state_->history->query(query, std::move(on_records));
 }
 
+bool ControlService::ask_evaluations(int limit,
+                                     std::function<void(Result<std::vector<telemetry::EvaluationRecord>>)> on_records) {
+  return state_->history && state_->history->query_evaluations(limit, std::move(on_records));
+}
+
 telemetry::Metrics ControlService::metrics(control::Agent& agent) const {
-  return agent.metrics(telemetry::read_machine_facts(), state_->clock.now(), state_->clock.wall_time());
+  return agent.metrics(telemetry::read_machine_facts(state_->cores), state_->clock.now(), state_->clock.wall_time());
 }
 
 telemetry::AgentCounters ControlService::counters(const control::Agent& agent) const {
-  return {.policy_changes = agent.policy_changes(),
-          .alerts = agent.alerts(),
-          .history_written = state_->history ? state_->history->written() : 0,
-          .history_dropped = state_->history ? state_->history->dropped() : 0,
-          .baseline = agent.baseline()};
+  telemetry::AgentCounters counters{.policy_changes = agent.policy_changes(),
+                                    .alerts = agent.alerts(),
+                                    .history_written = state_->history ? state_->history->written() : 0,
+                                    .history_dropped = state_->history ? state_->history->dropped() : 0,
+                                    .baseline = agent.baseline()};
+  for (size_t i = 0; i < counters.fallbacks.size(); ++i) {
+    const auto reason = static_cast<control::FallbackReason>(i);
+    counters.fallbacks[i] = {control::fallback_reason_name(reason), agent.fallbacks()[i]};
+  }
+  for (size_t i = 0; i < counters.loop_runs.size(); ++i) {
+    const char* const name = control::loop_name(static_cast<control::Loop>(i));
+    counters.loop_runs[i] = {name, agent.loops()[i].runs};
+    counters.loop_overruns[i] = {name, agent.loops()[i].overruns};
+  }
+  for (const control::EventRow& row : control::event_table()) {
+    counters.steps_back[static_cast<size_t>(row.kind)] = {row.name,
+                                                          static_cast<uint64_t>(agent.state().steps(row.kind))};
+  }
+  return counters;
 }
 
 }  // namespace infer::api

@@ -46,6 +46,7 @@ class ControlService {
   // On the history's thread; false when there is none or it is overloaded.
   bool ask_history(const telemetry::HistoryQuery& query,
                    std::function<void(Result<std::vector<telemetry::HistoryRecord>>)> on_records);
+  bool ask_evaluations(int limit, std::function<void(Result<std::vector<telemetry::EvaluationRecord>>)> on_records);
   bool has_history() const;
 
   // Of the agent's thread, that is within post().

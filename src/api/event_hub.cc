@@ -1,8 +1,8 @@
 #include "api/event_hub.h"
 
+#include "api/evaluation_json.h"
 #include "api/metrics_json.h"
 #include "http/event_stream.h"
-#include "telemetry/timestamp.h"
 
 namespace infer::api {
 
@@ -43,12 +43,8 @@ void EventHub::on_policy(const control::Policy& in_effect, bool baseline) {
   tell("policy", Json::object().set("baseline", baseline).set("policy", policy_json(in_effect)));
 }
 
-void EventHub::on_alert(const control::Alert& alert, WallTime time) {
-  tell("alert", Json::object()
-                    .set("timestamp", telemetry::timestamp(time))
-                    .set("reason", alert.reason)
-                    .set("active", alert.is_raised)
-                    .set("message", alert.message));
-}
+void EventHub::on_evaluation(const telemetry::EvaluationRecord& record) { tell("evaluation", evaluation_json(record)); }
+
+void EventHub::on_alert(const control::Alert& alert, WallTime time) { tell("alert", alert_json(alert, time)); }
 
 }  // namespace infer::api

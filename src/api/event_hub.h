@@ -1,4 +1,5 @@
-// Who listens to /v1/events, and what they are told: server-sent events "metrics", "policy" and "alert".
+// Who listens to /v1/events, and what they are told: server-sent events "metrics", "policy", "alert" and
+// "evaluation".
 //
 // A listener that reads slower than events come misses some and is told how many ("lag"); nothing waits for it.
 // Thread safety: the agent's thread. Ownership: keeps the sinks of its listeners.
@@ -28,6 +29,7 @@ class EventHub final : public control::AgentObserver {
   void on_metrics(const telemetry::Metrics& metrics) override;
   void on_policy(const control::Policy& in_effect, bool baseline) override;
   void on_alert(const control::Alert& alert, WallTime time) override;
+  void on_evaluation(const telemetry::EvaluationRecord& record) override;
 
  private:
   struct Listener {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "api/evaluation_json.h"
 #include "api/settings_json.h"
 #include "base/format.h"
 #include "telemetry/timestamp.h"
@@ -37,6 +38,7 @@ Json latency_json(const LatencySummary& latency) {
 
 // The estimate is of what was generated; null while too little was, or what lowering costs is not known.
 Json quality_json(const Metrics& metrics, const control::Policy& policy) {
+  Json full = last_evaluation_json(metrics.evaluation);
   Json estimate = Json::object()
                       .set("current", or_null(metrics.ppl))
                       .set("baseline", or_null(metrics.ppl_baseline))
@@ -49,17 +51,12 @@ Json quality_json(const Metrics& metrics, const control::Policy& policy) {
                     "cost by the attention that they get")
                .set("window_size", telemetry::kPplTokensMin)
                .set("update_frequency", "step")
-               .set("last_full_evaluation", nullptr));
+               .set("last_full_evaluation", *full.find("last_run")));
   Json accepted =
       Json::object()
           .set("current", or_null(metrics.engine.accept_rate))
           .set("target", policy.quality.min_accept_rate)
           .set("measurement", Json::object().set("method", "accepted of speculated tokens").set("window_size", 50));
-  Json full = Json::object();
-  for (const char* const key :
-       {"last_run", "next_scheduled", "dataset", "baseline_ppl", "current_ppl", "delta_ppl", "status"}) {
-    full.set(key, nullptr);
-  }
   return Json::object()
       .set("delta_ppl_est", std::move(estimate))
       .set("accept_rate", std::move(accepted))

@@ -1,10 +1,14 @@
 #include "app/engine_target.h"
 
+#include <cmath>
+
 namespace infer::app {
 
 Status EngineTarget::apply(const control::Policy& policy) {
   engine_.change_levels(control::level_policy(policy, cache_));
   engine_.set_speculation(policy.speculate, static_cast<float>(policy.quality.min_accept_rate));
+  const double places = policy.running_share * engine_.limits().running_max;
+  engine_.set_running_max(static_cast<int>(std::lround(places)));
   return {};
 }
 

@@ -1,6 +1,6 @@
 // The engine as the control agent sees it: policies become levels of the KV cache, what it publishes becomes facts.
 //
-// Thread safety: the agent's thread. Ownership: borrows the engine.
+// Thread safety: the agent's thread. Ownership: borrows the engine and its work.
 #pragma once
 
 #include <string>
@@ -8,22 +8,30 @@
 #include "control/agent.h"
 #include "engine/engine.h"
 #include "kv/level_policy.h"
+#include "quality/quality_work.h"
 
 namespace infer::app {
 
 class EngineTarget final : public control::AgentTarget {
  public:
   // `cache` has what no policy says: sinks, weights, limits.
-  EngineTarget(engine::Engine& engine, const kv::LevelPolicy& cache, std::string model)
-      : engine_(engine), cache_(cache), model_(std::move(model)) {}
+  EngineTarget(engine::Engine& engine, const kv::LevelPolicy& cache, std::string model,
+               quality::QualityWork* work = nullptr, const control::Capabilities& capabilities = {})
+      : engine_(engine), cache_(cache), model_(std::move(model)), work_(work), capabilities_(capabilities) {}
 
   Status apply(const control::Policy& policy) override;
   telemetry::EngineFacts facts() const override;
+  engine::EngineSnapshot snapshot() const override { return engine_.snapshot(); }
+  control::Capabilities capabilities() const override { return capabilities_; }
+  quality::QualityWork* quality_work() override { return work_; }
+  void wake() override { engine_.wake(); }
 
  private:
   engine::Engine& engine_;
   const kv::LevelPolicy cache_;
   const std::string model_;
+  quality::QualityWork* const work_;
+  const control::Capabilities capabilities_;
 };
 
 }  // namespace infer::app

@@ -5,9 +5,11 @@
 
 #include "api/control_routes.h"
 #include "api/openai_routes.h"
+#include "app/evaluation_text.h"
 #include "app/state_folder.h"
 #include "base/format.h"
 #include "engine/vocabulary_trie.h"
+#include "kv/kernel_check.h"
 #include "os/entropy.h"
 #include "os/folder.h"
 #include "telemetry/timestamp.h"
@@ -66,9 +68,14 @@ Status LocalServer::load(const ServeConfig& config, const CallContext& call, Ser
                                                  : load_chat_template(loaded_, services));
   engine::EngineLimits limits;
   limits.running_max = options.parallel;
+  INFER_ASSIGN(evaluation_text_, read_evaluation_text(config.config.evaluation.dataset, *loaded_.tokenizer,
+                                                      loaded_.model->options().context));
+  quality_work_.emplace(evaluation_text_, loaded_.model->kernels().log_sum_exp, loaded_.tokenizer->vocabulary_size());
   INFER_ASSIGN(engine_, engine::Engine::start(engine::make_model_runner(*loaded_.model), *loaded_.tokenizer, limits,
-                                              services.clock()));
-  target_.emplace(*engine_, options.model.levels, model_id(options.model.path));
+                                              services.clock(), {}, &*quality_work_));
+  const kv::KernelCheck check = kv::check_kernels(loaded_.model->kernels());
+  target_.emplace(*engine_, options.model.levels, model_id(options.model.path), &*quality_work_,
+                  control::Capabilities{.int8_works = check.works_8(), .int4_works = check.works_4()});
   INFER_TRY(start_agent(config, services));
   model_.emplace(api::ServedModel{.id = model_id(options.model.path),
                                   .aliases = options.aliases,

@@ -22,6 +22,7 @@
 #include "chat/chat_template.h"
 #include "engine/engine.h"
 #include "http/server.h"
+#include "quality/quality_work.h"
 
 namespace infer::app {
 
@@ -52,6 +53,8 @@ class LocalServer {
 
   LoadedModel loaded_;
   std::unique_ptr<chat::ChatTemplate> chat_;
+  quality::EvaluationText evaluation_text_;
+  std::optional<quality::QualityWork> quality_work_;
   std::unique_ptr<engine::Engine> engine_;
   std::optional<EngineTarget> target_;
   std::unique_ptr<api::ControlService> control_;

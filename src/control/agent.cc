@@ -1,27 +1,12 @@
 #include "control/agent.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
-#include "base/bytes.h"
 #include "base/format.h"
 
 namespace infer::control {
-
-namespace {
-
-// Of the machine's memory, available: below the first it is short, above the second no more.
-constexpr double kShort = 0.05, kEnough = 0.08;
-
-Policy in_effect(const Policy& policy, bool baseline, const RunContext& context, int steps_back) {
-  Policy effective = baseline ? baseline_of(policy) : protect(policy, steps_back);
-  if (context.quality_budget) {
-    effective.quality.max_delta_ppl = std::min(effective.quality.max_delta_ppl, *context.quality_budget);
-  }
-  return effective;
-}
-
-}  // namespace
 
 Agent::Agent(const Config& config, AgentTarget& target, const telemetry::Recorder& recorder, Log& log, Instant now)
     : config_(config),
@@ -29,28 +14,35 @@ Agent::Agent(const Config& config, AgentTarget& target, const telemetry::Recorde
       log_(log),
       sampler_(recorder, now),
       next_sample_(now),
-      baseline_(!config.enabled) {}
+      baseline_(!config.enabled),
+      evaluations_(target.quality_work()) {
+  share_exact_checks();
+}
 
 Status Agent::start() { return target_.apply(policy_in_effect()); }
 
-Policy Agent::policy_in_effect() const { return in_effect(config_.policy, baseline_, run_context_, quality_.steps()); }
+void Agent::share_exact_checks() {
+  if (quality::QualityWork* const work = target_.quality_work()) work->set_exact_share(config_.evaluation.exact_share);
+}
 
-Status Agent::bring(const Policy& policy, bool baseline) {
-  const Policy effective = in_effect(policy, baseline, run_context_, quality_.steps());
+// ---- What is wished for.
+
+Status Agent::bring(const ControlState& state, const Policy& policy, bool baseline) {
+  const PolicyConfig wished{policy, baseline, run_context_.quality_budget};
+  const Policy effective = control::policy_in_effect(wished, state);
   INFER_TRY(target_.apply(effective));
   config_.policy = policy;
   baseline_ = baseline;
+  state_ = state;
   ++policy_changes_;
-  for (AgentObserver* observer : observers_) observer->on_policy(effective, baseline);
+  for (AgentObserver* observer : observers_) observer->on_policy(effective, is_baseline(wished, state));
   return {};
 }
 
-// Somebody chose: what was found out about the policy before says nothing of it.
 Status Agent::bring_anew(const Policy& policy, bool baseline) {
-  const QualityMonitor before = std::exchange(quality_, {});
-  Status status = bring(policy, baseline);
-  if (!status) quality_ = before;
-  return status;
+  ControlState state = state_;
+  start_anew(state);
+  return bring(state, policy, baseline);
 }
 
 Result<ConfigChange> Agent::change(const Config& wished) {
@@ -62,13 +54,16 @@ Result<ConfigChange> Agent::change(const Config& wished) {
   const bool touches_policy = std::any_of(change.applied.begin(), change.applied.end(),
                                           [](const Setting* each) { return each->effect == SettingEffect::kPolicy; });
   if (touches_policy) INFER_TRY(bring_anew(wished.policy, baseline_));
-  config_.loops.slow_ms = wished.loops.slow_ms;
+  config_.loops = wished.loops;
   config_.telemetry.push_interval_ms = wished.telemetry.push_interval_ms;
+  const std::string dataset = std::exchange(config_.evaluation, wished.evaluation).dataset;
+  config_.evaluation.dataset = dataset;
+  share_exact_checks();
   return change;
 }
 
 Status Agent::set_baseline(bool on) {
-  if (on == baseline_) return {};
+  if (on == baseline_ && !state_.critical) return {};
   return bring_anew(config_.policy, on);
 }
 
@@ -88,64 +83,181 @@ RunForecast Agent::forecast() const {
   return forecast;
 }
 
-void Agent::look(Watch& watch, bool is_bad, bool is_good, const std::string& message, WallTime time) {
-  const bool is_raised = watch.is_raised ? !is_good : is_bad;
-  if (is_raised == watch.is_raised) return;
-  watch.is_raised = is_raised;
-  if (is_raised) ++alerts_;
-  log_.write(is_raised ? LogLevel::kWarning : LogLevel::kInfo,
-             format("{}{}: {}", watch.reason, is_raised ? "" : " is over", message));
-  for (AgentObserver* observer : observers_) observer->on_alert({watch.reason, is_raised, message}, time);
+Result<uint64_t> Agent::evaluate(EvaluationKind kind, std::optional<int> windows) {
+  INFER_ASSIGN(const uint64_t number, evaluations_.start(kind, windows, "request", config_.evaluation));
+  target_.wake();
+  return number;
 }
 
-void Agent::tick(const telemetry::MachineFacts& machine, Instant now, WallTime time) {
-  const engine::EngineHealth health = target_.facts().snapshot.health;
-  look(stalled_, !health.ready(), health.ready(),
-       format("the engine is {}; it has not got on for {:.1f} s", engine_condition_name(health.condition),
-              health.silence.seconds()),
-       time);
-  if (machine.memory.available_bytes && machine.memory.total_bytes && *machine.memory.total_bytes > 0) {
-    const uint64_t available = *machine.memory.available_bytes, total = *machine.memory.total_bytes;
-    const double share = static_cast<double>(available) / static_cast<double>(total);
-    look(short_of_memory_, share<kShort, share> kEnough,
-         format("{} of {} are available", format_bytes(available), format_bytes(total)), time);
+bool Agent::cancel_evaluation() {
+  const bool cancelled = evaluations_.cancel();
+  if (cancelled) target_.wake();
+  return cancelled;
+}
+
+// ---- The loops.
+
+void Agent::tick(const telemetry::MachineFacts& machine, Instant now, WallTime time, const DueLoops& due) {
+  follow(decide(look(machine, now, due), policy_config(), now), now, time);
+  if (!due[static_cast<size_t>(Loop::kSlow)]) return;
+  watch_evaluations(target_.facts().model, time);
+  if (now >= next_sample_) take_sample(machine, now, time);
+}
+
+Snapshot Agent::look(const telemetry::MachineFacts& machine, Instant now, const DueLoops& due) {
+  const engine::EngineSnapshot engine = target_.snapshot();
+  const telemetry::MemoryFigures& memory = machine.memory;
+  Snapshot seen{.state = state_,
+                .due = due,
+                .engine = engine.health.condition,
+                .refused_for = refused_since_ ? now - *refused_since_ : Duration(),
+                .capabilities = target_.capabilities(),
+                .memory_stalls = machine.state.memory_stalls,
+                .cpu_celsius = machine.state.cpu_celsius,
+                .frequency_share = machine.state.frequency_share,
+                .forced = forced_};
+  const auto share = [](uint64_t part, uint64_t whole) {
+    return static_cast<double>(part) / static_cast<double>(whole);
+  };
+  if (memory.available_bytes && memory.total_bytes && *memory.total_bytes > 0) {
+    seen.memory_available = share(*memory.available_bytes, *memory.total_bytes);
   }
-  if (now < next_sample_) return;
-  next_sample_ = now + Duration::from_ms(config_.telemetry.push_interval_ms);
-  const telemetry::Metrics metrics = sampler_.sample(target_.facts(), machine, now, time, true);
-  for (AgentObserver* observer : observers_) observer->on_metrics(metrics);
-  watch_quality(metrics, now, time);
+  if (config_.model.memory_limit > 0 && memory.resident_bytes) {
+    seen.budget_used = share(*memory.resident_bytes, config_.model.memory_limit);
+  }
+  rests_ = engine.running == 0 && std::accumulate(engine.waiting.begin(), engine.waiting.end(), 0) == 0;
+  if (due[static_cast<size_t>(Loop::kMid)]) look_at_quality(engine, seen);
+  if (due[static_cast<size_t>(Loop::kSlow)]) look_at_speed(engine, now, seen);
+  return seen;
 }
 
-// Each sample with new tokens is an estimate.
-void Agent::watch_quality(const telemetry::Metrics& metrics, Instant now, WallTime time) {
-  if (quality_.steps() == 0) look(degraded_, false, true, "somebody chose another policy", time);
-  const uint64_t tokens = metrics.engine.snapshot.counters.nll_tokens;
-  const std::optional<double> delta = metrics.delta_ppl();
-  if (baseline_ || !delta || tokens == judged_tokens_) return;
-  judged_tokens_ = tokens;
-  const double most = policy_in_effect().quality.max_delta_ppl;
-  const QualityMonitor before = quality_;
-  const std::optional<QualityChange> change = quality_.observe(*delta, most, now);
-  if (!change) return;
-  if (const Status status = bring(config_.policy, false); !status) {
-    log_.write(LogLevel::kWarning, format("the policy stays as it is: {}", status.error().message));
-    quality_ = before;
+void Agent::look_at_quality(const engine::EngineSnapshot& engine, Snapshot& seen) {
+  constexpr int64_t kCheckedMin = 200;  // Tokens.
+  seen.estimate = estimate_.observe(engine.counters.nll, engine.counters.nll_tokens, engine.kv.expected_divergence);
+  if (const auto findings = evaluations_.take_findings(); findings && findings->sums.tokens >= kCheckedMin) {
+    const quality::ExactFigures figures = quality::exact_figures(findings->sums);
+    seen.exact = {figures.delta_ppl, figures.delta_ppl_stderr};
+  }
+}
+
+// Of half a second at least, with the same answers and without prompts from its begin to its end.
+void Agent::look_at_speed(const engine::EngineSnapshot& engine, Instant now, Snapshot& seen) {
+  constexpr double kLeast = 0.5;
+  const bool only_answers =
+      engine.answering > 0 && engine.running == engine.answering &&
+      std::all_of(engine.prompt_tokens.begin(), engine.prompt_tokens.end(), [](int64_t due) { return due == 0; });
+  if (!only_answers) {
+    speed_from_.reset();
     return;
   }
-  const bool is_raised = change->steps_after > 0;
-  const std::string message = format("perplexity {:.3f} above that of 16 bits, {:.3f} are allowed: {}",
-                                     change->mean_delta_ppl, most, protect_step_name(change->steps_after));
-  if (is_raised == degraded_.is_raised) {
-    log_.write(change->steps_after > change->steps_before ? LogLevel::kWarning : LogLevel::kInfo, message);
-    for (AgentObserver* observer : observers_) observer->on_alert({degraded_.reason, true, message}, time);
-  } else {
-    look(degraded_, is_raised, !is_raised, message, time);
+  const uint64_t tokens = engine.counters.generated_tokens;
+  if (speed_from_ && speed_from_->answering == engine.answering) {
+    const double seconds = (now - speed_from_->at).seconds();
+    if (seconds < kLeast) return;
+    seen.speed = {static_cast<double>(tokens - speed_from_->tokens) / seconds, engine.answering, seconds};
   }
+  speed_from_ = {now, tokens, engine.answering};
+}
+
+// Brings what was decided. Where the target refuses, it was not decided.
+void Agent::follow(Decision decision, Instant now, WallTime time) {
+  if (decision.notices.empty()) {
+    state_ = decision.state;
+    refused_since_.reset();
+    return;
+  }
+  if (const Status status = bring(decision.state, config_.policy, baseline_); !status) {
+    if (!refused_since_) {
+      refused_since_ = now;
+      log_.write(LogLevel::kWarning, format("the policy stays as it is: {}", status.error().message));
+    }
+    return;
+  }
+  refused_since_.reset();
+  for (const Notice& notice : decision.notices) tell(notice, time);
+}
+
+// ---- What is told.
+
+void Agent::tell(const Notice& notice, WallTime time) {
+  const EventRow& row = event_row(notice.kind);
+  const char* const reason = fallback_reason_name(notice.reason);
+  Alert alert{
+      .event = row.name, .is_raised = true, .message = {}, .reason = reason, .steps = notice.steps, .retry = {}};
+  switch (notice.what) {
+    case Notice::What::kStepTaken:
+      ++fallbacks_[static_cast<size_t>(notice.reason)];
+      alert.message = std::string(step_name(notice.kind, notice.steps));
+      alert.retry = notice.retry;
+      break;
+    case Notice::What::kStepGivenBack:
+      alert.is_raised = notice.steps > 0;
+      alert.message = notice.steps > 0 ? std::string(step_name(notice.kind, notice.steps)) : "as the policy says";
+      break;
+    case Notice::What::kManyFallbacks:
+      alert.message = format("{} fallbacks for {} within five minutes", notice.count, reason);
+      alert.notifies = true;
+      break;
+    case Notice::What::kCritical:
+      alert.event = "critical";
+      alert.message = format("{} fallbacks within five minutes: all optimization is off", notice.count);
+      alert.notifies = true;
+      break;
+    case Notice::What::kCriticalOver:
+      alert = {.event = "critical", .is_raised = false, .message = "no fallbacks any more", .reason = "", .retry = {}};
+      alert.notifies = true;
+      break;
+  }
+  if (notice.delta_ppl) {
+    alert.message = format("perplexity {:.3f} above that of 16 bits, {:.3f} are allowed: {}", *notice.delta_ppl,
+                           policy_in_effect().quality.max_delta_ppl, alert.message);
+  }
+  if (notice.kind == EventKind::kQuality) told_degraded_ = alert.is_raised;
+  tell(alert, time);
+}
+
+void Agent::tell(const Alert& alert, WallTime time) {
+  if (alert.is_raised) ++alerts_;
+  log_.write(alert.is_raised ? LogLevel::kWarning : LogLevel::kInfo,
+             format("{}{}: {}", alert.event, alert.is_raised ? "" : " is over", alert.message));
+  for (AgentObserver* observer : observers_) observer->on_alert(alert, time);
+}
+
+void Agent::take_sample(const telemetry::MachineFacts& machine, Instant now, WallTime time) {
+  next_sample_ = now + Duration::from_ms(config_.telemetry.push_interval_ms);
+  telemetry::Metrics metrics = sampler_.sample(target_.facts(), machine, now, time, true);
+  metrics.evaluation = evaluations_.facts();
+  for (AgentObserver* observer : observers_) observer->on_metrics(metrics);
+  // Steps that were taken back by somebody's choice.
+  if (!told_degraded_ || state_.quality.steps() > 0) return;
+  told_degraded_ = false;
+  tell({.event = event_row(EventKind::kQuality).name,
+        .is_raised = false,
+        .message = "somebody chose another policy",
+        .reason = fallback_reason_name(FallbackReason::kQuality),
+        .retry = {}},
+       time);
+}
+
+void Agent::watch_evaluations(const std::string& model, WallTime time) {
+  if (evaluations_.start_due(config_.evaluation, time)) target_.wake();
+  const auto ended = evaluations_.take_ended(model, time);
+  if (!ended) return;
+  const telemetry::EvaluationRecord& record = ended->record;
+  if (ended->state != quality::EvaluationState::kDone) {
+    log_.write(ended->state == quality::EvaluationState::kFailed ? LogLevel::kWarning : LogLevel::kInfo,
+               format("{} evaluation {}", record.kind, quality::evaluation_state_name(ended->state)));
+    return;
+  }
+  log_.write(LogLevel::kInfo, format("{} evaluation of {}: perplexity {:.4f}, {:+.4f} against 16 bits (+/- {:.4f})",
+                                     record.kind, record.policy, record.ppl, record.delta_ppl, record.delta_stderr));
+  for (AgentObserver* observer : observers_) observer->on_evaluation(record);
 }
 
 telemetry::Metrics Agent::metrics(const telemetry::MachineFacts& machine, Instant now, WallTime time) {
-  return sampler_.sample(target_.facts(), machine, now, time, false);
+  telemetry::Metrics metrics = sampler_.sample(target_.facts(), machine, now, time, false);
+  metrics.evaluation = evaluations_.facts();
+  return metrics;
 }
 
 }  // namespace infer::control

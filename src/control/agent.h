@@ -1,11 +1,12 @@
 // The control agent without its thread: what was wished for, what is in effect, and what it sees of engine and machine.
 //
-// Invariants: the policy in effect is the wished one with the steps that the quality monitor has taken back from it, or
-// its baseline while baseline mode is on; when the target refuses a policy nothing has changed. Observers are called by
-// the functions that cause what they are told. Thread safety: one thread (control/agent_thread.h). Ownership: borrows
-// all it is given.
+// It shows decide() what is there and brings what that decides to the target. Invariants: the policy in effect is
+// policy_in_effect() of the wished one and of the state; when the target refuses a policy nothing has changed, and what
+// was decided is tried again in the next loop. Observers are called by the functions that cause what they are told.
+// Thread safety: one thread (control/agent_thread.h). Ownership: borrows all it is given.
 #pragma once
 
+#include <array>
 #include <optional>
 #include <string>
 #include <vector>
@@ -14,7 +15,9 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "control/config.h"
-#include "control/quality_monitor.h"
+#include "control/decide.h"
+#include "control/evaluations.h"
+#include "control/quality_estimate.h"
 #include "control/settings.h"
 #include "telemetry/metrics.h"
 #include "telemetry/recorder.h"
@@ -29,12 +32,22 @@ class AgentTarget {
   // From the next step on, for running requests too.
   virtual Status apply(const Policy& policy) = 0;
   virtual telemetry::EngineFacts facts() const = 0;
+  virtual engine::EngineSnapshot snapshot() const { return facts().snapshot; }
+  virtual Capabilities capabilities() const { return {}; }
+  // What measures quality while nothing else is to do; null: nothing does. wake(): it has something new to do.
+  virtual quality::QualityWork* quality_work() { return nullptr; }
+  virtual void wake() {}
 };
 
 struct Alert {
-  std::string_view reason;  // "engine_stalled", "memory_pressure", "quality_degradation"
-  bool is_raised = false;   // Else it is over.
-  std::string message;
+  std::string_view event;         // Of the table of events: "memory_pressure"; or "critical".
+  bool is_raised = false;         // Else it is over.
+  std::string message;            // What was seen and done.
+  std::string_view reason;        // Of the fallback: "device_error".
+  int steps = 0;                  // In effect.
+  std::optional<Duration> retry;  // When a step may be given back at the earliest.
+  // Worth telling somebody who does not look: many fallbacks, or critical.
+  bool notifies = false;
 };
 
 class AgentObserver {
@@ -43,6 +56,8 @@ class AgentObserver {
   virtual void on_metrics(const telemetry::Metrics& metrics) = 0;  // Each telemetry.push_interval_ms.
   virtual void on_policy(const Policy& in_effect, bool baseline) = 0;
   virtual void on_alert(const Alert& alert, WallTime time) = 0;
+  // One that ended well.
+  virtual void on_evaluation(const telemetry::EvaluationRecord& record) = 0;
 };
 
 // What the next job will be, as far as it was told.
@@ -73,32 +88,54 @@ class Agent {
   Status start();
 
   const Config& config() const { return config_; }
-  bool baseline() const { return baseline_; }
-  Policy policy_in_effect() const;
-  const QualityMonitor& quality() const { return quality_; }
+  // All optimization is off: somebody said so, or something went wrong.
+  bool baseline() const { return is_baseline(policy_config(), state_); }
+  Policy policy_in_effect() const { return control::policy_in_effect(policy_config(), state_); }
+  const ControlState& state() const { return state_; }
+  const QualityMonitor& quality() const { return state_.quality; }
 
   // Takes over what can change while running. The error is the target's; then nothing has changed.
   Result<ConfigChange> change(const Config& wished);
   Status set_baseline(bool on);
   void set_run_context(const RunContext& context);
   RunForecast forecast() const;
+  Result<uint64_t> evaluate(EvaluationKind kind, std::optional<int> windows);
+  bool cancel_evaluation();
+  const Evaluations& evaluations() const { return evaluations_; }
+  // For tests: the event looks like this, whatever is seen; nullopt: as it is seen.
+  void force(EventKind kind, std::optional<Sign> sign) { forced_[static_cast<size_t>(kind)] = sign; }
 
-  // Looks for trouble, and takes a sample when its time has come.
-  void tick(const telemetry::MachineFacts& machine, Instant now, WallTime time);
+  // Runs the loops that are due. The slow one takes samples when their time has come, and starts evaluations.
+  void tick(const telemetry::MachineFacts& machine, Instant now, WallTime time, const DueLoops& due = kAllLoops);
   telemetry::Metrics metrics(const telemetry::MachineFacts& machine, Instant now, WallTime time);
+  // Nothing runs and nothing is wrong: the slow loop alone is enough.
+  bool may_rest() const { return rests_ && state_.is_calm(); }
 
+  struct LoopCounts {
+    uint64_t runs = 0, overruns = 0;
+  };
+  void count_loop(Loop loop, uint64_t overruns) {
+    ++loops_[static_cast<size_t>(loop)].runs;
+    loops_[static_cast<size_t>(loop)].overruns += overruns;
+  }
+  const std::array<LoopCounts, kLoops>& loops() const { return loops_; }
   uint64_t policy_changes() const { return policy_changes_; }
   uint64_t alerts() const { return alerts_; }
+  const std::array<uint64_t, kFallbackReasons>& fallbacks() const { return fallbacks_; }
 
  private:
-  struct Watch {
-    std::string_view reason;
-    bool is_raised = false;
-  };
-  Status bring(const Policy& policy, bool baseline);
+  PolicyConfig policy_config() const { return {config_.policy, baseline_, run_context_.quality_budget}; }
+  void share_exact_checks();
+  Status bring(const ControlState& state, const Policy& policy, bool baseline);
   Status bring_anew(const Policy& policy, bool baseline);
-  void watch_quality(const telemetry::Metrics& metrics, Instant now, WallTime time);
-  void look(Watch& watch, bool is_bad, bool is_good, const std::string& message, WallTime time);
+  Snapshot look(const telemetry::MachineFacts& machine, Instant now, const DueLoops& due);
+  void look_at_quality(const engine::EngineSnapshot& engine, Snapshot& seen);
+  void look_at_speed(const engine::EngineSnapshot& engine, Instant now, Snapshot& seen);
+  void follow(Decision decision, Instant now, WallTime time);
+  void tell(const Notice& notice, WallTime time);
+  void tell(const Alert& alert, WallTime time);
+  void watch_evaluations(const std::string& model, WallTime time);
+  void take_sample(const telemetry::MachineFacts& machine, Instant now, WallTime time);
 
   Config config_;
   AgentTarget& target_;
@@ -106,15 +143,25 @@ class Agent {
   std::vector<AgentObserver*> observers_;
   telemetry::Sampler sampler_;
   Instant next_sample_;
-  bool baseline_;
+  bool baseline_;  // Somebody said so.
   RunContext run_context_;
-  Watch stalled_{"engine_stalled"};
-  Watch short_of_memory_{"memory_pressure"};
-  Watch degraded_{"quality_degradation"};
-  QualityMonitor quality_;
-  uint64_t judged_tokens_ = 0;  // Generated when quality was looked at last.
+  ControlState state_;
+  Evaluations evaluations_;
+  QualityEstimate estimate_;
+  std::array<std::optional<Sign>, kEventKinds> forced_{};
+  std::optional<Instant> refused_since_;
+  struct SpeedPoint {
+    Instant at;
+    uint64_t tokens = 0;
+    int answering = 0;
+  };
+  std::optional<SpeedPoint> speed_from_;
+  bool rests_ = true;
+  bool told_degraded_ = false;  // Quality is the reason of an alert that is not over.
   uint64_t policy_changes_ = 0;
   uint64_t alerts_ = 0;
+  std::array<uint64_t, kFallbackReasons> fallbacks_{};
+  std::array<LoopCounts, kLoops> loops_{};
 };
 
 }  // namespace infer::control

@@ -32,13 +32,19 @@ class Notes final : public AgentObserver {
     baselines.push_back(baseline);
   }
   void on_alert(const Alert& alert, WallTime) override {
-    alerts.push_back(format("{}{}", alert.is_raised ? "+" : "-", alert.reason));
+    if (alert.notifies && alert.event != "critical") {
+      notified.emplace_back(alert.event);
+    } else {
+      alerts.push_back(format("{}{}", alert.is_raised ? "+" : "-", alert.event));
+    }
   }
+  void on_evaluation(const telemetry::EvaluationRecord& record) override { evaluations.push_back(record.kind); }
 
   int samples = 0;
+  std::vector<std::string> evaluations;
   std::vector<Policy> policies;
   std::vector<bool> baselines;
-  std::vector<std::string> alerts;
+  std::vector<std::string> alerts, notified;
 };
 
 Instant at(double seconds) { return Instant::from_ns(0) + Duration::from_seconds(seconds); }
@@ -119,27 +125,87 @@ TEST_F(AgentTest, SamplesComeInTheirInterval) {
   EXPECT_EQ(notes_.samples, 5);  // At 0, 1, 2, 3 and 4 seconds.
 }
 
-TEST_F(AgentTest, AnEngineThatHangsRaisesAnAlertUntilItGetsOn) {
+TEST_F(AgentTest, AnEngineThatHangsMeansBaselineAtOnceAndForAWhileAfterwards) {
   agent_.tick({}, at(1), {});
   EXPECT_TRUE(notes_.alerts.empty());
   target_.known.snapshot.health.condition = engine::EngineCondition::kSilent;
-  agent_.tick({}, at(2), {});
+  agent_.tick({}, at(2), {}, {true, false, false});
+  EXPECT_TRUE(agent_.baseline());
+  EXPECT_EQ(target_.applied.back().kv.mode, kv::KvMode::kF16);
   target_.known.snapshot.health.condition = engine::EngineCondition::kHung;
   agent_.tick({}, at(3), {});
   target_.known.snapshot.health.condition = engine::EngineCondition::kReady;
-  agent_.tick({}, at(4), {});
+  for (int i = 4; i < 62; ++i) agent_.tick({}, at(i), {});
+  EXPECT_EQ(notes_.alerts, std::vector<std::string>{"+engine_stalled"});
+  for (int i = 62; i < 70; ++i) agent_.tick({}, at(i), {});
   EXPECT_EQ(notes_.alerts, (std::vector<std::string>{"+engine_stalled", "-engine_stalled"}));
+  EXPECT_FALSE(agent_.baseline());
+  EXPECT_EQ(target_.applied.back().kv.mode, kv::KvMode::kDynamic);
   EXPECT_EQ(agent_.alerts(), 1u);
 }
 
-TEST_F(AgentTest, MemoryAlertsDoNotFlutter) {
+TEST_F(AgentTest, ShortageOfMemoryTakesStepsAndGivesThemBackOnceThereIsPlenty) {
   telemetry::MachineFacts machine;
   machine.memory.total_bytes = 100'000;
-  for (const uint64_t available : {50'000, 6'000, 4'000, 6'000, 4'000, 9'000}) {
+  double now = 0;
+  const auto run = [&](uint64_t available, int seconds) {
     machine.memory.available_bytes = available;
-    agent_.tick(machine, at(1), {});
-  }
-  EXPECT_EQ(notes_.alerts, (std::vector<std::string>{"+memory_pressure", "-memory_pressure"}));
+    for (int i = 0; i < seconds; ++i) agent_.tick(machine, at(now += 1), {});
+  };
+  run(50'000, 10);
+  run(6'000, 100);
+  EXPECT_TRUE(notes_.alerts.empty());
+  run(4'000, 1);
+  EXPECT_EQ(notes_.alerts, std::vector<std::string>{"+memory_pressure"});
+  EXPECT_EQ(target_.applied.back().kv.recent_window, 32);
+  EXPECT_EQ(target_.applied.back().running_share, 1);
+  run(4'000, 10);
+  EXPECT_EQ(target_.applied.back().running_share, 0.5);
+  EXPECT_EQ(target_.applied.back().kv.mode, kv::KvMode::kThroughput);
+  const size_t alerts = notes_.alerts.size();
+  run(10'000, 1000);
+  EXPECT_EQ(notes_.alerts.size(), alerts) << "More than a twentieth, but not a fifth.";
+  run(50'000, 600);
+  EXPECT_EQ(notes_.alerts.back(), "-memory_pressure");
+  EXPECT_EQ(target_.applied.back().kv.recent_window, 64);
+  EXPECT_EQ(target_.applied.back().kv.mode, kv::KvMode::kDynamic);
+}
+
+TEST_F(AgentTest, ATargetThatRefusesIsBroughtToBaselineWithinASecondOfTakingOrdersAgain) {
+  target_.refuses = true;
+  agent_.force(EventKind::kGpuMissing, Sign::kShows);
+  for (int i = 0; i < 20; ++i) agent_.tick({}, at(i * 0.1), {});
+  EXPECT_EQ(agent_.state().steps(EventKind::kGpuMissing), 0) << "Nothing has changed.";
+  EXPECT_EQ(notes_.alerts.size(), 0u);
+  target_.refuses = false;
+  agent_.tick({}, at(2), {}, {true, false, false});
+  EXPECT_TRUE(agent_.baseline());
+  EXPECT_EQ(target_.applied.back().kv.mode, kv::KvMode::kF16);
+}
+
+TEST_F(AgentTest, ManyFallbacksForOneReasonAreWorthANotificationAndFiveAreCritical) {
+  double now = 0;
+  const auto run = [&](int seconds) {
+    for (int i = 0; i < seconds; ++i) agent_.tick({}, at(now += 1), {});
+  };
+  agent_.force(EventKind::kGpuMissing, Sign::kShows);
+  run(1);
+  EXPECT_TRUE(notes_.notified.empty());
+  agent_.force(EventKind::kNpuMissing, Sign::kShows);
+  run(1);
+  EXPECT_EQ(notes_.notified, std::vector<std::string>{"npu_missing"});  // Two of devices.
+  agent_.force(EventKind::kMemory, Sign::kShows);
+  run(4);
+  EXPECT_FALSE(agent_.baseline());
+  run(1);
+  EXPECT_TRUE(agent_.baseline());
+  EXPECT_EQ(notes_.alerts.back(), "+critical");
+  EXPECT_EQ(target_.applied.back().kv.mode, kv::KvMode::kF16);
+  for (const EventRow& row : event_table()) agent_.force(row.kind, Sign::kClear);
+  run(1200);
+  EXPECT_FALSE(agent_.baseline());
+  EXPECT_TRUE(agent_.state().is_calm());
+  EXPECT_EQ(target_.applied.back().kv.mode, kv::KvMode::kDynamic);
 }
 
 TEST_F(AgentTest, AForecastComesFromMeasuredStepsAndIsUnknownBefore) {

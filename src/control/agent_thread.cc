@@ -1,5 +1,6 @@
 #include "control/agent_thread.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -12,7 +13,7 @@ constexpr size_t kQueued = 1024;
 }  // namespace
 
 AgentThread::AgentThread(std::unique_ptr<Agent> agent, const Clock& clock)
-    : agent_(std::move(agent)), clock_(clock), queue_(kQueued) {}
+    : agent_(std::move(agent)), clock_(clock), queue_(kQueued), cores_(telemetry::usable_cores()) {}
 
 Result<std::unique_ptr<AgentThread>> AgentThread::start(std::unique_ptr<Agent> agent, const Clock& clock) {
   auto thread = std::unique_ptr<AgentThread>(new AgentThread(std::move(agent), clock));
@@ -34,7 +35,7 @@ bool AgentThread::post(Work work) {
 
 void AgentThread::serve() {
   std::vector<Work> work;
-  Instant next_tick = clock_.now();
+  next_.fill(clock_.now());
   while (true) {
     const bool ends = queue_.closed();
     queue_.take_all(work);
@@ -42,12 +43,34 @@ void AgentThread::serve() {
     const bool was_idle = work.empty();
     work.clear();
     if (ends && was_idle) return;
-    if (const Instant now = clock_.now(); now >= next_tick) {
-      agent_->tick(telemetry::read_machine_facts(), now, clock_.wall_time());
-      next_tick = now + Duration::from_ms(agent_->config().loops.slow_ms);
-    }
-    if (!ends) wake_.wait_until(next_tick);
+    run_loops();
+    if (!ends) wake_.wait_until(next());
   }
+}
+
+Instant AgentThread::next() const {
+  if (agent_->may_rest()) return next_[static_cast<size_t>(Loop::kSlow)];
+  return *std::min_element(next_.begin(), next_.end());
+}
+
+void AgentThread::run_loops() {
+  const Instant now = clock_.now();
+  const LoopConfig& loops = agent_->config().loops;
+  const std::array<Duration, kLoops> periods{Duration::from_ms(loops.fast_ms), Duration::from_ms(loops.mid_ms),
+                                             Duration::from_ms(loops.slow_ms)};
+  if (now < next()) return;
+  const bool rested = agent_->may_rest();
+  DueLoops due{};
+  for (size_t loop = 0; loop < kLoops; ++loop) {
+    if (now < next_[loop]) continue;
+    due[loop] = true;
+    const int64_t missed = (now - next_[loop]).ns() / periods[loop].ns();
+    agent_->count_loop(static_cast<Loop>(loop), rested ? 0 : static_cast<uint64_t>(missed));
+    // In step with the period, unless it was missed.
+    next_[loop] = (missed > 0 ? now : next_[loop]) + periods[loop];
+  }
+  if (due[static_cast<size_t>(Loop::kSlow)]) machine_ = telemetry::read_machine_facts(cores_);
+  agent_->tick(machine_, now, clock_.wall_time(), due);
 }
 
 }  // namespace infer::control

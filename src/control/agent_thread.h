@@ -1,9 +1,12 @@
-// The agent's thread: it alone touches the Agent; others hand it work, and it looks at the engine each loops.slow_ms.
+// The agent's thread: it alone touches the Agent; others hand it work, and it runs the agent's loops, the fast one each
+// loops.fast_ms and so on. While nothing runs and nothing is wrong, only the slow one. A loop that comes too late to
+// run as often as it should is counted (an overrun for each time that it missed).
 //
 // Thread safety: post() from any thread; one owner. Ownership: owns the agent, borrows the clock. Destroying it does
 // what was posted, then ends.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <memory>
 
@@ -33,11 +36,17 @@ class AgentThread {
  private:
   AgentThread(std::unique_ptr<Agent> agent, const Clock& clock);
   void serve();
+  void run_loops();
+  // The earliest loop that is to run.
+  Instant next() const;
 
   std::unique_ptr<Agent> agent_;
   const Clock& clock_;
   BoundedQueue<Work> queue_;
   os::WakeSignal wake_;
+  const double cores_;
+  telemetry::MachineFacts machine_;  // As the slow loop found it.
+  std::array<Instant, kLoops> next_{};
   std::unique_ptr<os::ServiceThread> thread_;  // Last: it ends first.
 };
 

@@ -13,7 +13,7 @@ namespace infer::control {
 struct LoopConfig {
   int fast_ms = 1;
   int mid_ms = 10;
-  int slow_ms = 100;  // Between two looks of the agent at engine and machine.
+  int slow_ms = 100;
 };
 
 struct TelemetryConfig {
@@ -53,6 +53,22 @@ struct DeadlineConfig {
   int stall_ms = 0;        // 0: none.
 };
 
+struct NotifyConfig {
+  std::string webhook{};  // "": none.
+  int webhook_ms = 10'000;
+  int webhook_attempts = 3;
+};
+
+// Measurements of quality in idle time.
+struct EvaluationConfig {
+  std::string dataset{};  // A text file; "": the text that is built in.
+  int full_hour = 6;      // Of each day, in local time; -1: never.
+  int light_hours = 4;    // Between two light ones; 0: none.
+  int full_windows = 32;  // Of the text, at most; a window has 512 tokens where the model takes as many.
+  int light_windows = 4;
+  double exact_share = 0.02;  // Of all time, for exact checks.
+};
+
 struct Config {
   bool enabled = true;  // False: the agent starts in baseline mode.
   LogLevel log_level = LogLevel::kInfo;
@@ -62,6 +78,8 @@ struct Config {
   ServerConfig server;
   ModelConfig model;
   DeadlineConfig deadlines;
+  EvaluationConfig evaluation;
+  NotifyConfig notify;
 };
 
 }  // namespace infer::control

@@ -1,5 +1,7 @@
 #include "control/policy.h"
 
+#include <algorithm>
+
 namespace infer::control {
 
 Policy baseline_of(const Policy& policy) {
@@ -7,6 +9,7 @@ Policy baseline_of(const Policy& policy) {
   baseline.kv.mode = kv::KvMode::kF16;
   baseline.io.enable_iobinding = false;
   baseline.speculate = false;
+  baseline.memory_pressure = 0;
   baseline.scheduler = {SchedulerMode::kCpuOnly, Device::kCpu, Device::kCpu};
   return baseline;
 }
@@ -16,6 +19,7 @@ kv::LevelPolicy level_policy(const Policy& policy, const kv::LevelPolicy& cache)
   levels.mode = policy.kv.mode;
   levels.recent_window = policy.kv.recent_window;
   levels.thresholds = policy.kv.level_thresholds;
+  levels.pressure = std::max(levels.pressure, policy.memory_pressure);
   return levels;
 }
 

@@ -42,7 +42,10 @@ struct Policy {
   IoPolicy io;
   SchedulerPolicy scheduler;
   QualityPolicy quality;
-  bool speculate = true;  // No setting of its own: off in baseline mode.
+  // No settings of their own: what the agent decides.
+  bool speculate = true;       // Off in baseline mode.
+  double memory_pressure = 0;  // 0..1, told to the KV cache (kv::LevelPolicy::pressure).
+  double running_share = 1;    // 0..1 of the requests that may be computed at the same time.
 };
 
 // All optimization off: 16 bits everywhere, one device. The rest is taken over from `policy`.

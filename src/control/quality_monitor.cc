@@ -65,7 +65,7 @@ std::optional<QualityChange> QualityMonitor::observe(double delta_ppl, double ma
   if (!mean) return std::nullopt;
 
   above_ = *mean > max_delta_ppl ? above_ + 1 : 0;
-  if (above_ >= kTimesInARow && steps_ < kProtectSteps) {
+  if (above_ >= kTimesInARow && steps_ < kProtectSteps && !has_just_given_back(now)) {
     lengthen_or_shorten_hold(now);
     return change(steps_ + 1, *mean);
   }
@@ -82,6 +82,19 @@ std::optional<QualityChange> QualityMonitor::observe(double delta_ppl, double ma
   const QualityChange given_back = change(steps_ - 1, *mean);
   given_back_at_ = now;
   return given_back;
+}
+
+std::optional<QualityChange> QualityMonitor::observe_exact(double delta_ppl, double stderr_ppl, double max_delta_ppl,
+                                                           Instant now) {
+  if (delta_ppl - kBeyondDoubt * stderr_ppl <= max_delta_ppl) return std::nullopt;
+  quiet_since_.reset();
+  if (steps_ == kProtectSteps || has_just_given_back(now)) return std::nullopt;
+  lengthen_or_shorten_hold(now);
+  return change(steps_ + 1, delta_ppl);
+}
+
+bool QualityMonitor::has_just_given_back(Instant now) const {
+  return given_back_at_ && now - *given_back_at_ < kSettle;
 }
 
 // A step is needed: again, soon after it was given back, or for the first time in long.

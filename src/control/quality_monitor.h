@@ -34,15 +34,21 @@ struct QualityChange {
 
 class QualityMonitor {
  public:
-  static constexpr int kWindow = 10;       // Estimates.
-  static constexpr int kTimesInARow = 3;   // Means above the limit,
-  static constexpr double kClearly = 0.8;  // or below this share of it.
-  static constexpr int kEvidence = 60;     // Estimates that a hold time must bring to count.
+  static constexpr int kWindow = 10;         // Estimates.
+  static constexpr int kTimesInARow = 3;     // Means above the limit,
+  static constexpr double kClearly = 0.8;    // or below this share of it.
+  static constexpr double kBeyondDoubt = 2;  // Standard errors.
+  static constexpr int kEvidence = 60;       // Estimates that a hold time must bring to count.
   static constexpr Duration kHold = Duration::from_seconds(600);
+  static constexpr Duration kSettle = Duration::from_seconds(60);  // Before a step is taken again.
   static constexpr Duration kHoldMax = Duration::from_seconds(9600);
 
   // delta_ppl: an estimate of the perplexity above that with 16 bits; max: its limit. What changed, if anything did.
   std::optional<QualityChange> observe(double delta_ppl, double max_delta_ppl, Instant now);
+
+  // The perplexity above that with 16 bits as it was measured on answers, with its standard error, under the steps in
+  // effect. One that is beyond doubt above the limit takes the next step at once.
+  std::optional<QualityChange> observe_exact(double delta_ppl, double stderr_ppl, double max_delta_ppl, Instant now);
 
   int steps() const { return steps_; }
   // Mean of the last ten estimates, once there are ten since the last step.
@@ -53,6 +59,7 @@ class QualityMonitor {
  private:
   QualityChange change(int steps, double mean);
   void lengthen_or_shorten_hold(Instant now);
+  bool has_just_given_back(Instant now) const;
 
   int steps_ = 0;
   std::array<double, kWindow> window_{};

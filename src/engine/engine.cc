@@ -101,6 +101,8 @@ void Engine::set_speculation(bool enabled, float min_accept_rate) {
   state_->loop.set_speculation(enabled, min_accept_rate);
 }
 
+void Engine::set_running_max(int running_max) { state_->loop.set_running_max(running_max); }
+
 EngineHealth Engine::health() const { return state_->watchdog.health(state_->clock.now()); }
 const EngineLimits& Engine::limits() const { return state_->loop.limits(); }
 

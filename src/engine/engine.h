@@ -54,6 +54,9 @@ class Engine {
   EngineHealth health() const;
   // Speculation from the next step on; answers are the same. 0 <= min_accept_rate <= 1.
   void set_speculation(bool enabled, float min_accept_rate);
+  // Requests that are computed at the same time, from the next step on: at least 1, at most the limit. Those that run
+  // go on.
+  void set_running_max(int running_max);
   bool is_ready() const { return health().ready(); }
   // As they are in effect.
   const EngineLimits& limits() const;

@@ -36,7 +36,8 @@ StepLoop::StepLoop(StepRunner& runner, const tokenizer::Tokenizer& tokenizer, co
       index_(runner.pages(), runner.make_sequence().layers(), runner.fingerprint()),
       empty_(runner.make_sequence()),
       speculates_(limits.speculation.enabled),
-      min_accept_rate_(limits.speculation.min_accept_rate) {
+      min_accept_rate_(limits.speculation.min_accept_rate),
+      running_max_(limits_.running_max) {
   state_.layers = empty_.layers();
   state_.logits_max = runner.logits_per_step();
   publish(clock.now());
@@ -248,6 +249,10 @@ void StepLoop::set_speculation(bool enabled, float min_accept_rate) {
   min_accept_rate_.store(min_accept_rate, std::memory_order_relaxed);
 }
 
+void StepLoop::set_running_max(int running_max) {
+  running_max_.store(std::clamp(running_max, 1, limits_.running_max), std::memory_order_relaxed);
+}
+
 void StepLoop::apply(const StepPlan& plan, Instant now) {
   for (const size_t index : plan.ends) {
     ActiveRequest& active = *requests_[index];
@@ -279,7 +284,9 @@ StepLoop::Turn StepLoop::turn() {
   choose_open_tokens();
   const Instant now = clock_.now();
   build_state(now);
-  const StepPlan plan = plan_step(state_, limits_, now);
+  EngineLimits limits = limits_;
+  limits.running_max = running_max_.load(std::memory_order_relaxed);
+  const StepPlan plan = plan_step(state_, limits, now);
   apply(plan, now);
   if (!plan.slices.empty()) {
     free_pages_for(plan);

@@ -19,7 +19,7 @@
 //
 // Invariants: each request that was taken in ends exactly once; when none is left, only the prefix index holds pages.
 // Ownership: borrows everything, which must outlive it. Thread safety: one thread (the engine's); change_levels(),
-// set_speculation(), published(), hinted_pages() and heartbeat() from any.
+// set_speculation(), set_running_max(), published(), hinted_pages() and heartbeat() from any.
 #pragma once
 
 #include <atomic>
@@ -75,6 +75,8 @@ class StepLoop final : private model::StepWatch {
   Heartbeat& heartbeat() { return heartbeat_; }
   // From the next step on; from any thread. 0 <= min_accept_rate <= 1.
   void set_speculation(bool enabled, float min_accept_rate);
+  // Requests with pages at the same time, from the next step on: at least 1, at most the limit. From any thread.
+  void set_running_max(int running_max);
   int hinted_pages(std::span<const TokenId> tokens) const { return index_.hinted_pages(tokens); }
 
   // Requests that have not ended.
@@ -145,6 +147,7 @@ class StepLoop final : private model::StepWatch {
   AcceptWindow accept_window_;  // Of all requests.
   std::atomic<bool> speculates_;
   std::atomic<float> min_accept_rate_;
+  std::atomic<int> running_max_;
   EngineSnapshot snapshot_;
   Published<EngineSnapshot> published_;
 };

@@ -38,7 +38,7 @@ Result<uint64_t> QualityWork::start(int windows) {
                                                      text_.name, text_.windows(), text_.window)};
   }
   const uint64_t last = asked_.load();
-  if (ended_.load() != last) {
+  if (is_busy()) {
     return Error{ErrorCode::kBusy, format("evaluation {} is not done yet: wait for it, or cancel it", last)};
   }
   cancel_.store(false, std::memory_order_relaxed);
@@ -167,8 +167,7 @@ void QualityWork::end_check(bool counts) {
 // ---- The engine's thread.
 
 Instant QualityWork::run(engine::StepRunner& runner, model::StepWatch& watch, const Clock& clock) {
-  const bool has_evaluation = asked_.load() != ended_.load();
-  if (has_evaluation) {
+  if (is_busy()) {
     if (check_) check_->release_pages();
     step_evaluation(runner, watch, clock);
     return kAtOnce;
@@ -181,7 +180,7 @@ Instant QualityWork::run(engine::StepRunner& runner, model::StepWatch& watch, co
 }
 
 int64_t QualityWork::pages_wanted(engine::StepRunner& runner) const {
-  if (asked_.load() != ended_.load()) return 2 * runner.pages_for(text_.window) - pages_held();
+  if (is_busy()) return 2 * runner.pages_for(text_.window) - pages_held();
   if (!check_ && samples_.empty()) return 0;
   if (check_) return check_->pages_wanted(runner) - pages_held();
   return runner.pages_for(static_cast<int>(samples_.back().tokens.size()));

@@ -4,8 +4,8 @@
 // minute; an evaluation goes first. Few answers are kept for them (kSamplesKept, kSampleBytesMax each), in memory only,
 // and those computed with other levels than now are dropped, so that what was found always speaks of the levels in use.
 //
-// Thread safety: start(), cancel(), set_exact_share(), progress() and exact() from any; the rest on the engine's
-// thread. Ownership: borrows the text and the clock.
+// Thread safety: start() and cancel() on one thread, set_exact_share(), progress() and exact() from any; the rest on
+// the engine's thread. Ownership: borrows the text and the clock.
 #pragma once
 
 #include <array>
@@ -31,7 +31,7 @@ namespace infer::quality {
 // What evaluations run on.
 struct EvaluationText {
   std::string name;
-  std::vector<TokenId> tokens;
+  std::vector<TokenId> tokens{};
   int window = 512;
   std::optional<TokenId> bos{};
   int windows() const { return static_cast<int>(tokens.size()) / window; }
@@ -74,7 +74,9 @@ class QualityWork final : public engine::IdleWork {
   // Begins an evaluation of so many windows at the levels in use then; wake the engine after it. Returns its number.
   // kBusy while another runs or waits; kInvalidArgument: more windows than the text has, or none.
   Result<uint64_t> start(int windows);
-  // Of the one that runs or waits.
+  // One runs or waits.
+  bool is_busy() const { return asked_.load() != ended_.load(); }
+  // Ends that one.
   void cancel() { cancel_.store(true, std::memory_order_relaxed); }
   // 0..1; 0: no checks.
   void set_exact_share(double share) { share_.store(share, std::memory_order_relaxed); }

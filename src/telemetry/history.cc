@@ -30,20 +30,30 @@ History::~History() {
   thread_.reset();
 }
 
+bool History::push(Work work) {
+  const bool taken = queue_.try_push(std::move(work));
+  if (taken) wake_.notify();
+  return taken;
+}
+
 bool History::append(const HistoryRecord& record) {
-  const bool taken = queue_.try_push(Work(record));
-  if (taken) {
-    wake_.notify();
-  } else {
-    dropped_.fetch_add(1, std::memory_order_relaxed);
-  }
+  const bool taken = push(record);
+  if (!taken) dropped_.fetch_add(1, std::memory_order_relaxed);
   return taken;
 }
 
 bool History::query(const HistoryQuery& query, OnRecords on_records) {
-  const bool taken = queue_.try_push(Work(Question{query, std::move(on_records)}));
-  if (taken) wake_.notify();
+  return push(Question{query, std::move(on_records)});
+}
+
+bool History::append_evaluation(EvaluationRecord record) {
+  const bool taken = push(std::move(record));
+  if (!taken) dropped_.fetch_add(1, std::memory_order_relaxed);
   return taken;
+}
+
+bool History::query_evaluations(int limit, OnEvaluations on_evaluations) {
+  return push(EvaluationQuestion{limit, std::move(on_evaluations)});
 }
 
 void History::serve() {
@@ -80,8 +90,15 @@ void History::do_work(HistoryStore* store, std::vector<Work>& work) {
       continue;
     }
     write(store, records);
-    const Question& question = std::get<Question>(each);
-    question.on_records(store ? store->query(question.query) : Error{ErrorCode::kIo, failure_});
+    const Error none{ErrorCode::kIo, failure_};
+    if (const auto* evaluation = std::get_if<EvaluationRecord>(&each)) {
+      report(store ? store->append_evaluation(*evaluation) : Status(none));
+    } else if (const auto* asked = std::get_if<EvaluationQuestion>(&each)) {
+      asked->on_evaluations(store ? store->query_evaluations(asked->limit) : none);
+    } else {
+      const Question& question = std::get<Question>(each);
+      question.on_records(store ? store->query(question.query) : none);
+    }
   }
   write(store, records);
 }
@@ -100,12 +117,15 @@ void History::write(HistoryStore* store, std::vector<HistoryRecord>& records) {
   } else {
     dropped_.fetch_add(records.size(), std::memory_order_relaxed);
   }
-  // The same trouble again is not worth another line.
-  if (!done && done.error().message != failure_) {
-    failure_ = done.error().message;
-    log_.write(LogLevel::kWarning, format("history: {}", failure_));
-  }
+  report(done);
   records.clear();
+}
+
+// The same trouble again is not worth another line.
+void History::report(const Status& done) {
+  if (done || done.error().message == failure_) return;
+  failure_ = done.error().message;
+  log_.write(LogLevel::kWarning, format("history: {}", failure_));
 }
 
 }  // namespace infer::telemetry

@@ -28,6 +28,7 @@ class History {
  public:
   // Called on the history's thread.
   using OnRecords = std::function<void(Result<std::vector<HistoryRecord>>)>;
+  using OnEvaluations = std::function<void(Result<std::vector<EvaluationRecord>>)>;
 
   // `clock` and `log` outlive it. kExhausted: no thread.
   static Result<std::unique_ptr<History>> start(std::string path, const HistoryLimits& limits, const Clock& clock,
@@ -38,6 +39,8 @@ class History {
 
   // False, and counted, when it is dropped.
   bool append(const HistoryRecord& record);
+  bool append_evaluation(EvaluationRecord record);
+  bool query_evaluations(int limit, OnEvaluations on_evaluations);
   // After everything that was appended before. False when too much waits already; then nobody is called.
   bool query(const HistoryQuery& query, OnRecords on_records);
 
@@ -49,11 +52,17 @@ class History {
     HistoryQuery query;
     OnRecords on_records;
   };
-  using Work = std::variant<HistoryRecord, Question>;
+  struct EvaluationQuestion {
+    int limit;
+    OnEvaluations on_evaluations;
+  };
+  using Work = std::variant<HistoryRecord, Question, EvaluationRecord, EvaluationQuestion>;
 
   History(std::string path, const HistoryLimits& limits, const Clock& clock, Log& log);
   void serve();
   void write(HistoryStore* store, std::vector<HistoryRecord>& records);
+  void report(const Status& done);
+  bool push(Work work);
   void do_work(HistoryStore* store, std::vector<Work>& work);
 
   const std::string path_;

@@ -104,6 +104,10 @@ Status HistoryStore::State::make_table() {
                  number(format("SELECT count(*) FROM pragma_table_info('sample') WHERE name = '{}'", metric)));
     if (known == 0) INFER_TRY(run(format("ALTER TABLE sample ADD COLUMN {} REAL", metric)));
   }
+  INFER_TRY(
+      run("CREATE TABLE IF NOT EXISTS evaluation (at_ms INTEGER NOT NULL, kind TEXT, cause TEXT, model TEXT, "
+          "policy TEXT, dataset TEXT, positions INTEGER, seconds REAL, ppl_f16 REAL, ppl REAL, delta_ppl REAL, "
+          "delta_stderr REAL, kld_mean REAL, kld_p999 REAL, same_top REAL)"));
   INFER_TRY(run(format("PRAGMA user_version = {}", kFormat)));
   INFER_TRY(run("COMMIT"));
   std::string columns, places;
@@ -176,6 +180,56 @@ Result<std::vector<HistoryRecord>> HistoryStore::query(const HistoryQuery& query
       record.values[i] = sqlite3_column_double(statement.get(), column);
     }
     records.push_back(record);
+  }
+  if (code != SQLITE_DONE) return failure(state_->path, state_->database.get(), code);
+  std::reverse(records.begin(), records.end());
+  return records;
+}
+
+namespace {
+
+constexpr std::array<std::string EvaluationRecord::*, 5> kEvaluationTexts{
+    &EvaluationRecord::kind, &EvaluationRecord::trigger, &EvaluationRecord::model, &EvaluationRecord::policy,
+    &EvaluationRecord::dataset};
+constexpr std::array<double EvaluationRecord::*, 8> kEvaluationFigures{
+    &EvaluationRecord::seconds,   &EvaluationRecord::ppl_f16,      &EvaluationRecord::ppl,
+    &EvaluationRecord::delta_ppl, &EvaluationRecord::delta_stderr, &EvaluationRecord::kld_mean,
+    &EvaluationRecord::kld_p999,  &EvaluationRecord::same_top};
+
+}  // namespace
+
+Status HistoryStore::append_evaluation(const EvaluationRecord& record) {
+  INFER_ASSIGN(const Statement statement,
+               state_->prepare("INSERT INTO evaluation VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
+  int column = 1;
+  sqlite3_bind_int64(statement.get(), column++, record.time.unix_ms);
+  for (const auto text : kEvaluationTexts) {
+    sqlite3_bind_text(statement.get(), column++, (record.*text).c_str(), -1, SQLITE_STATIC);
+  }
+  sqlite3_bind_int64(statement.get(), column++, record.positions);
+  for (const auto figure : kEvaluationFigures) sqlite3_bind_double(statement.get(), column++, record.*figure);
+  const int code = sqlite3_step(statement.get());
+  if (code != SQLITE_DONE) return failure(state_->path, state_->database.get(), code);
+  return {};
+}
+
+Result<std::vector<EvaluationRecord>> HistoryStore::query_evaluations(int limit) {
+  INFER_ASSIGN(const Statement statement,
+               state_->prepare("SELECT * FROM evaluation ORDER BY at_ms DESC, rowid DESC LIMIT ?"));
+  sqlite3_bind_int(statement.get(), 1, std::clamp(limit, 0, kHistoryLimitMax));
+  std::vector<EvaluationRecord> records;
+  int code = SQLITE_OK;
+  while ((code = sqlite3_step(statement.get())) == SQLITE_ROW) {
+    EvaluationRecord record;
+    int column = 0;
+    record.time.unix_ms = sqlite3_column_int64(statement.get(), column++);
+    for (const auto text : kEvaluationTexts) {
+      const auto* const bytes = reinterpret_cast<const char*>(sqlite3_column_text(statement.get(), column++));
+      if (bytes) record.*text = bytes;
+    }
+    record.positions = sqlite3_column_int64(statement.get(), column++);
+    for (const auto figure : kEvaluationFigures) record.*figure = sqlite3_column_double(statement.get(), column++);
+    records.push_back(std::move(record));
   }
   if (code != SQLITE_DONE) return failure(state_->path, state_->database.get(), code);
   std::reverse(records.begin(), records.end());

@@ -1,4 +1,5 @@
-// The performance history on disk: one record per sample, in an SQLite file with a write-ahead log.
+// The performance history on disk: one record per sample and one per evaluation, in an SQLite file with a write-ahead
+// log.
 //
 // A record is acknowledged when append() returns: it then survives the sudden end of the process (a power cut may cost
 // the last second, never the file). One process at a time has the file. Records older than the retention go, and the
@@ -18,6 +19,7 @@
 #include "base/log.h"
 #include "base/result.h"
 #include "base/time.h"
+#include "telemetry/evaluation_record.h"
 
 namespace infer::telemetry {
 
@@ -55,6 +57,9 @@ class HistoryStore {
   Status append(std::span<const HistoryRecord> records);
   // By time, oldest first.
   Result<std::vector<HistoryRecord>> query(const HistoryQuery& query);
+  Status append_evaluation(const EvaluationRecord& record);
+  // The last `limit` of them, oldest first. They are few and stay as long as the file.
+  Result<std::vector<EvaluationRecord>> query_evaluations(int limit);
   // Removes what is too old or too much.
   Status trim(WallTime now);
 

@@ -65,6 +65,44 @@ TEST(HistoryStore, WhatWasAppendedIsThereAtTheNextStart) {
   EXPECT_TRUE(store->query({.since_unix_ms = 4000})->empty());
 }
 
+TEST(HistoryStore, KeepsEvaluationsAsTheyAre) {
+  const std::string path = own_folder() + "/history.db";
+  const EvaluationRecord kept{.time = {1000},
+                              .kind = "full",
+                              .trigger = "schedule",
+                              .model = "tales",
+                              .policy = "dynamic, window 64",
+                              .dataset = "it's a text",
+                              .positions = 8192,
+                              .seconds = 12.5,
+                              .ppl_f16 = 31.45,
+                              .ppl = 31.5,
+                              .delta_ppl = 0.05,
+                              .delta_stderr = 0.01,
+                              .kld_mean = 0.002,
+                              .kld_p999 = 0.03,
+                              .same_top = 0.98};
+  {
+    auto store = HistoryStore::open(path, {});
+    ASSERT_TRUE(store->append_evaluation(kept).has_value());
+    EvaluationRecord later = kept;
+    later.time = {2000};
+    ASSERT_TRUE(store->append_evaluation(later).has_value());
+  }
+  auto store = HistoryStore::open(path, {});
+  const auto all = store->query_evaluations(10);
+  ASSERT_TRUE(all.has_value()) << all.error().message;
+  ASSERT_EQ(all->size(), 2u);
+  const EvaluationRecord& found = all->front();
+  EXPECT_EQ(found.time.unix_ms, 1000);
+  EXPECT_EQ(found.dataset, kept.dataset);
+  EXPECT_EQ(found.trigger, kept.trigger);
+  EXPECT_EQ(found.positions, kept.positions);
+  EXPECT_EQ(found.delta_ppl, kept.delta_ppl);
+  EXPECT_EQ(found.same_top, kept.same_top);
+  EXPECT_EQ(store->query_evaluations(1)->front().time.unix_ms, 2000);
+}
+
 TEST(HistoryStore, TooOldAndTooMuchIsRemovedOldestFirst) {
   const std::string path = own_folder() + "/history.db";
   auto store = HistoryStore::open(path, {.retention_ms = 1'000'000, .bytes = 200'000});

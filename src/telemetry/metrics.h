@@ -6,10 +6,12 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "base/time.h"
 #include "engine/engine_snapshot.h"
 #include "engine/request.h"
+#include "telemetry/evaluation_record.h"
 #include "telemetry/histogram.h"
 #include "telemetry/recorder.h"
 
@@ -36,6 +38,13 @@ struct MemoryFigures {
   std::optional<uint64_t> total_bytes, available_bytes;  // Of the machine.
 };
 
+// Of evaluations, by whoever starts them.
+struct EvaluationFacts {
+  std::optional<EvaluationRecord> last;  // That ended well since the start.
+  std::optional<WallTime> next;          // The next full one.
+  std::string_view status = "none";      // Of the last that was started.
+};
+
 struct Metrics {
   WallTime time;
   Duration window;      // Measured so far, at most kMetricsWindow and a sample more.
@@ -50,6 +59,7 @@ struct Metrics {
   EngineFacts engine;
   MemoryFigures memory;
   Duration uptime;
+  EvaluationFacts evaluation{};
 
   std::optional<double> delta_ppl() const {
     return ppl && ppl_baseline ? std::optional(*ppl - *ppl_baseline) : std::nullopt;

@@ -171,6 +171,17 @@ void add_agent(Page& page, const Metrics& metrics, const AgentCounters& agent) {
   page.gauge("inferos_baseline_mode", "1 while all optimization is switched off.", agent.baseline ? 1 : 0);
   page.counter("inferos_policy_changes_total", "Policies applied.", agent.policy_changes);
   page.counter("inferos_alerts_total", "Alerts raised.", agent.alerts);
+  const auto family = [&](const char* name, const char* type, const char* help, const char* label, const auto& counts) {
+    page.begin(name, type, help);
+    for (const AgentCounters::Count& each : counts) {
+      if (!each.name.empty()) page.sample(static_cast<double>(each.value), {{label, std::string(each.name)}});
+    }
+  };
+  family("inferos_fallbacks_total", "counter", "Steps back from the policy.", "reason", agent.fallbacks);
+  family("inferos_steps_back", "gauge", "Steps back from the policy in effect.", "event", agent.steps_back);
+  family("inferos_loop_runs_total", "counter", "Runs of the control loops.", "loop", agent.loop_runs);
+  family("inferos_loop_overruns_total", "counter", "Runs of the control loops that were missed.", "loop",
+         agent.loop_overruns);
   page.counter("inferos_history_records_total", "Samples written to the history.", agent.history_written);
   page.counter("inferos_history_dropped_total", "Samples that were not, because the disk was behind.",
                agent.history_dropped);

@@ -3,6 +3,7 @@
 // Thread safety: pure functions.
 #pragma once
 
+#include <array>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -20,6 +21,13 @@ std::optional<MetricNames> metric_names(std::string_view word);  // "inferos", "
 struct AgentCounters {
   uint64_t policy_changes = 0;
   uint64_t alerts = 0;
+  struct Count {
+    std::string_view name;
+    uint64_t value = 0;
+  };
+  std::array<Count, 5> fallbacks{};                   // By reason.
+  std::array<Count, 3> loop_runs{}, loop_overruns{};  // By loop.
+  std::array<Count, 10> steps_back{};                 // In effect, by event.
   uint64_t history_written = 0;
   uint64_t history_dropped = 0;
   bool baseline = false;

@@ -47,15 +47,20 @@ LatencySummary summarize(std::vector<Duration> values) {
   return summary;
 }
 
-MachineFacts read_machine_facts() {
+double usable_cores() {
   const os::Topology topology = os::read_topology();
   const double cores = topology.logical_cpus;
+  return topology.cpu_quota ? std::min(cores, *topology.cpu_quota) : cores;
+}
+
+MachineFacts read_machine_facts(double cores) {
   return {.memory = {.resident_bytes = os::resident_bytes(),
                      .peak_bytes = os::peak_resident_bytes(),
                      .total_bytes = os::total_memory_bytes(),
                      .available_bytes = os::available_memory_bytes()},
           .cpu_time = os::cpu_time_used(),
-          .cores = topology.cpu_quota ? std::min(cores, *topology.cpu_quota) : cores};
+          .cores = cores,
+          .state = os::read_machine_state()};
 }
 
 Sampler::Point Sampler::point_of(const EngineFacts& engine, const MachineFacts& machine, Instant now) {

@@ -8,6 +8,7 @@
 #include <deque>
 
 #include "base/time.h"
+#include "os/machine_state.h"
 #include "telemetry/metrics.h"
 #include "telemetry/recorder.h"
 
@@ -18,9 +19,12 @@ struct MachineFacts {
   MemoryFigures memory;
   Duration cpu_time;  // Of this process since its start.
   double cores = 1;   // That it may use.
+  os::MachineState state{};
 };
 
-MachineFacts read_machine_facts();
+// That this process may use. Asks a lot of files; it does not change while a process runs.
+double usable_cores();
+MachineFacts read_machine_facts(double cores);
 
 class Sampler {
  public:

@@ -8,6 +8,7 @@ import signal
 import socket
 import stat
 import subprocess
+import time
 import urllib.error
 import urllib.request
 
@@ -52,6 +53,33 @@ class ServeTest(program.ProgramTest):
             self.assertEqual(answer["choices"][0]["text"] + "\n",
                              self.output("run", "-p", "The old king", "-n", 12, "--temp", 0))
             self.assertEqual(self.stop(process, how), (0, "", ""))
+
+    def test_an_evaluation_runs_beside_requests_and_its_result_stays(self):
+        _, served = self.start("--kv", "q4", INFEROS_AGENT_TOKEN="a-token-of-the-test")
+        url = served["url"] + "/v1/evaluate"
+        token = {"X-Inferos-Token": "a-token-of-the-test"}
+
+        def told():
+            request = urllib.request.Request(url, headers=token)
+            with urllib.request.urlopen(request, timeout=program.TIMEOUT) as response:
+                return json.load(response)
+
+        self.assertEqual(self.post(url, {"windows": 2}, **token)["status"], "started")
+        deadline = time.monotonic() + program.TIMEOUT
+        while not told()["results"]:
+            self.post(served["url"] + "/v1/completions", {"prompt": "The old king", "max_tokens": 4})
+            self.assertLess(time.monotonic(), deadline)
+        status = told()
+        self.assertEqual(status["current"]["status"], "done")
+        self.assertEqual(status["current"]["progress"], 1)
+        result = status["results"][0]
+        self.assertEqual(result["model"], "tales")
+        self.assertEqual(result["positions"], 2 * 255)
+        self.assertGreater(result["kld_mean"], 0)
+        self.assertAlmostEqual(result["current_ppl"] - result["baseline_ppl"], result["delta_ppl"], 9)
+        metrics = self.get(served["url"] + "/v1/metrics")
+        self.assertEqual(metrics["quality"]["full_evaluation"]["delta_ppl"], result["delta_ppl"])
+        self.assertIsNotNone(metrics["quality"]["full_evaluation"]["next_scheduled"])
 
     def test_a_request_under_way_is_finished_before_the_end(self):
         process, served = self.start()

@@ -1,0 +1,48 @@
+// The online estimate of what lowering the KV cache costs: the likelihood of the last hundred generated tokens, and the
+// divergence that the cache expects of its lowered pages.
+//
+// The perplexity of those tokens times (1 - exp(-divergence)); a new one each kStep tokens, so that a judge that needs
+// some of them has them after as many tokens, however fast these come. Thread safety: one thread; a plain value.
+#pragma once
+
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+namespace infer::control {
+
+class QualityEstimate {
+ public:
+  static constexpr uint64_t kWindow = 100;  // Tokens.
+  static constexpr uint64_t kStep = 8;
+
+  // nll, tokens: sums since the engine's start. The estimate, where there are enough new tokens and all is known.
+  std::optional<double> observe(double nll, uint64_t tokens, const std::optional<double>& divergence) {
+    const Point& last = points_[(next_ + points_.size() - 1) % points_.size()];
+    if (size_ > 0 && tokens < last.tokens + kStep) return std::nullopt;
+    points_[next_] = {nll, tokens};
+    next_ = (next_ + 1) % points_.size();
+    size_ = size_ < points_.size() ? size_ + 1 : size_;
+    // The latest point that lies a window back.
+    for (size_t back = 2; back <= size_; ++back) {
+      const Point& begin = points_[(next_ + points_.size() - back) % points_.size()];
+      if (tokens - begin.tokens < kWindow) continue;
+      if (!divergence) return std::nullopt;
+      const double mean = (nll - begin.nll) / static_cast<double>(tokens - begin.tokens);
+      return std::exp(mean) * -std::expm1(-*divergence);
+    }
+    return std::nullopt;
+  }
+
+ private:
+  struct Point {
+    double nll = 0;
+    uint64_t tokens = 0;
+  };
+  std::array<Point, kWindow / kStep + 2> points_{};  // A ring.
+  size_t size_ = 0, next_ = 0;
+};
+
+}  // namespace infer::control
