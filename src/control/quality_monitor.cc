@@ -65,7 +65,7 @@ std::optional<QualityChange> QualityMonitor::observe(double delta_ppl, double ma
   if (!mean) return std::nullopt;
 
   above_ = *mean > max_delta_ppl ? above_ + 1 : 0;
-  if (above_ >= kTimesInARow && steps_ < kProtectSteps && !has_just_given_back(now)) {
+  if (above_ >= kTimesInARow && steps_ < kProtectSteps && !settles(now, *mean > kUrgent * max_delta_ppl)) {
     lengthen_or_shorten_hold(now);
     return change(steps_ + 1, *mean);
   }
@@ -80,7 +80,7 @@ std::optional<QualityChange> QualityMonitor::observe(double delta_ppl, double ma
   ++quiet_estimates_;
   if (now - *quiet_since_ < hold_ || quiet_estimates_ < kEvidence) return std::nullopt;
   const QualityChange given_back = change(steps_ - 1, *mean);
-  given_back_at_ = now;
+  given_back_at_ = settles_since_ = now;
   return given_back;
 }
 
@@ -88,19 +88,23 @@ std::optional<QualityChange> QualityMonitor::observe_exact(double delta_ppl, dou
                                                            Instant now) {
   if (delta_ppl - kBeyondDoubt * stderr_ppl <= max_delta_ppl) return std::nullopt;
   quiet_since_.reset();
-  if (steps_ == kProtectSteps || has_just_given_back(now)) return std::nullopt;
+  if (steps_ == kProtectSteps || settles(now, true)) return std::nullopt;
   lengthen_or_shorten_hold(now);
   return change(steps_ + 1, delta_ppl);
 }
 
-bool QualityMonitor::has_just_given_back(Instant now) const {
-  return given_back_at_ && now - *given_back_at_ < kSettle;
+// What was given back was to be tried for a while; a little above the limit can wait, too.
+bool QualityMonitor::settles(Instant now, bool urgent) const {
+  const auto recent = [now](const std::optional<Instant>& at) { return at && now - *at < kSettle; };
+  return recent(settles_since_) || (!urgent && recent(taken_at_));
 }
 
 // A step is needed: again, soon after it was given back, or for the first time in long.
 void QualityMonitor::lengthen_or_shorten_hold(Instant now) {
+  taken_at_ = now;
   if (!given_back_at_) return;
   const bool soon = now - *given_back_at_ < hold_;
+  settles_since_ = soon ? std::optional(now) : std::nullopt;
   hold_ = soon ? std::min(hold_ + hold_, kHoldMax) : std::max(Duration::from_ns(hold_.ns() / 2), kHold);
   given_back_at_.reset();
 }

@@ -2,7 +2,8 @@
 // much.
 //
 // When the mean of the last ten estimates was above the limit three times in a row, the next step of protect() is
-// taken. Then ten new estimates have to come: a step is judged by what it did before the next one is taken. Once the
+// taken. Then ten new estimates have to come: a step is judged by what it did before the next one is taken; where the
+// mean is only a little above the limit, a minute has to pass as well. Once the
 // mean has stayed clearly below the limit for the hold time, the last step is given back. A step that was given back
 // and is needed again doubles the hold time, so that a policy that is too much for a model is left alone for longer and
 // longer; one that stays away halves it again.
@@ -38,9 +39,10 @@ class QualityMonitor {
   static constexpr int kTimesInARow = 3;     // Means above the limit,
   static constexpr double kClearly = 0.8;    // or below this share of it.
   static constexpr double kBeyondDoubt = 2;  // Standard errors.
+  static constexpr double kUrgent = 1.25;    // Of the limit: more cannot wait.
   static constexpr int kEvidence = 60;       // Estimates that a hold time must bring to count.
   static constexpr Duration kHold = Duration::from_seconds(600);
-  static constexpr Duration kSettle = Duration::from_seconds(60);  // Before a step is taken again.
+  static constexpr Duration kSettle = Duration::from_seconds(60);  // Before a step is taken again, and after it.
   static constexpr Duration kHoldMax = Duration::from_seconds(9600);
 
   // delta_ppl: an estimate of the perplexity above that with 16 bits; max: its limit. What changed, if anything did.
@@ -59,7 +61,7 @@ class QualityMonitor {
  private:
   QualityChange change(int steps, double mean);
   void lengthen_or_shorten_hold(Instant now);
-  bool has_just_given_back(Instant now) const;
+  bool settles(Instant now, bool urgent) const;
 
   int steps_ = 0;
   std::array<double, kWindow> window_{};
@@ -67,7 +69,7 @@ class QualityMonitor {
   int above_ = 0;      // Means above the limit in a row.
   int quiet_estimates_ = 0;
   std::optional<Instant> quiet_since_;
-  std::optional<Instant> given_back_at_;
+  std::optional<Instant> given_back_at_, settles_since_, taken_at_;
   Duration hold_ = kHold;
 };
 

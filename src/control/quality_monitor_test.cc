@@ -34,7 +34,7 @@ class Watched {
 TEST(QualityMonitor, StepsAfterThreeMeansOfTenAboveTheLimitAndJudgesEachStepAnew) {
   Watched watched;
   for (int step = 1; step <= kProtectSteps; ++step) {
-    EXPECT_EQ(watched.count_until_change(0.6, 100), 12) << step;
+    EXPECT_EQ(watched.count_until_change(0.7, 100), 12) << step;
     EXPECT_EQ(watched.steps(), step);
   }
   EXPECT_EQ(watched.count_until_change(0.6, 1000), -1) << "There is nothing behind the last step.";

@@ -3,7 +3,7 @@
 //   - baseline while critical or while the engine does not answer, from the same look on
 //   - steps of an event change at most once a minute once no fault has begun or ended for a while and no other event
 //   has
-//     changed its steps, and an event that gave a step back takes none within a minute, emergencies excepted
+//     changed its steps, and an event that gave a step back takes none within a minute; emergencies excepted from both
 //   - without faults nothing is done, and some hours after the last fault all steps are given back
 //   - a policy's numbers stay in range
 #include <algorithm>
@@ -101,7 +101,7 @@ class Run {
     const bool taken = notice.what == Notice::What::kStepTaken;
     if (taken && !emergency && now - given_back_[kind] < kMinute) return name + " takes what it has just given back";
     const bool steady = now - plant_.quiet_since_s(now) > kSettled && !others_changed(kind, now);
-    if (steady && now - last_change_[kind] < kMinute) return name + " changes twice within a minute";
+    if (steady && !emergency && now - last_change_[kind] < kMinute) return name + " changes twice within a minute";
     last_change_[kind] = now;
     given_back_[kind] = taken ? -1e9 : now;  // One emergency may bring more than one step.
     return std::nullopt;
