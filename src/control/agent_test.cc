@@ -228,8 +228,8 @@ TEST_F(AgentTest, StepsBackFromAPolicyThatCostsTooMuchAndReturnsToItLater) {
     for (int i = 0; i < samples; ++i) {
       now += 1;
       auto& counters = target_.known.snapshot.counters;
-      counters.nll += 30 * 2.5;  // A perplexity of 12.18.
-      counters.nll_tokens += 30;
+      counters.nll += 8 * 2.5;  // A perplexity of 12.18.
+      counters.nll_tokens += 8;
       target_.known.snapshot.kv.expected_divergence = divergence;
       agent_.tick({}, at(now), {});
     }
@@ -252,10 +252,10 @@ TEST_F(AgentTest, StepsBackFromAPolicyThatCostsTooMuchAndReturnsToItLater) {
 
 TEST_F(AgentTest, APolicyThatSomebodyChoosesIsJudgedAnew) {
   double now = 0;
-  for (int i = 0; i < 16; ++i) {
+  for (int i = 0; i < 30; ++i) {
     now += 1;
-    target_.known.snapshot.counters.nll += 250;
-    target_.known.snapshot.counters.nll_tokens += 100;
+    target_.known.snapshot.counters.nll += 20;
+    target_.known.snapshot.counters.nll_tokens += 8;
     target_.known.snapshot.kv.expected_divergence = 0.5;
     agent_.tick({}, at(now), {});
   }

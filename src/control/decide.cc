@@ -135,7 +135,9 @@ class Decider {
       // Where there is no estimate, checks take its place.
       if (!change && !estimate) estimate = seen_.exact->delta_ppl;
     }
-    if (!change && estimate) change = monitor.observe(*estimate, most, now_);
+    for (int i = 0; estimate && !change && i < seen_.estimate_weight; ++i) {
+      change = monitor.observe(*estimate, most, now_);
+    }
     if (!change) return;
     const Duration retry = change->steps_after > change->steps_before
                                ? back_off_delay(FallbackReason::kQuality, change->steps_after, state().rng)

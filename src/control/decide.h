@@ -75,7 +75,8 @@ struct Snapshot {
   std::optional<double> memory_available{}, memory_stalls{}, cpu_celsius{}, frequency_share{};
   std::optional<double> budget_used{};  // Of the memory that this process may take.
   // What is new since the last decision.
-  std::optional<double> estimate{};  // Of perplexity above that with 16 bits.
+  std::optional<double> estimate{};  // Of perplexity above that with 16 bits,
+  int estimate_weight = 1;           // and how many estimates it stands for.
   std::optional<ExactReading> exact{};
   std::optional<SpeedReading> speed{};
   // Faults that tests put in place of what is seen.

@@ -302,11 +302,13 @@ TEST(QualityEstimate, IsOfTheLastHundredTokensAndComesEachEightOfThem) {
     if (!found) continue;
     ++estimates;
     EXPECT_GE(tokens, 100u);
-    EXPECT_NEAR(*found, std::exp(2.0) * (1 - std::exp(-0.1)), 1e-12);
+    EXPECT_EQ(found->weight, 1);
+    EXPECT_NEAR(found->delta_ppl, std::exp(2.0) * (1 - std::exp(-0.1)), 1e-12);
   }
   EXPECT_EQ(estimates, 13);  // At 104, 112 ... 200.
   // Twelve of them, what a judge needs, come within two hundred tokens.
   EXPECT_FALSE(estimate.observe(600, 300, std::nullopt));
+  EXPECT_EQ(estimate.observe(680, 340, 0.1)->weight, 5);
 }
 
 }  // namespace

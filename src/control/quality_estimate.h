@@ -1,10 +1,12 @@
 // The online estimate of what lowering the KV cache costs: the likelihood of the last hundred generated tokens, and the
 // divergence that the cache expects of its lowered pages.
 //
-// The perplexity of those tokens times (1 - exp(-divergence)); a new one each kStep tokens, so that a judge that needs
-// some of them has them after as many tokens, however fast these come. Thread safety: one thread; a plain value.
+// The perplexity of those tokens times (1 - exp(-divergence)); a new one each kStep tokens. Where more tokens have come
+// between two looks it counts for as many, so that a judge that needs some of them has them after as many tokens,
+// however fast these come. Thread safety: one thread; a plain value.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstddef>
@@ -18,10 +20,17 @@ class QualityEstimate {
   static constexpr uint64_t kWindow = 100;  // Tokens.
   static constexpr uint64_t kStep = 8;
 
+  struct Reading {
+    double delta_ppl = 0;
+    int weight = 1;  // Estimates that it stands for.
+  };
+  static constexpr int kWeightMax = 10;
+
   // nll, tokens: sums since the engine's start. The estimate, where there are enough new tokens and all is known.
-  std::optional<double> observe(double nll, uint64_t tokens, const std::optional<double>& divergence) {
+  std::optional<Reading> observe(double nll, uint64_t tokens, const std::optional<double>& divergence) {
     const Point& last = points_[(next_ + points_.size() - 1) % points_.size()];
     if (size_ > 0 && tokens < last.tokens + kStep) return std::nullopt;
+    const uint64_t steps = size_ > 0 ? (tokens - last.tokens) / kStep : 1;
     points_[next_] = {nll, tokens};
     next_ = (next_ + 1) % points_.size();
     size_ = size_ < points_.size() ? size_ + 1 : size_;
@@ -31,7 +40,8 @@ class QualityEstimate {
       if (tokens - begin.tokens < kWindow) continue;
       if (!divergence) return std::nullopt;
       const double mean = (nll - begin.nll) / static_cast<double>(tokens - begin.tokens);
-      return std::exp(mean) * -std::expm1(-*divergence);
+      return Reading{std::exp(mean) * -std::expm1(-*divergence),
+                     static_cast<int>(std::min<uint64_t>(steps, kWeightMax))};
     }
     return std::nullopt;
   }

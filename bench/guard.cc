@@ -1,0 +1,220 @@
+// What the quality guard does on a real model: how soon it steps back from a policy that costs too much, and what is
+// left after it has.
+//
+//   guard -m MODEL.gguf --text FILE [--mode MODE] [--window N] [--max-delta X] [--seeds N] [--answers N] [--smoke]
+//
+// For each seed the engine answers prompts from the text, drawn at temperature 1, while the agent's loops run beside
+// it. Told are the tokens until the first step, the steps, and for the first and the last answer what an exact check
+// says of the perplexity above that of 16 bits, beside the estimate. The smoke size runs on a small random model.
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "base/rng.h"
+#include "control/agent.h"
+#include "engine/engine.h"
+#include "gguf/file.h"
+#include "os/system_clock.h"
+#include "os/text_file.h"
+#include "quality/level_sensitivity.h"
+#include "quality/quality_work.h"
+#include "testing/byte_tokenizer.h"
+#include "testing/loaded_model.h"
+#include "testing/machine_kernels.h"
+
+namespace infer {
+namespace {
+
+constexpr int kPrompt = 300, kAnswer = 500;
+
+struct Choices {
+  std::string model, text;
+  kv::KvMode mode = kv::KvMode::kThroughput;
+  int window = 16;
+  double max_delta = 0.1;
+  int seeds = 3, answers = 8;
+  bool smoke = false;
+};
+
+struct Loaded {
+  std::unique_ptr<testing::LoadedModel> small;  // The smoke size's.
+  std::unique_ptr<gguf::File> file;
+  std::unique_ptr<tokenizer::Tokenizer> tokenizer;
+  std::unique_ptr<os::ThreadPool> pool;
+  std::unique_ptr<model::Model> model;
+  model::Model& get() const { return small ? *small->model : *model; }
+};
+
+Loaded load(const Choices& choices, const CallContext& call) {
+  const model::ModelOptions options{.context = 2048, .sequences = 3, .logits_per_step = 64};
+  const kernels::KernelTable& kernels = *testing::machine_kernels().front();
+  Loaded loaded;
+  if (choices.smoke) {
+    loaded.small = testing::load_random({.vocabulary = testing::kByteTokens, .seed = 4}, kernels, 2, options);
+    loaded.tokenizer = testing::make_byte_tokenizer(false);
+  } else {
+    NullLog log;
+    loaded.file = gguf::File::open(choices.model).value();
+    loaded.tokenizer = tokenizer::Tokenizer::from_gguf(*loaded.file, log).value();
+    loaded.pool = std::make_unique<os::ThreadPool>(2);
+    loaded.model = model::Model::load(*loaded.file, kernels, *loaded.pool, options, call, nullptr).value();
+  }
+  const auto test =
+      quality::measure_sensitivity(loaded.get(), *loaded.tokenizer, quality::sensitivity_text(), call).value();
+  loaded.get().set_level_sensitivity(test.floors, test.loss_to_divergence);
+  return loaded;
+}
+
+class Target final : public control::AgentTarget {
+ public:
+  Target(engine::Engine& engine, quality::QualityWork& work) : engine_(engine), work_(work) {}
+  Status apply(const control::Policy& policy) override {
+    engine_.change_levels(control::level_policy(policy, {}));
+    return {};
+  }
+  telemetry::EngineFacts facts() const override { return {.snapshot = engine_.snapshot()}; }
+  quality::QualityWork* quality_work() override { return &work_; }
+  void wake() override { engine_.wake(); }
+
+ private:
+  engine::Engine& engine_;
+  quality::QualityWork& work_;
+};
+
+// One engine and its agent, whose loops run on this thread.
+class Session {
+ public:
+  Session(const Choices& choices, const Loaded& loaded, const std::vector<TokenId>& text, const Clock& clock)
+      : text_(text),
+        clock_(clock),
+        work_(no_text_, loaded.get().kernels().log_sum_exp, loaded.tokenizer->vocabulary_size()),
+        engine_(engine::Engine::start(engine::make_model_runner(loaded.get()), *loaded.tokenizer, {.running_max = 1},
+                                      clock, {}, &work_)
+                    .value()),
+        target_(*engine_, work_) {
+    control::Config config;
+    config.policy.kv.mode = choices.mode;
+    config.policy.kv.recent_window = choices.window;
+    config.policy.quality.max_delta_ppl = choices.max_delta;
+    config.evaluation.exact_share = 1;
+    agent_.emplace(config, target_, recorder_, log_, clock.now());
+    if (!agent_->start()) std::abort();
+  }
+
+  const control::Agent& agent() const { return *agent_; }
+  uint64_t tokens() const { return engine_->snapshot().counters.nll_tokens; }
+  std::optional<double> divergence() const { return engine_->snapshot().kv.expected_divergence; }
+  uint64_t first_step() const { return first_step_; }
+
+  void answer(Rng& rng) {
+    const auto begin = text_.begin() + rng.below(static_cast<uint32_t>(text_.size()) - kPrompt);
+    const auto submitted =
+        engine_->submit({.prompt = {begin, begin + kPrompt},
+                         .options = {.tokens_max = kAnswer, .ignore_end_tokens = true},
+                         .sampling = {.temperature = 1, .top_k = 0, .top_p = 1, .min_p = 0, .seed = rng.next()},
+                         .limits = {Deadline::never()}});
+    engine::AnswerStream& stream = **submitted.handle;
+    while (!stream.finished()) {
+      while (stream.take()) {
+      }
+      stream.wait_until(clock_.now() + Duration::from_ms(1));
+      agent_->tick({}, clock_.now(), {});
+      if (first_step_ == 0 && agent_->quality().steps() > 0) first_step_ = tokens();
+    }
+  }
+  // What the next checked answer says.
+  quality::ExactFigures check(Rng& rng) {
+    const uint64_t before = work_.exact().all_checks;
+    do {
+      answer(rng);
+      const Instant until = clock_.now() + Duration::from_seconds(5);
+      // Dropped where the levels changed within it.
+      while (work_.exact().all_checks == before && clock_.now() < until) engine_->wake();
+    } while (work_.exact().all_checks == before);
+    return quality::exact_figures(work_.exact().sums);
+  }
+
+ private:
+  const std::vector<TokenId>& text_;
+  const Clock& clock_;
+  const quality::EvaluationText no_text_;
+  quality::QualityWork work_;
+  std::unique_ptr<engine::Engine> engine_;
+  Target target_;
+  telemetry::Recorder recorder_;
+  NullLog log_;
+  std::optional<control::Agent> agent_;
+  uint64_t first_step_ = 0;
+};
+
+// What an answer costs while nobody steps back, with its estimate.
+void tell_unguarded(Choices choices, const Loaded& loaded, const std::vector<TokenId>& text, const Clock& clock) {
+  choices.max_delta = 1e9;
+  Session session(choices, loaded, text, clock);
+  Rng rng(99);
+  quality::ExactFigures figures;
+  double estimate = 0;
+  for (int i = 0; i < choices.answers; ++i) {
+    figures = session.check(rng);
+    estimate += figures.ppl_reference * -std::expm1(-session.divergence().value_or(0)) / choices.answers;
+  }
+  std::printf("unguarded: delta %+.3f (+/- %.3f) of %.2f over %lld tokens, KLD %.5f; estimate %.3f\n",
+              figures.delta_ppl, figures.delta_ppl_stderr, figures.ppl_reference,
+              static_cast<long long>(figures.tokens), figures.kld_mean, estimate);
+}
+
+void tell_guarded(const Choices& choices, const Loaded& loaded, const std::vector<TokenId>& text, const Clock& clock) {
+  for (int seed = 1; seed <= choices.seeds; ++seed) {
+    Session session(choices, loaded, text, clock);
+    Rng rng(static_cast<uint64_t>(seed));
+    for (int i = 0; i < choices.answers; ++i) session.answer(rng);
+    const int steps = session.agent().quality().steps();
+    const quality::ExactFigures figures = session.check(rng);
+    std::printf("seed %d: first step after %llu tokens, %d steps; then delta %+.3f (+/- %.3f), KLD %.5f\n", seed,
+                static_cast<unsigned long long>(session.first_step()), steps, figures.delta_ppl,
+                figures.delta_ppl_stderr, figures.kld_mean);
+  }
+}
+
+int run(const Choices& choices) {
+  const os::SystemClock clock;
+  const CallContext call{clock, Deadline::never(), {}};
+  const Loaded loaded = load(choices, call);
+  std::string content = choices.smoke ? std::string(2000, 'a') : os::read_text_file(choices.text, 1 << 24).value();
+  for (size_t i = 0; choices.smoke && i < content.size(); ++i) content[i] = static_cast<char>('a' + i * i % 26);
+  const std::vector<TokenId> text = loaded.tokenizer->encode(content, {.add_special = false});
+  tell_unguarded(choices, loaded, text, clock);
+  tell_guarded(choices, loaded, text, clock);
+  return 0;
+}
+
+}  // namespace
+}  // namespace infer
+
+int main(int argc, char** argv) {
+  infer::Choices choices;
+  for (int i = 1; i < argc; ++i) {
+    const auto is = [&](const char* flag) { return std::strcmp(argv[i], flag) == 0; };
+    if (is("--smoke")) {
+      choices.smoke = true;
+      choices.seeds = choices.answers = 1;
+      continue;
+    }
+    if (i + 1 == argc) return 2;
+    if (is("-m")) choices.model = argv[i + 1];
+    if (is("--text")) choices.text = argv[i + 1];
+    if (is("--mode")) choices.mode = infer::kv::mode_from_name(argv[i + 1]).value();
+    if (is("--window")) choices.window = std::atoi(argv[i + 1]);
+    if (is("--max-delta")) choices.max_delta = std::atof(argv[i + 1]);
+    if (is("--seeds")) choices.seeds = std::atoi(argv[i + 1]);
+    if (is("--answers")) choices.answers = std::atoi(argv[i + 1]);
+    ++i;
+  }
+  return infer::run(choices);
+}
