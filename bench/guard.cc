@@ -164,9 +164,10 @@ void tell_unguarded(Choices choices, const Loaded& loaded, const std::vector<Tok
     figures = session.check(rng);
     estimate += figures.ppl_reference * -std::expm1(-session.divergence().value_or(0)) / choices.answers;
   }
-  std::printf("unguarded: delta %+.3f (+/- %.3f) of %.2f over %lld tokens, KLD %.5f; estimate %.3f\n",
-              figures.delta_ppl, figures.delta_ppl_stderr, figures.ppl_reference,
-              static_cast<long long>(figures.tokens), figures.kld_mean, estimate);
+  std::printf(
+      "unguarded: delta %+.4f (+/- %.4f) of %.2f over %lld positions, estimate %.4f; own tokens %+.3f (+/- %.3f)\n",
+      figures.delta_ppl, figures.delta_ppl_stderr, figures.ppl_reference, static_cast<long long>(figures.rows),
+      estimate, figures.own_delta_ppl, figures.own_delta_ppl_stderr);
 }
 
 void tell_guarded(const Choices& choices, const Loaded& loaded, const std::vector<TokenId>& text, const Clock& clock) {
@@ -176,9 +177,9 @@ void tell_guarded(const Choices& choices, const Loaded& loaded, const std::vecto
     for (int i = 0; i < choices.answers; ++i) session.answer(rng);
     const int steps = session.agent().quality().steps();
     const quality::ExactFigures figures = session.check(rng);
-    std::printf("seed %d: first step after %llu tokens, %d steps; then delta %+.3f (+/- %.3f), KLD %.5f\n", seed,
+    std::printf("seed %d: first step after %llu tokens, %d steps; then delta %+.4f (+/- %.4f)\n", seed,
                 static_cast<unsigned long long>(session.first_step()), steps, figures.delta_ppl,
-                figures.delta_ppl_stderr, figures.kld_mean);
+                figures.delta_ppl_stderr);
   }
 }
 

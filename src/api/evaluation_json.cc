@@ -43,10 +43,12 @@ Json exact_json(const quality::ExactFindings& findings) {
   const quality::ExactFigures figures = quality::exact_figures(findings.sums);
   json.set("tokens", figures.tokens)
       .set("baseline_ppl", figures.ppl_reference)
-      .set("delta_ppl", figures.delta_ppl)
-      .set("delta_ppl_stderr", figures.delta_ppl_stderr);
+      .set("own_delta_ppl", figures.own_delta_ppl)
+      .set("own_delta_ppl_stderr", figures.own_delta_ppl_stderr);
   if (figures.rows == 0) return json;
   return json.set("positions_compared", figures.rows)
+      .set("delta_ppl", figures.delta_ppl)
+      .set("delta_ppl_stderr", figures.delta_ppl_stderr)
       .set("kld_mean", figures.kld_mean)
       .set("kld_stderr", figures.kld_stderr)
       .set("same_top", figures.same_top)

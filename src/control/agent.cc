@@ -132,13 +132,13 @@ Snapshot Agent::look(const telemetry::MachineFacts& machine, Instant now, const 
 }
 
 void Agent::look_at_quality(const engine::EngineSnapshot& engine, Snapshot& seen) {
-  constexpr int64_t kCheckedMin = 200;  // Tokens.
+  constexpr int64_t kComparedMin = 64;  // Positions.
   if (const auto reading =
           estimate_.observe(engine.counters.nll, engine.counters.nll_tokens, engine.kv.expected_divergence)) {
     seen.estimate = reading->delta_ppl;
     seen.estimate_weight = reading->weight;
   }
-  if (const auto findings = evaluations_.take_findings(); findings && findings->sums.tokens >= kCheckedMin) {
+  if (const auto findings = evaluations_.take_findings(); findings && findings->sums.rows >= kComparedMin) {
     const quality::ExactFigures figures = quality::exact_figures(findings->sums);
     seen.exact = {figures.delta_ppl, figures.delta_ppl_stderr};
   }

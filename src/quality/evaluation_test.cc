@@ -137,8 +137,10 @@ TEST_F(EvaluationTest, AnExactCheckComparesWhatWasSaidWithWhatSixteenBitsSay) {
   EXPECT_GT(std::abs(difference), 0.01);
   EXPECT_NEAR(check.sums().kld, kld, 1e-6);
   const ExactFigures figures = exact_figures(check.sums());
-  EXPECT_NEAR(figures.delta_ppl, figures.ppl_reference * (std::exp(difference / (kAll - kPrompt)) - 1),
+  EXPECT_NEAR(figures.own_delta_ppl, figures.ppl_reference * (std::exp(difference / (kAll - kPrompt)) - 1),
               1e-3 * figures.ppl_reference);
+  EXPECT_GT(figures.own_delta_ppl_stderr, 0);
+  EXPECT_NEAR(figures.delta_ppl, figures.ppl_reference * (std::exp(kld / 3) - 1), 1e-6);
   EXPECT_GT(figures.delta_ppl_stderr, 0);
 }
 

@@ -34,14 +34,16 @@ ExactFigures exact_figures(const ExactSums& sums) {
   const auto tokens = static_cast<double>(sums.tokens);
   const double mean = sums.difference / tokens;
   figures.ppl_reference = std::exp(sums.reference_nll / tokens);
-  figures.delta_ppl = figures.ppl_reference * std::expm1(mean);
-  figures.delta_ppl_stderr =
+  figures.own_delta_ppl = figures.ppl_reference * std::expm1(mean);
+  figures.own_delta_ppl_stderr =
       figures.ppl_reference * std::exp(mean) *
       std::sqrt(variance(sums.difference, sums.difference_squares, tokens) / std::max(1.0, tokens - 1));
   if (sums.rows == 0) return figures;
   const auto rows = static_cast<double>(sums.rows);
   figures.kld_mean = sums.kld / rows;
   figures.kld_stderr = std::sqrt(variance(sums.kld, sums.kld_squares, rows) / std::max(1.0, rows - 1));
+  figures.delta_ppl = figures.ppl_reference * std::expm1(figures.kld_mean);
+  figures.delta_ppl_stderr = figures.ppl_reference * std::exp(figures.kld_mean) * figures.kld_stderr;
   figures.same_top = static_cast<double>(sums.same_top) / rows;
   figures.same_top_stderr = std::sqrt(figures.same_top * (1 - figures.same_top) / rows);
   return figures;

@@ -1,9 +1,12 @@
 // What lowering the KV cache really did to answers that were given: their tokens once more through a cache of 16 bits,
 // in portions, against what the cache in use said of them at the time.
 //
-// The difference of perplexity comes from every token of an answer, divergence and agreement from the rows of logits
-// that its sample kept. Nothing is lowered in the cache used here, so steps are as long as there is room for. Thread
-// safety: one thread (the engine's). Ownership: holds pages of the runner's pool until done or release_pages().
+// Divergence and agreement come from the rows of logits that a sample kept. What lowering costs in perplexity follows
+// from the divergence: it is what text that 16 bits would write is less likely on average. An answer's own tokens do
+// not say it, because they were drawn from what the lowered cache said: those are likelier there, the more so the worse
+// it is. Their difference is told apart. Nothing is lowered in the cache used here, so steps are as long as there is
+// room for. Thread safety: one thread (the engine's). Ownership: holds pages of the runner's pool until done or
+// release_pages().
 #pragma once
 
 #include <cstdint>
@@ -32,7 +35,9 @@ struct ExactSums {
 
 struct ExactFigures {
   int64_t tokens = 0, rows = 0;
-  double ppl_reference = 0;
+  double ppl_reference = 0;                            // Of the answers' tokens.
+  double own_delta_ppl = 0, own_delta_ppl_stderr = 0;  // Of the same, in use less 16 bits.
+  // Of text as 16 bits would write it: ppl_reference * (exp(kld_mean) - 1). 0 without rows.
   double delta_ppl = 0, delta_ppl_stderr = 0;
   double kld_mean = 0, kld_stderr = 0;  // 0 without rows.
   double same_top = 0, same_top_stderr = 0;
