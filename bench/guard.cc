@@ -184,6 +184,7 @@ void tell_guarded(const Choices& choices, const Loaded& loaded, const std::vecto
 }
 
 int run(const Choices& choices) {
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);
   const os::SystemClock clock;
   const CallContext call{clock, Deadline::never(), {}};
   const Loaded loaded = load(choices, call);

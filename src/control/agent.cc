@@ -164,7 +164,7 @@ void Agent::look_at_speed(const engine::EngineSnapshot& engine, Instant now, Sna
 }
 
 // Brings what was decided. Where the target refuses, it was not decided.
-void Agent::follow(Decision decision, Instant now, WallTime time) {
+void Agent::follow(const Decision& decision, Instant now, WallTime time) {
   if (decision.notices.empty()) {
     state_ = decision.state;
     refused_since_.reset();

@@ -131,7 +131,7 @@ class Agent {
   Snapshot look(const telemetry::MachineFacts& machine, Instant now, const DueLoops& due);
   void look_at_quality(const engine::EngineSnapshot& engine, Snapshot& seen);
   void look_at_speed(const engine::EngineSnapshot& engine, Instant now, Snapshot& seen);
-  void follow(Decision decision, Instant now, WallTime time);
+  void follow(const Decision& decision, Instant now, WallTime time);
   void tell(const Notice& notice, WallTime time);
   void tell(const Alert& alert, WallTime time);
   void watch_evaluations(const std::string& model, WallTime time);

@@ -9,6 +9,8 @@ namespace infer::control {
 namespace {
 
 constexpr size_t kQueued = 1024;
+// Asking the system takes longer than all the rest of the loops.
+constexpr Duration kReadAtRest = Duration::from_ms(500);
 
 }  // namespace
 
@@ -69,7 +71,10 @@ void AgentThread::run_loops() {
     // In step with the period, unless it was missed.
     next_[loop] = (missed > 0 ? now : next_[loop]) + periods[loop];
   }
-  if (due[static_cast<size_t>(Loop::kSlow)]) machine_ = telemetry::read_machine_facts(cores_);
+  if (due[static_cast<size_t>(Loop::kSlow)] && (!rested || now >= read_again_)) {
+    machine_ = telemetry::read_machine_facts(cores_);
+    read_again_ = now + kReadAtRest;
+  }
   agent_->tick(machine_, now, clock_.wall_time(), due);
 }
 

@@ -46,6 +46,7 @@ class AgentThread {
   os::WakeSignal wake_;
   const double cores_;
   telemetry::MachineFacts machine_;  // As the slow loop found it.
+  Instant read_again_{};             // Not before, at rest.
   std::array<Instant, kLoops> next_{};
   std::unique_ptr<os::ServiceThread> thread_;  // Last: it ends first.
 };
