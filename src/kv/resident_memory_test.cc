@@ -59,7 +59,6 @@ TEST(ResidentMemory, FallsByWhatTheStatisticsSayWhenEightThousandTokensGoToFourB
   EXPECT_NEAR(fell, claimed, 0.1 * claimed) << "bytes";
   RecordProperty("resident_fell_bytes", std::to_string(fell));
   RecordProperty("claimed_bytes", std::to_string(claimed));
-  std::printf("resident memory fell by %.1f MB, the statistics say %.1f MB\n", fell / 1e6, claimed / 1e6);
 }
 
 }  // namespace
