@@ -45,6 +45,7 @@ void read_variables(FieldReader& fields, ChatRequest& request) {
 
 ChatRequest read_chat_request(FieldReader& fields, const ServedModel& model, uint64_t seed) {
   ChatRequest request{.generation = read_generation_fields(fields, model, seed)};
+  request.generation.shows_markers = true;
   constexpr int64_t kTokensMax = 1 << 30;
   // The newer name wins; -1 means "as many as fit", as for llama.cpp.
   const auto older = fields.integer("max_tokens", -1, kTokensMax);
@@ -53,8 +54,9 @@ ChatRequest read_chat_request(FieldReader& fields, const ServedModel& model, uin
   read_messages(fields, request);
   read_logprobs(fields, request);
   read_variables(fields, request);
-  ToolFields tools = read_tools(fields, model.chat.tool_call_format(), model.chat.takes_tools());
+  ToolFields tools = read_tools(fields, model);
   request.tools = std::move(tools.tools);
+  request.has_one_call_at_most = tools.has_one_call_at_most;
   if (!tools.grammar) return request;
   if (request.generation.grammar)
     fields.fail("tool_choice", "A required call and a 'response_format' exclude each other.");

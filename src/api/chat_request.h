@@ -21,6 +21,7 @@ struct ChatRequest {
   std::vector<chat::Message> messages{};
   std::string tools{};                                           // A JSON array; "": none that the model may call.
   std::vector<std::pair<std::string, std::string>> variables{};  // Of the template: names and JSON.
+  bool has_one_call_at_most = false;
   bool adds_generation_prompt = true;
   int top_logprobs = -1;  // -1: none.
 };

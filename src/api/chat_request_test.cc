@@ -5,10 +5,15 @@
 #include <string>
 
 #include "api/responses_request.h"
-#include "grammar/automaton.h"
+#include "base/log.h"
+#include "chat/answer_markers.h"
+#include "engine/grammar_cache.h"
+#include "engine/vocabulary_trie.h"
+#include "grammar/token_automaton.h"
 #include "testing/api_server.h"
 #include "testing/byte_tokenizer.h"
 #include "testing/test_clock.h"
+#include "tokenizer/handmade_vocabulary.h"
 
 namespace infer::api {
 namespace {
@@ -30,10 +35,12 @@ class ChatRequestTest : public ::testing::Test {
     return read_responses_request(reader, model_, 5);
   }
   // Whether an answer that follows the grammar can be that text.
-  static bool accepts(const std::shared_ptr<const grammar::Grammar>& grammar, std::string_view text) {
-    grammar::Automaton automaton(grammar);
-    const grammar::StateId state = automaton.advance(automaton.start(), text);
-    return automaton.may_end(state);
+  bool accepts(const std::shared_ptr<grammar::TokenAutomaton>& grammar, std::string_view text) const {
+    grammar::Constraint constraint(grammar);
+    for (const TokenId token : tokenizer_->encode(text, {})) {
+      if (!constraint.accept(token)) return false;
+    }
+    return constraint.may_end();
   }
 
   const testing::TestClock clock_;
@@ -44,12 +51,13 @@ class ChatRequestTest : public ::testing::Test {
           "m.role }}>{{ m.content }}{% endfor %}{# <tool_call> #}<tool_call>",
           "", "")
           .value();
+  engine::GrammarCache grammars_{engine::make_vocabulary_trie(*tokenizer_), 4};
   const ServedModel model_{.id = "m",
                            .aliases = {},
                            .tokenizer = *tokenizer_,
                            .chat = *chat_,
                            .clock = clock_,
-                           .vocabulary = nullptr,
+                           .grammars = grammars_,
                            .context = 256,
                            .token_bytes_max = 1};
   std::optional<ApiError> error_;
@@ -130,6 +138,57 @@ TEST_F(ChatRequestTest, ToolsReachTheTemplateAsChoiceSays) {
   EXPECT_FALSE(accepts(required, "Rather not."));
   (void)read(tools + R"(,"tool_choice":{"type":"function","function":{"name":"h"}})");
   EXPECT_TRUE(error_);
+}
+
+// A vocabulary of bytes, and three words of Mistral's as control tokens.
+TEST_F(ChatRequestTest, ARequiredCallMayBeginWithAControlToken) {
+  tokenizer::HandmadeVocabulary words;
+  words.start_byte_level();
+  const TokenId calls = words.add("[TOOL_CALLS]", tokenizer::TokenKind::kControl);
+  const TokenId arguments = words.add("[ARGS]", tokenizer::TokenKind::kControl);
+  const TokenId other = words.add("[INST]", tokenizer::TokenKind::kControl);
+  NullLog log;
+  const auto tokenizer = tokenizer::make_tokenizer(words.data(), log).value();
+  const auto chat = chat::ChatTemplate::parse("{{ tools }}[TOOL_CALLS]f[ARGS]{}", "", "").value();
+  const std::vector<TokenId> markers = chat::find_marker_tokens(*chat, *tokenizer);
+  EXPECT_EQ(markers, (std::vector<TokenId>{calls, arguments}));
+  engine::GrammarCache grammars(engine::make_vocabulary_trie(*tokenizer, markers), 4);
+  const ServedModel model{.id = "m",
+                          .aliases = {},
+                          .tokenizer = *tokenizer,
+                          .chat = *chat,
+                          .clock = clock_,
+                          .grammars = grammars,
+                          .markers = markers,
+                          .context = 256,
+                          .token_bytes_max = 1};
+  const Json body =
+      Json::parse(
+          R"({"messages":[{"role":"user","content":"Hi"}],"tool_choice":"required","parallel_tool_calls":false,)"
+          R"("tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object","properties":{"a":)"
+          R"({"type":"integer"}},"required":["a"]}}}]})")
+          .value();
+  FieldReader reader(body, error_);
+  const ChatRequest request = read_chat_request(reader, model, 1);
+  ASSERT_FALSE(error_) << error_->message;
+  EXPECT_TRUE(request.has_one_call_at_most);
+  EXPECT_EQ(make_request(request.generation, {1}, model, -1).options.shown_controls, markers);
+  grammar::Constraint constraint(request.generation.grammar);
+  EXPECT_FALSE(constraint.allows(other));
+  EXPECT_FALSE(constraint.allows(arguments));
+  ASSERT_TRUE(constraint.accept(calls));
+  EXPECT_FALSE(constraint.allows(calls));
+  ASSERT_TRUE(constraint.accept(tokenizer->encode("f", {}).at(0)));
+  ASSERT_TRUE(constraint.accept(arguments));
+  for (const TokenId token : tokenizer->encode(R"({"a": 1})", {})) ASSERT_TRUE(constraint.accept(token));
+  EXPECT_TRUE(constraint.must_end());
+}
+
+TEST_F(ChatRequestTest, TheSameGrammarServesRequestsThatAskForIt) {
+  const std::string format = R"("response_format":{"type":"json_schema","json_schema":{"schema":{"type":"integer"}}})";
+  const auto first = read(format).generation.grammar;
+  EXPECT_EQ(read(format).generation.grammar, first);
+  EXPECT_NE(read(R"("response_format":{"type":"json_object"})").generation.grammar, first);
 }
 
 TEST_F(ChatRequestTest, MessagesKeepWhatTheySay) {

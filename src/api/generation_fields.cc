@@ -1,10 +1,12 @@
 #include "api/generation_fields.h"
 
+#include <charconv>
 #include <limits>
 #include <utility>
 
 #include "api/json_schema.h"
 #include "base/format.h"
+#include "base/quoted_text.h"
 #include "grammar/gbnf.h"
 #include "grammar/json_rules.h"
 
@@ -12,7 +14,7 @@ namespace infer::api {
 
 namespace {
 
-using SharedGrammar = std::shared_ptr<const grammar::Grammar>;
+using SharedGrammar = std::shared_ptr<grammar::TokenAutomaton>;
 
 constexpr int kTokensMax = std::numeric_limits<int>::max();
 
@@ -46,6 +48,27 @@ void read_sampling(FieldReader& fields, sampling::SamplingParams& params) {
   if (const auto n = fields.integer("repeat_last_n", -1, kTokensMax)) params.penalty_window = static_cast<int>(*n);
   constexpr int64_t kLowest = std::numeric_limits<int64_t>::min(), kHighest = std::numeric_limits<int64_t>::max();
   if (const auto seed = fields.integer("seed", kLowest, kHighest)) params.seed = static_cast<uint64_t>(*seed);
+}
+
+// {"1234": -100, ...}: tokens by their numbers, and what is added to their logits.
+void read_biases(FieldReader& fields, int vocabulary, std::vector<sampling::LogitBias>& biases) {
+  constexpr double kBiasMax = 100;
+  const Json* given = fields.object("logit_bias");
+  if (given == nullptr) return;
+  FieldReader inside = fields.inside("logit_bias", *given);
+  for (const auto& [key, value] : given->members()) {
+    int token = -1;
+    const auto end = std::from_chars(key.data(), key.data() + key.size(), token);
+    if (end.ec != std::errc() || end.ptr != key.data() + key.size() || token < 0 || token >= vocabulary) {
+      fields.fail("logit_bias", format("Invalid key in 'logit_bias': {}. Expected the number of a token, from 0 to {}.",
+                                       quoted(key), vocabulary - 1));
+      return;
+    }
+    const std::optional<double> bias = inside.number(key, -kBiasMax, kBiasMax);
+    if (!bias && !inside.failed()) inside.fail_kind(key, "a number", value);
+    if (inside.failed()) return;
+    biases.push_back({token, static_cast<float>(*bias)});
+  }
 }
 
 std::vector<std::string> read_stops(FieldReader& fields) {
@@ -82,28 +105,23 @@ void read_streaming(FieldReader& fields, GenerationFields& read) {
   read.includes_usage = fields.inside("stream_options", *options).boolean("include_usage").value_or(false);
 }
 
-SharedGrammar compile(FieldReader& fields, std::string_view name, const Result<grammar::RootedRules>& rules) {
-  const auto refuse = [&](const Error& error) {
-    fields.fail(name, format("Invalid '{}': {}", fields.path_of(name), error.message));
-    return SharedGrammar();
-  };
-  if (!rules) return refuse(rules.error());
-  Result<grammar::Grammar> compiled = grammar::Grammar::compile(rules->rules, rules->root);
-  if (!compiled) return refuse(compiled.error());
-  return std::make_shared<const grammar::Grammar>(*std::move(compiled));
+// The grammar of a schema that stands at `name`.
+SharedGrammar compile_schema(FieldReader& fields, std::string_view name, const ServedModel& model, const Json& schema) {
+  return compile_grammar(fields, name, model, "schema " + schema.dump(), [&] { return rules_of_schema(schema); });
 }
 
-void read_grammar(FieldReader& fields, GenerationFields& read) {
+void read_grammar(FieldReader& fields, const ServedModel& model, GenerationFields& read) {
   int given = 0;
   if (const auto gbnf = fields.text("grammar"); gbnf && !gbnf->empty()) {  // llama.cpp's
-    read.grammar = compile(fields, "grammar", grammar::parse_gbnf(*gbnf));
+    read.grammar = compile_grammar(fields, "grammar", model, "gbnf " + std::string(*gbnf),
+                                   [&] { return grammar::parse_gbnf(*gbnf); });
     ++given;
   }
   if (const Json* schema = fields.any("json_schema")) {  // llama.cpp's
-    read.grammar = compile_schema(fields, "json_schema", *schema);
+    read.grammar = compile_schema(fields, "json_schema", model, *schema);
     ++given;
   }
-  if (const SharedGrammar format = read_format(fields, "response_format")) {
+  if (const SharedGrammar format = read_format(fields, "response_format", model)) {
     read.grammar = format;
     ++given;
   }
@@ -114,21 +132,21 @@ void read_grammar(FieldReader& fields, GenerationFields& read) {
   }
 }
 
-// Of which a value other than "nothing" changes the answer, so that ignoring it would be wrong.
-void refuse_unsupported(FieldReader& fields) {
-  const Json* bias = fields.object("logit_bias");
-  if (bias != nullptr && !bias->members().empty()) {
-    fields.fail("logit_bias", "'logit_bias' is not supported.", "unsupported_parameter");
-  }
-}
-
 }  // namespace
 
-SharedGrammar compile_schema(FieldReader& fields, std::string_view name, const Json& schema) {
-  return compile(fields, name, rules_of_schema(schema));
+SharedGrammar compile_grammar(FieldReader& fields, std::string_view name, const ServedModel& model,
+                              std::string_view source,
+                              const std::function<Result<grammar::RootedRules>()>& make_rules) {
+  Result<SharedGrammar> made = model.grammars.get(source, [&]() -> Result<grammar::Grammar> {
+    INFER_ASSIGN(const grammar::RootedRules made_rules, make_rules());
+    return grammar::Grammar::compile(made_rules.rules, made_rules.root);
+  });
+  if (made) return *std::move(made);
+  fields.fail(name, format("Invalid '{}': {}", fields.path_of(name), made.error().message));
+  return nullptr;
 }
 
-SharedGrammar read_format(FieldReader& fields, std::string_view name) {
+SharedGrammar read_format(FieldReader& fields, std::string_view name, const ServedModel& model) {
   const Json* format = fields.object(name);
   if (format == nullptr) return nullptr;
   FieldReader inside = fields.inside(name, *format);
@@ -136,8 +154,8 @@ SharedGrammar read_format(FieldReader& fields, std::string_view name) {
   if (type == "text") return nullptr;
   if (type == "json_object") {
     // llama.cpp's server takes a schema here.
-    if (const Json* schema = inside.object("schema")) return compile_schema(inside, "schema", *schema);
-    return compile(fields, name, grammar::any_json_object());
+    if (const Json* schema = inside.object("schema")) return compile_schema(inside, "schema", model, *schema);
+    return compile_grammar(fields, name, model, "any JSON object", grammar::any_json_object);
   }
   if (type != "json_schema") {
     inside.fail("type", infer::format("Invalid '{}': expected 'text', 'json_object' or 'json_schema'.",
@@ -145,14 +163,14 @@ SharedGrammar read_format(FieldReader& fields, std::string_view name) {
     return nullptr;
   }
   // Where the API for responses has the schema, and where that for chats has it.
-  if (const Json* schema = inside.any("schema")) return compile_schema(inside, "schema", *schema);
+  if (const Json* schema = inside.any("schema")) return compile_schema(inside, "schema", model, *schema);
   const Json* described = inside.object("json_schema");
   if (described == nullptr) {
     inside.fail_missing("json_schema");
     return nullptr;
   }
   FieldReader deeper = inside.inside("json_schema", *described);
-  if (const Json* schema = deeper.any("schema")) return compile_schema(deeper, "schema", *schema);
+  if (const Json* schema = deeper.any("schema")) return compile_schema(deeper, "schema", model, *schema);
   deeper.fail_missing("schema");
   return nullptr;
 }
@@ -166,8 +184,8 @@ GenerationFields read_generation_fields(FieldReader& fields, const ServedModel& 
   read.choices = static_cast<int>(fields.integer("n", 1, engine::kAnswersMax).value_or(1));
   read.ignore_end_tokens = fields.boolean("ignore_eos").value_or(false);
   read_streaming(fields, read);
-  read_grammar(fields, read);
-  refuse_unsupported(fields);
+  read_grammar(fields, model, read);
+  read_biases(fields, model.tokenizer.vocabulary_size(), read.sampling.biases);
   if (fields.failed()) return read;
   if (const Status valid = read.sampling.validate(); !valid) fields.fail("temperature", valid.error().message);
   return read;
@@ -178,14 +196,14 @@ engine::Request make_request(const GenerationFields& fields, std::vector<TokenId
   engine::Request request{.prompt = std::move(prompt),
                           .options = {.tokens_max = fields.tokens_max,
                                       .ignore_end_tokens = fields.ignore_end_tokens,
-                                      .stops = fields.stops},
+                                      .stops = fields.stops,
+                                      .grammar = fields.grammar},
                           .sampling = fields.sampling,
                           .limits = {Deadline::at(Instant())},
                           .answers = fields.choices,
                           .top_logprobs = top_logprobs};
-  if (fields.grammar) {
-    request.options.grammar = std::make_shared<grammar::TokenAutomaton>(fields.grammar, model.vocabulary);
-  }
+  // Grammars know the markers as text.
+  if (fields.shows_markers || fields.grammar) request.options.shown_controls = model.markers;
   return request;
 }
 

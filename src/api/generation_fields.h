@@ -3,6 +3,7 @@
 // Thread safety: pure functions.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,7 +13,8 @@
 #include "api/served_model.h"
 #include "base/call_context.h"
 #include "engine/request.h"
-#include "grammar/grammar.h"
+#include "grammar/rules.h"
+#include "grammar/token_automaton.h"
 #include "sampling/sampler.h"
 
 namespace infer::api {
@@ -28,7 +30,8 @@ struct GenerationFields {
   bool is_stream = false;
   bool includes_usage = false;  // In a chunk of its own at the end of a stream.
   // What the answer follows; null: any text.
-  std::shared_ptr<const grammar::Grammar> grammar{};
+  std::shared_ptr<grammar::TokenAutomaton> grammar{};
+  bool shows_markers = false;  // Of the model: the answer is taken apart by them.
 };
 
 // Fails for a model that is not served.
@@ -37,9 +40,14 @@ void check_model(FieldReader& fields, const ServedModel& model);
 GenerationFields read_generation_fields(FieldReader& fields, const ServedModel& model, uint64_t seed);
 
 // {"type": "text" | "json_object" | "json_schema", "json_schema": {"schema": ...}}, as response_format has it.
-std::shared_ptr<const grammar::Grammar> read_format(FieldReader& fields, std::string_view name);
-// The grammar of a schema that stands at `name`.
-std::shared_ptr<const grammar::Grammar> compile_schema(FieldReader& fields, std::string_view name, const Json& schema);
+std::shared_ptr<grammar::TokenAutomaton> read_format(FieldReader& fields, std::string_view name,
+                                                     const ServedModel& model);
+
+// The grammar that `make_rules` makes, for the model's vocabulary; one that an earlier request had serves again.
+// `source`: all that decides what is made. Null when it fails, and the field at `name` has failed.
+std::shared_ptr<grammar::TokenAutomaton> compile_grammar(
+    FieldReader& fields, std::string_view name, const ServedModel& model, std::string_view source,
+    const std::function<Result<grammar::RootedRules>()>& make_rules);
 
 // The engine's request for all choices of one prompt.
 engine::Request make_request(const GenerationFields& fields, std::vector<TokenId> prompt, const ServedModel& model,

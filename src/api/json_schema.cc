@@ -543,16 +543,21 @@ Result<MaybeExpr> SchemaCompiler::compile_format(const LocatedSchema& named, uin
 
 }  // namespace
 
-Result<grammar::RootedRules> rules_of_schema(const Json& schema) {
-  grammar::RootedRules made;
-  made.root = made.rules.declare("root");
-  SchemaCompiler compiler(schema, made.rules);
+Result<grammar::RuleId> add_schema_rules(const Json& schema, grammar::Rules& rules) {
+  const grammar::RuleId root = rules.declare("root");
+  SchemaCompiler compiler(schema, rules);
   INFER_ASSIGN(const MaybeExpr body, compiler.compile_root());
   if (!body) {
     return schema_error(ErrorCode::kInvalidArgument, "#",
                         "no value satisfies the schema: its parts contradict each other");
   }
-  made.rules.define(made.root, *body);
+  rules.define(root, *body);
+  return root;
+}
+
+Result<grammar::RootedRules> rules_of_schema(const Json& schema) {
+  grammar::RootedRules made;
+  INFER_ASSIGN(made.root, add_schema_rules(schema, made.rules));
   return made;
 }
 

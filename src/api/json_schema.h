@@ -22,5 +22,7 @@ inline constexpr size_t kSchemaDepthMax = 200;  // Of values within values, befo
 
 // kInvalidArgument: not a schema, or nothing satisfies it; kUnsupported: cannot be expressed; kExhausted: too large.
 Result<grammar::RootedRules> rules_of_schema(const Json& schema);
+// The same as a part of other rules: the rule whose texts the schema accepts.
+Result<grammar::RuleId> add_schema_rules(const Json& schema, grammar::Rules& rules);
 
 }  // namespace infer::api

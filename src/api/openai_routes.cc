@@ -38,7 +38,8 @@ chat::AnswerParser::Options parser_options(const ChatRequest& request, const Cha
   return {.reasoning = model.chat.reasoning_tags(),
           .starts_in_reasoning = prompt.starts_in_reasoning,
           .finds_tool_calls = !request.tools.empty(),
-          .tool_call_format = model.chat.tool_call_format()};
+          .tool_call_format = model.chat.tool_call_format(),
+          .has_one_call_at_most = request.has_one_call_at_most};
 }
 
 Preparation prepare_chat(const Json& body, const CallInput& input) {
@@ -74,7 +75,8 @@ Json echoed_fields(const Json& body, const GenerationFields& generation) {
       {"parallel_tool_calls", true},
       {"text", Json::object().set("format", Json::object().set("type", "text"))},
       {"tool_choice", "auto"},
-      {"tools", Json::array()}};
+      {"tools", Json::array()},
+      {"top_logprobs", 0}};
   for (const auto& [name, otherwise] : defaults) {
     const Json* given = body.find(name);
     echoed.set(name, given != nullptr && !given->is_null() ? *given : otherwise);
@@ -92,11 +94,13 @@ Preparation prepare_response(const Json& body, const CallInput& input) {
   ChatPrompt& prompt = std::get<ChatPrompt>(rendered);
   ResponsesAnswerOptions options{.facts = facts_of(input, request.generation),
                                  .is_stream = request.generation.is_stream,
+                                 .has_logprobs = request.top_logprobs >= 0,
                                  .parser = parser_options(request, prompt, input.model),
                                  .echoed = echoed_fields(body, request.generation)};
-  return PreparedAnswer{.requests = one(make_request(request.generation, std::move(prompt.tokens), input.model, -1)),
-                        .writer = std::make_unique<ResponsesAnswer>(std::move(options)),
-                        .is_stream = request.generation.is_stream};
+  return PreparedAnswer{
+      .requests = one(make_request(request.generation, std::move(prompt.tokens), input.model, request.top_logprobs)),
+      .writer = std::make_unique<ResponsesAnswer>(std::move(options), input.model),
+      .is_stream = request.generation.is_stream};
 }
 
 std::variant<std::vector<TokenId>, ApiError> encode_prompt(const CompletionPrompt& prompt, std::string_view name,

@@ -5,6 +5,7 @@
 #include <set>
 #include <string>
 
+#include "base/format.h"
 #include "testing/api_server.h"
 
 namespace infer::api {
@@ -134,6 +135,28 @@ TEST(OpenAiRoutes, ASeedRepeatsAnAnswer) {
   EXPECT_TRUE(at(unseeded, "infer_os", "seed").as_double());
 }
 
+// Token by token of a greedy answer: the first choice refused, another made certain.
+TEST(OpenAiRoutes, ABiasRefusesATokenOrMakesItCertain) {
+  const auto first_token = [](const Json& reply) {
+    return text(at(reply, "choices", 0, "logprobs", "content", 0, "token"));
+  };
+  const std::string probabilities = R"(,"logprobs":true,"top_logprobs":3)";
+  const std::string best = first_token(server().post(kChat, chat_body(probabilities)));
+  const tokenizer::Tokenizer& tokenizer = server().model().tokenizer;
+  TokenId token = 0;
+  while (tokenizer.piece(token, false) != best) ++token;
+  const Json without = server().post(kChat, chat_body(probabilities + format(R"(,"logit_bias":{{"{}":-100}})", token)));
+  EXPECT_NE(first_token(without), best);
+  const Json always = server().post(kCompletions, completion_body(format(R"(,"logit_bias":{{"{}":100}})", token)));
+  std::string expected;
+  for (int i = 0; i < 8; ++i) expected += best;
+  EXPECT_EQ(text(at(always, "choices", 0, "text")), expected);
+  const Json response = server().post(
+      "/v1/responses",
+      format(R"({{"input":"Once","temperature":0,"max_output_tokens":8,"logit_bias":{{"{}":100}}}})", token));
+  EXPECT_EQ(text(at(response, "output", 0, "content", 0, "text")), expected);
+}
+
 TEST(OpenAiRoutes, ManyChoicesAreAsManyAnswersOfOnePrompt) {
   const Json reply = server().post(
       kChat, R"({"messages":[{"role":"user","content":"The wolf"}],"n":3,"temperature":1.5,"seed":1,"max_tokens":16})");
@@ -195,6 +218,40 @@ TEST(OpenAiRoutes, LogprobsOfAStreamAreThoseOfAWholeReply) {
   EXPECT_EQ(streamed.dump(), at(whole, "choices", 0, "logprobs", "content").dump());
 }
 
+TEST(OpenAiRoutes, AResponseHasTheLogprobsOfItsText) {
+  const std::string body = R"({"input":"Once upon a time","temperature":0,"max_output_tokens":8,"top_logprobs":2)";
+  const Json whole = server().post("/v1/responses", body + "}");
+  const Json& content = at(whole, "output", 0, "content", 0);
+  ASSERT_EQ(at(content, "logprobs").elements().size(), 8u);
+  EXPECT_EQ(at(whole, "top_logprobs").as_int(), 2);
+  std::string tokens;
+  for (const Json& each : at(content, "logprobs").elements()) {
+    tokens += text(at(each, "token"));
+    EXPECT_LE(at(each, "logprob").as_double(), 0.0);
+    EXPECT_EQ(at(each, "top_logprobs").elements().size(), 2u);
+    EXPECT_EQ(text(at(each, "top_logprobs", 0, "token")), text(at(each, "token")));
+  }
+  EXPECT_EQ(tokens, text(at(content, "text")));
+  // The same from a stream, each with the text that it belongs to; and by the name that OpenAI gives to the wish.
+  const ApiServer::Stream stream =
+      server().stream("/v1/responses", body + R"(,"stream":true,"include":["message.output_text.logprobs"]})");
+  Json streamed = Json::array();
+  for (size_t i = 0; i < stream.events.size(); ++i) {
+    const Json event = stream.json(i);
+    if (at(event, "type").as_string() != "response.output_text.delta") continue;
+    std::string delta;
+    for (const Json& each : at(event, "logprobs").elements()) {
+      delta += text(at(each, "token"));
+      streamed.push(each);
+    }
+    EXPECT_EQ(delta, text(at(event, "delta")));
+  }
+  EXPECT_EQ(streamed.dump(), at(content, "logprobs").dump());
+  const Json without = server().post("/v1/responses", R"({"input":"Once","max_output_tokens":2})");
+  EXPECT_TRUE(at(without, "output", 0, "content", 0, "logprobs").elements().empty());
+  (void)refused(400, "/v1/responses", R"({"input":"x","top_logprobs":21})");
+}
+
 TEST(OpenAiRoutes, AnAnswerFollowsItsSchema) {
   const std::string schema =
       R"({"type":"object","properties":{"age":{"type":"integer","minimum":0,"maximum":120}},"required":["age"]})";
@@ -254,8 +311,15 @@ TEST(OpenAiRoutes, WrongValuesAreRefusedInTheShapeOfTheApi) {
       {kChat, R"({"messages":[{"role":"user","content":"x"}],"stream_options":{}})", "stream_options", "invalid_value"},
       {kChat, R"({"messages":[{"role":"user","content":"x"}],"infer_os":{"deadline_ms":0}})", "infer_os.deadline_ms",
        "invalid_value"},
-      {kChat, R"({"messages":[{"role":"user","content":"x"}],"logit_bias":{"5":1}})", "logit_bias",
-       "unsupported_parameter"},
+      {kChat, R"({"messages":[{"role":"user","content":"x"}],"logit_bias":{"5":101}})", "logit_bias.5",
+       "invalid_value"},
+      {kChat, R"({"messages":[{"role":"user","content":"x"}],"logit_bias":{"5":"1"}})", "logit_bias.5", "invalid_type"},
+      {kChat, R"({"messages":[{"role":"user","content":"x"}],"logit_bias":{"5":null}})", "logit_bias.5",
+       "invalid_type"},
+      {kChat, R"({"messages":[{"role":"user","content":"x"}],"logit_bias":{"king":1}})", "logit_bias", "invalid_value"},
+      {kChat, R"({"messages":[{"role":"user","content":"x"}],"logit_bias":{"-1":1}})", "logit_bias", "invalid_value"},
+      {kChat, R"({"messages":[{"role":"user","content":"x"}],"logit_bias":[5]})", "logit_bias", "invalid_type"},
+      {kCompletions, R"({"prompt":"x","logit_bias":{"99999999":1}})", "logit_bias", "invalid_value"},
       {kChat, R"({"messages":[{"role":"user","content":"x"}],"response_format":{"type":"xml"}})",
        "response_format.type", "invalid_value"},
       {kCompletions, "{}", "prompt", "missing_required_parameter"},

@@ -9,10 +9,12 @@ namespace infer::api {
 
 namespace {
 
-Json text_part(std::string_view type, std::string_view text) {
-  Json part = Json::object().set("type", type).set("text", text);
-  if (type == "output_text") part.set("annotations", Json::array()).set("logprobs", Json::array());
-  return part;
+Json output_text(std::string_view text, Json logprobs) {
+  return Json::object()
+      .set("type", "output_text")
+      .set("text", text)
+      .set("annotations", Json::array())
+      .set("logprobs", std::move(logprobs));
 }
 
 Json usage_of(const engine::RequestResult& result, int64_t reasoning_tokens) {
@@ -32,8 +34,8 @@ std::string_view incomplete_reason(const engine::RequestResult& result) {
 
 }  // namespace
 
-ResponsesAnswer::ResponsesAnswer(ResponsesAnswerOptions options)
-    : options_(std::move(options)), parser_(options_.parser) {}
+ResponsesAnswer::ResponsesAnswer(ResponsesAnswerOptions options, const ServedModel& model)
+    : options_(std::move(options)), model_(model), parser_(options_.parser) {}
 
 std::string ResponsesAnswer::event(std::string_view type, const Json& data) {
   if (!options_.is_stream) return {};
@@ -58,7 +60,8 @@ Json ResponsesAnswer::item_json(const Item& item, bool is_open) const {
   }
   const bool is_message = item.kind == Kind::kMessage;
   Json content = Json::array();
-  if (!is_open) content.push(text_part(is_message ? "output_text" : "reasoning_text", item.text));
+  if (!is_open && is_message) content.push(output_text(item.text, item.logprobs));
+  if (!is_open && !is_message) content.push(Json::object().set("type", "reasoning_text").set("text", item.text));
   json.set("type", is_message ? "message" : "reasoning").set("status", status);
   if (is_message) {
     json.set("role", "assistant");
@@ -102,7 +105,7 @@ std::string ResponsesAnswer::open(Kind kind) {
             Json::object().set("output_index", items_.size() - 1).set("item", item_json(items_.back(), true)));
   if (kind != Kind::kMessage) return events;
   return events + event("response.content_part.added",
-                        place().set("content_index", 0).set("part", text_part("output_text", "")));
+                        place().set("content_index", 0).set("part", output_text("", Json::array())));
 }
 
 // Ends the item that is open, if one is.
@@ -113,9 +116,9 @@ std::string ResponsesAnswer::close() {
   std::string events;
   if (item.kind == Kind::kMessage) {
     events += event("response.output_text.done",
-                    place().set("content_index", 0).set("text", item.text).set("logprobs", Json::array()));
+                    place().set("content_index", 0).set("text", item.text).set("logprobs", item.logprobs));
     events += event("response.content_part.done",
-                    place().set("content_index", 0).set("part", text_part("output_text", item.text)));
+                    place().set("content_index", 0).set("part", output_text(item.text, item.logprobs)));
   } else if (item.kind == Kind::kReasoning) {
     events += event("response.reasoning_text.done", place().set("content_index", 0).set("text", item.text));
   } else {
@@ -126,7 +129,7 @@ std::string ResponsesAnswer::close() {
                         Json::object().set("output_index", items_.size() - 1).set("item", item_json(item, false)));
 }
 
-std::string ResponsesAnswer::grow(Kind kind, std::string_view text) {
+std::string ResponsesAnswer::grow(Kind kind, std::string_view text, Json logprobs) {
   if (text.empty()) return {};
   std::string events;
   if (items_.empty() || items_.back().kind != kind || items_.back().is_complete) {
@@ -134,9 +137,10 @@ std::string ResponsesAnswer::grow(Kind kind, std::string_view text) {
     events += open(kind);
   }
   items_.back().text += text;
+  for (const Json& each : logprobs.elements()) items_.back().logprobs.push(each);
   Json delta = place().set("content_index", 0).set("delta", text);
   if (kind == Kind::kReasoning) return events + event("response.reasoning_text.delta", delta);
-  return events + event("response.output_text.delta", delta.set("logprobs", Json::array()));
+  return events + event("response.output_text.delta", delta.set("logprobs", std::move(logprobs)));
 }
 
 std::string ResponsesAnswer::add_call(chat::ToolCall call) {
@@ -150,21 +154,25 @@ std::string ResponsesAnswer::add_call(chat::ToolCall call) {
   return events + close();
 }
 
-std::string ResponsesAnswer::take(chat::AnswerParser::Parts parts) {
+std::string ResponsesAnswer::take(chat::AnswerParser::Parts parts, Json logprobs) {
   std::string events = grow(Kind::kReasoning, parts.reasoning);
-  events += grow(Kind::kMessage, parts.content);
+  events += grow(Kind::kMessage, parts.content, std::move(logprobs));
   for (chat::ToolCall& call : parts.tool_calls) events += add_call(std::move(call));
   return events;
 }
 
 std::string ResponsesAnswer::add(size_t, engine::AnswerPiece piece) {
+  if (options_.has_logprobs && piece.logprobs) logprobs_.add(*piece.logprobs, model_);
   chat::AnswerParser::Parts parts = parser_.push(piece.text);
+  Json logprobs = logprobs_.take(piece.text.size(), parts.content.size(), parser_.held_bytes());
   if (piece.token != kNoToken && !parts.reasoning.empty()) ++reasoning_tokens_;
-  return take(std::move(parts));
+  return take(std::move(parts), std::move(logprobs));
 }
 
 std::string ResponsesAnswer::end_choice(size_t, const engine::RequestResult& result) {
-  std::string events = take(parser_.finish());
+  chat::AnswerParser::Parts parts = parser_.finish();
+  Json logprobs = logprobs_.take(0, parts.content.size(), parser_.held_bytes());
+  std::string events = take(std::move(parts), std::move(logprobs));
   result_ = result;
   const bool is_whole = finish_reason_of(result) == "stop";
   events += close();

@@ -1,5 +1,5 @@
 // Replies of POST /v1/responses: a response with its output items, or the events by which it grows.
-// Thread safety: one thread at a time.
+// Thread safety: one thread at a time. Ownership: borrows the model.
 #pragma once
 
 #include <cstddef>
@@ -11,6 +11,8 @@
 
 #include "api/answer_facts.h"
 #include "api/answer_writer.h"
+#include "api/served_model.h"
+#include "api/token_logprobs.h"
 #include "chat/answer_parser.h"
 
 namespace infer::api {
@@ -18,6 +20,7 @@ namespace infer::api {
 struct ResponsesAnswerOptions {
   AnswerFacts facts;
   bool is_stream = false;
+  bool has_logprobs = false;
   chat::AnswerParser::Options parser;
   // What the reply repeats of its request: "instructions", "temperature" ...
   Json echoed = Json::object();
@@ -25,7 +28,7 @@ struct ResponsesAnswerOptions {
 
 class ResponsesAnswer final : public AnswerWriter {
  public:
-  explicit ResponsesAnswer(ResponsesAnswerOptions options);
+  ResponsesAnswer(ResponsesAnswerOptions options, const ServedModel& model);
 
   std::string begin() override;
   std::string add(size_t choice, engine::AnswerPiece piece) override;
@@ -42,10 +45,12 @@ class ResponsesAnswer final : public AnswerWriter {
     std::string text;  // Or the arguments of a call.
     chat::ToolCall call{};
     bool is_complete = false;
+    Json logprobs = Json::array();  // Of the tokens of a message, where they are wanted.
   };
 
-  std::string take(chat::AnswerParser::Parts parts);
-  std::string grow(Kind kind, std::string_view text);
+  // `logprobs`: of the tokens of the content.
+  std::string take(chat::AnswerParser::Parts parts, Json logprobs);
+  std::string grow(Kind kind, std::string_view text, Json logprobs = Json::array());
   std::string add_call(chat::ToolCall call);
   std::string open(Kind kind);
   std::string close();
@@ -56,7 +61,9 @@ class ResponsesAnswer final : public AnswerWriter {
   Json place() const;
 
   const ResponsesAnswerOptions options_;
+  const ServedModel& model_;
   chat::AnswerParser parser_;
+  TokenLogprobs logprobs_;
   std::vector<Item> items_;
   int64_t sequence_ = 0;
   int64_t reasoning_tokens_ = 0;

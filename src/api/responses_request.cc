@@ -73,6 +73,17 @@ void read_input(FieldReader& fields, std::vector<chat::Message>& messages) {
   }
 }
 
+void read_logprobs(FieldReader& fields, ChatRequest& request) {
+  const auto top = fields.integer("top_logprobs", 0, engine::kTopLogprobsMax);
+  bool wanted = top.value_or(0) > 0;
+  if (const Json* include = fields.array("include")) {
+    for (const Json& name : include->elements()) {
+      wanted = wanted || name.as_string() == "message.output_text.logprobs";  // Other names tell of what we have not.
+    }
+  }
+  if (wanted) request.top_logprobs = static_cast<int>(top.value_or(0));
+}
+
 // Which change the answer, so that they cannot be ignored.
 void refuse_unsupported(FieldReader& fields) {
   for (const char* name : {"previous_response_id", "conversation"}) {
@@ -91,20 +102,23 @@ void refuse_unsupported(FieldReader& fields) {
 ChatRequest read_responses_request(FieldReader& fields, const ServedModel& model, uint64_t seed) {
   ChatRequest request{.generation = read_generation_fields(fields, model, seed)};
   request.generation.choices = 1;
+  request.generation.shows_markers = true;
   request.generation.tokens_max =
       static_cast<int>(fields.integer("max_output_tokens", -1, int64_t{1} << 30).value_or(-1));
   read_input(fields, request.messages);
+  read_logprobs(fields, request);
   if (const Json* text = fields.object("text")) {
     FieldReader inside = fields.inside("text", *text);
-    if (auto format = read_format(inside, "format")) request.generation.grammar = std::move(format);
+    if (auto format = read_format(inside, "format", model)) request.generation.grammar = std::move(format);
   }
   if (const Json* reasoning = fields.object("reasoning")) {
     if (const auto effort = fields.inside("reasoning", *reasoning).text("effort")) {
       request.variables.emplace_back("reasoning_effort", Json(*effort).dump());
     }
   }
-  ToolFields tools = read_tools(fields, model.chat.tool_call_format(), model.chat.takes_tools());
+  ToolFields tools = read_tools(fields, model);
   request.tools = std::move(tools.tools);
+  request.has_one_call_at_most = tools.has_one_call_at_most;
   if (tools.grammar) request.generation.grammar = std::move(tools.grammar);
   refuse_unsupported(fields);
   return request;

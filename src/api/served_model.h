@@ -4,14 +4,14 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/ids.h"
 #include "base/time.h"
 #include "chat/chat_template.h"
-#include "grammar/token_trie.h"
+#include "engine/grammar_cache.h"
 #include "sampling/sampler.h"
 #include "telemetry/recorder.h"
 #include "tokenizer/tokenizer.h"
@@ -25,7 +25,8 @@ struct ServedModel {
   const tokenizer::Tokenizer& tokenizer;
   const chat::ChatTemplate& chat;
   const Clock& clock;
-  std::shared_ptr<const grammar::TokenTrie> vocabulary;  // For grammars.
+  engine::GrammarCache& grammars;  // Those that requests name.
+  std::vector<TokenId> markers{};  // What takes answers of chats apart must see (chat/answer_markers.h).
   int context = 0;
   int context_trained = 0;
   size_t token_bytes_max = 0;  // Of the longest token: what bounds the text that fits into the context.

@@ -2,8 +2,11 @@
 
 #include <utility>
 
+#include "api/generation_fields.h"
+#include "api/json.h"
 #include "api/json_schema.h"
 #include "base/format.h"
+#include "chat/tool_call_format.h"
 
 namespace infer::api {
 
@@ -75,41 +78,69 @@ std::pair<Demand, std::string> read_choice(FieldReader& fields) {
   return {Demand::kAuto, ""};
 }
 
-// {"name": <name>, "arguments": <parameters>}
-Json call_schema(const Tool& tool, std::string_view arguments_key) {
-  Json arguments = tool.parameters != nullptr ? *tool.parameters : Json::object().set("type", "object");
-  Json properties = Json::object();
-  properties.set("name", Json::object().set("const", tool.name)).set(arguments_key, std::move(arguments));
-  return Json::object()
-      .set("type", "object")
-      .set("properties", std::move(properties))
-      .set("required", Json::array().push("name").push(arguments_key));
+Json arguments_schema(const Tool& tool) {
+  return tool.parameters != nullptr ? *tool.parameters : Json::object().set("type", "object");
+}
+
+// {"name": <name>, "arguments": <parameters>} of any of the tools.
+Json call_schema(const std::vector<Tool>& tools, std::string_view arguments_key) {
+  Json any = Json::array();
+  for (const Tool& tool : tools) {
+    Json properties = Json::object();
+    properties.set("name", Json::object().set("const", tool.name)).set(arguments_key, arguments_schema(tool));
+    any.push(Json::object()
+                 .set("type", "object")
+                 .set("properties", std::move(properties))
+                 .set("required", Json::array().push("name").push(arguments_key)));
+  }
+  return Json::object().set("anyOf", std::move(any));
+}
+
+// `before`, a call as a JSON object, `behind`.
+Result<grammar::RootedRules> object_call_rules(const std::vector<Tool>& tools, std::string_view arguments_key,
+                                               std::string_view before, std::string_view behind) {
+  grammar::RootedRules made;
+  grammar::Rules& rules = made.rules;
+  INFER_ASSIGN(const grammar::RuleId call, add_schema_rules(call_schema(tools, arguments_key), rules));
+  made.root = rules.declare("call");
+  rules.define(made.root, rules.sequence({rules.text(before), rules.call(call), rules.text(behind)}));
+  return made;
+}
+
+// `before`, the name of a tool, `between`, its arguments.
+Result<grammar::RootedRules> named_call_rules(const std::vector<Tool>& tools, std::string_view before,
+                                              std::string_view between) {
+  grammar::RootedRules made;
+  grammar::Rules& rules = made.rules;
+  std::vector<grammar::ExprId> calls;
+  for (const Tool& tool : tools) {
+    INFER_ASSIGN(const grammar::RuleId arguments, add_schema_rules(arguments_schema(tool), rules));
+    calls.push_back(rules.sequence({rules.text(tool.name), rules.text(between), rules.call(arguments)}));
+  }
+  made.root = rules.declare("call");
+  rules.define(made.root, rules.sequence({rules.text(before), rules.choice(calls)}));
+  return made;
 }
 
 // What an answer looks like that is a call of one of the tools, and nothing else.
-Result<grammar::Grammar> call_grammar(const std::vector<Tool>& tools, chat::ToolCallFormat format) {
-  if (format == chat::ToolCallFormat::kMistral) {
-    return Error{ErrorCode::kUnsupported,
-                 "this model marks its calls with a control token, which no grammar can require; use 'auto'"};
+Result<grammar::RootedRules> call_rules(const std::vector<Tool>& tools, chat::ToolCallFormat format) {
+  using chat::ToolCallFormat;
+  switch (format) {
+    case ToolCallFormat::kHermes: return object_call_rules(tools, "arguments", "<tool_call>\n", "\n</tool_call>");
+    case ToolCallFormat::kMistral: return object_call_rules(tools, "arguments", "[TOOL_CALLS][", "]");
+    case ToolCallFormat::kMistralNamed: return named_call_rules(tools, "[TOOL_CALLS]", "[ARGS]");
+    case ToolCallFormat::kHarmony:
+      return named_call_rules(tools, "<|channel|>commentary to=functions.", " <|constrain|>json<|message|>");
+    case ToolCallFormat::kLlama3: return object_call_rules(tools, "parameters", "", "");
+    case ToolCallFormat::kJson: break;
   }
-  const char* arguments_key = format == chat::ToolCallFormat::kLlama3 ? "parameters" : "arguments";
-  Json any = Json::array();
-  for (const Tool& tool : tools) any.push(call_schema(tool, arguments_key));
-  INFER_ASSIGN(grammar::RootedRules made, rules_of_schema(Json::object().set("anyOf", std::move(any))));
-  if (format == chat::ToolCallFormat::kHermes) {
-    grammar::Rules& rules = made.rules;
-    const grammar::RuleId wrapped = rules.declare("tool_call");
-    rules.define(wrapped,
-                 rules.sequence({rules.text("<tool_call>\n"), rules.call(made.root), rules.text("\n</tool_call>")}));
-    made.root = wrapped;
-  }
-  return grammar::Grammar::compile(made.rules, made.root);
+  return object_call_rules(tools, "arguments", "", "");
 }
 
 }  // namespace
 
-ToolFields read_tools(FieldReader& fields, chat::ToolCallFormat format, bool knows_tools) {
-  ToolFields read;
+ToolFields read_tools(FieldReader& fields, const ServedModel& model) {
+  ToolFields read{.has_one_call_at_most = !fields.boolean("parallel_tool_calls").value_or(true)};
   std::vector<Tool> tools = read_list(fields);
   const auto [demand, name] = read_choice(fields);
   if (fields.failed() || demand == Demand::kNone) return read;
@@ -118,7 +149,7 @@ ToolFields read_tools(FieldReader& fields, chat::ToolCallFormat format, bool kno
       fields.fail("tool_choice", "'tool_choice' requires a call, but there are no 'tools'.");
     return read;
   }
-  if (!knows_tools) {
+  if (!model.chat.takes_tools()) {
     fields.fail("tools", "This model's chat template does nothing with tools: leave them out or serve another model.",
                 "unsupported_parameter");
     return read;
@@ -131,12 +162,11 @@ ToolFields read_tools(FieldReader& fields, chat::ToolCallFormat format, bool kno
   for (const Tool& tool : tools) list.push(tool.as_template_has_it);
   read.tools = list.dump();
   if (demand != Demand::kRequired || fields.failed()) return read;
-  Result<grammar::Grammar> grammar = call_grammar(tools, format);
-  if (!grammar) {
-    fields.fail("tool_choice", "'tool_choice': " + grammar.error().message, "unsupported_value");
-    return read;
-  }
-  read.grammar = std::make_shared<const grammar::Grammar>(*std::move(grammar));
+  const chat::ToolCallFormat format = model.chat.tool_call_format();
+  read.grammar = compile_grammar(
+      fields, "tool_choice", model,
+      infer::format("call {} {}", chat::tool_call_format_name(format), call_schema(tools, "arguments").dump()),
+      [&] { return call_rules(tools, format); });
   return read;
 }
 

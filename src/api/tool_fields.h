@@ -8,21 +8,21 @@
 #include <vector>
 
 #include "api/field_reader.h"
-#include "api/json.h"
-#include "chat/tool_call_format.h"
-#include "grammar/grammar.h"
+#include "api/served_model.h"
+#include "grammar/token_automaton.h"
 
 namespace infer::api {
 
 struct ToolFields {
-  std::string tools;  // A JSON array as templates take it; "": the model may call none.
+  std::string tools{};  // A JSON array as templates take it; "": the model may call none.
   // Where a call is required: what the answer follows.
-  std::shared_ptr<const grammar::Grammar> grammar;
+  std::shared_ptr<grammar::TokenAutomaton> grammar{};
+  bool has_one_call_at_most = false;  // parallel_tool_calls is false.
 };
 
 // Where the functions stand: {"type": "function", "function": {"name", ...}} in the API for chats, {"type": "function",
 // "name", ...} in that for responses. Either is read everywhere; templates get the former.
-// `format`: how the model writes calls; `knows_tools`: whether its template does anything with them.
-ToolFields read_tools(FieldReader& fields, chat::ToolCallFormat format, bool knows_tools);
+// An error where the model's template does nothing with tools.
+ToolFields read_tools(FieldReader& fields, const ServedModel& model);
 
 }  // namespace infer::api

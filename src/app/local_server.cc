@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "api/control_routes.h"
 #include "api/openai_routes.h"
 #include "app/evaluation_text.h"
 #include "app/state_folder.h"
 #include "base/format.h"
+#include "chat/answer_markers.h"
 #include "engine/vocabulary_trie.h"
 #include "kv/kernel_check.h"
 #include "os/entropy.h"
@@ -18,6 +20,8 @@ namespace infer::app {
 namespace {
 
 constexpr int kDraftRows = 16;
+// Each with some megabytes of masks when it was used a lot.
+constexpr size_t kGrammarsKept = 32;
 
 bool is_loopback(const std::string& host) { return host == "localhost" || host == "::1" || host.starts_with("127."); }
 
@@ -77,13 +81,16 @@ Status LocalServer::load(const ServeConfig& config, const CallContext& call, Ser
   target_.emplace(*engine_, options.model.levels, model_id(options.model.path), &*quality_work_,
                   control::Capabilities{.int8_works = check.works_8(), .int4_works = check.works_4()});
   INFER_TRY(start_agent(config, services));
+  std::vector<TokenId> markers = chat::find_marker_tokens(*chat_, *loaded_.tokenizer);
+  grammars_.emplace(engine::make_vocabulary_trie(*loaded_.tokenizer, markers), kGrammarsKept);
   model_.emplace(api::ServedModel{.id = model_id(options.model.path),
                                   .aliases = options.aliases,
                                   .created = services.clock().wall_time().unix_ms / 1000,
                                   .tokenizer = *loaded_.tokenizer,
                                   .chat = *chat_,
                                   .clock = services.clock(),
-                                  .vocabulary = engine::make_vocabulary_trie(*loaded_.tokenizer),
+                                  .grammars = *grammars_,
+                                  .markers = std::move(markers),
                                   .context = loaded_.model->options().context,
                                   .context_trained = loaded_.model->config().context_trained,
                                   .token_bytes_max = api::longest_token_bytes(*loaded_.tokenizer),

@@ -21,6 +21,7 @@
 #include "base/result.h"
 #include "chat/chat_template.h"
 #include "engine/engine.h"
+#include "engine/grammar_cache.h"
 #include "http/server.h"
 #include "quality/quality_work.h"
 
@@ -58,6 +59,7 @@ class LocalServer {
   std::unique_ptr<engine::Engine> engine_;
   std::optional<EngineTarget> target_;
   std::unique_ptr<api::ControlService> control_;
+  std::optional<engine::GrammarCache> grammars_;
   std::optional<api::ServedModel> model_;
   std::unique_ptr<api::AnswerService> service_;
   AgentToken token_;

@@ -10,8 +10,10 @@ namespace {
 
 constexpr std::string_view kSpace = " \t\r\n";
 constexpr std::string_view kCallEnd = "</tool_call>";
+constexpr std::string_view kMistralTag = "[TOOL_CALLS]";
+constexpr std::string_view kCallIdTag = "[CALL_ID]";
 constexpr std::string_view kArgumentsTag = "[ARGS]";
-constexpr size_t kNameBytesMax = 256;  // Of a function, in Mistral's name[ARGS]{...}.
+constexpr size_t kNameBytesMax = 256;  // Of a function and the id of its call, in Mistral's name[ARGS]{...}.
 
 size_t space_before(std::string_view text) { return std::min(text.find_first_not_of(kSpace), text.size()); }
 
@@ -61,7 +63,9 @@ bool JsonEndFinder::advance(std::string_view text) {
 }
 
 AnswerParser::AnswerParser(Options options)
-    : options_(std::move(options)), state_(options_.starts_in_reasoning ? State::kReasoning : State::kStart) {}
+    : options_(std::move(options)), state_(options_.starts_in_reasoning ? State::kReasoning : State::kStart) {
+  if (options_.tool_call_format == ToolCallFormat::kHarmony) channels_.emplace(options_.finds_tool_calls);
+}
 
 bool AnswerParser::takes_bare_json() const {
   return options_.finds_tool_calls &&
@@ -72,26 +76,37 @@ std::string_view AnswerParser::call_tag() const {
   if (!options_.finds_tool_calls) return "";
   switch (options_.tool_call_format) {
     case ToolCallFormat::kHermes: return "<tool_call>";
-    case ToolCallFormat::kMistral: return "[TOOL_CALLS]";
+    case ToolCallFormat::kMistral:
+    case ToolCallFormat::kMistralNamed: return kMistralTag;
     case ToolCallFormat::kLlama3: return "<|python_tag|>";
+    case ToolCallFormat::kHarmony:
     case ToolCallFormat::kJson: break;
   }
   return "";
 }
 
-AnswerParser::Parts AnswerParser::push(std::string_view text) {
+AnswerParser::Parts AnswerParser::push(std::string_view text) { return parse(text, false); }
+AnswerParser::Parts AnswerParser::finish() { return parse("", true); }
+
+AnswerParser::Parts AnswerParser::parse(std::string_view text, bool at_end) {
   Parts parts;
-  held_ += text;
-  while (step(parts, false)) {
+  if (channels_) {
+    parts = at_end ? channels_->finish() : channels_->push(text);
+  } else {
+    held_ += text;
+    while (step(parts, at_end)) {
+    }
   }
+  if (options_.has_one_call_at_most && parts.tool_calls.size() > (has_call_ ? 0 : 1)) {
+    parts.tool_calls.resize(has_call_ ? 0 : 1);
+  }
+  has_call_ = has_call_ || !parts.tool_calls.empty();
   return parts;
 }
 
-AnswerParser::Parts AnswerParser::finish() {
-  Parts parts;
-  while (step(parts, true)) {
-  }
-  return parts;
+size_t AnswerParser::held_bytes() const {
+  if (channels_) return channels_->held_bytes();
+  return held_.size() + (state_ == State::kCall ? call_begin_.size() : 0);
 }
 
 // Does what the text at hand allows. False: more text is needed, or none is left.
@@ -159,6 +174,7 @@ bool AnswerParser::step_content(Parts& parts, bool at_end) {
 void AnswerParser::begin_call(size_t tag_bytes) {
   call_begin_.clear();
   call_name_.clear();
+  call_id_.clear();
   json_ = JsonEndFinder();
   move_front(held_, tag_bytes, call_begin_);
   state_ = State::kCall;
@@ -171,7 +187,7 @@ bool AnswerParser::give_up_call(Parts& parts) {
   return true;
 }
 
-// Takes `name[ARGS]` or `name` before a brace. False: more text is needed.
+// Takes `name[ARGS]`, `name[CALL_ID]id[ARGS]` or `name` before a brace. False: more text is needed.
 bool AnswerParser::read_call_name(bool at_end) {
   const size_t brace = held_.find('{');
   const size_t mark = held_.find(kArgumentsTag);
@@ -180,6 +196,10 @@ bool AnswerParser::read_call_name(bool at_end) {
   const size_t last = std::string_view(held_).substr(0, end).find_last_not_of(kSpace);
   if (last == std::string::npos || end > kNameBytesMax) return true;
   call_name_ = held_.substr(0, last + 1);
+  if (const size_t id = call_name_.find(kCallIdTag); id != std::string::npos) {
+    call_id_ = call_name_.substr(id + kCallIdTag.size());
+    call_name_.resize(id);
+  }
   move_front(held_, end + (mark == end ? kArgumentsTag.size() : 0), call_begin_);
   return true;
 }
@@ -188,7 +208,7 @@ bool AnswerParser::step_call(Parts& parts, bool at_end) {
   if (json_.end() == 0) move_front(held_, space_before(held_), call_begin_);
   const auto begins_json = [this] { return !held_.empty() && (held_[0] == '{' || held_[0] == '['); };
   if (held_.empty()) return at_end ? give_up_call(parts) : false;
-  const bool may_have_name = options_.tool_call_format == ToolCallFormat::kMistral && call_name_.empty();
+  const bool may_have_name = call_tag() == kMistralTag && call_name_.empty();
   if (!begins_json() && may_have_name) {
     if (!read_call_name(at_end)) return false;
     if (!call_name_.empty()) return true;
@@ -198,6 +218,7 @@ bool AnswerParser::step_call(Parts& parts, bool at_end) {
   const std::string_view json = std::string_view(held_).substr(0, json_.end());
   std::vector<ToolCall> calls = call_name_.empty() ? read_tool_calls(json) : read_named_call(call_name_, json);
   if (calls.empty()) return give_up_call(parts);
+  if (!call_id_.empty()) calls.front().id = call_id_;
   std::move(calls.begin(), calls.end(), std::back_inserter(parts.tool_calls));
   held_.erase(0, json_.end());
   state_ = State::kBehindCall;

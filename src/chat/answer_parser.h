@@ -3,14 +3,16 @@
 // Text comes in pieces of any size; the parts do not depend on how it was cut. Text that may still become a tag or a
 // call is held back until it is clear. What looks like a call and is none (its JSON is broken, or it never ends) is
 // content, so nothing of an answer is ever lost. Tags like [TOOL_CALLS] are control tokens of some vocabularies: the
-// text must have been made with them shown. Thread safety: none, one answer.
+// text must have been made with them shown (chat/answer_markers.h). Thread safety: none, one answer.
 #pragma once
 
+#include <cstddef>
+#include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
-#include "chat/message.h"
+#include "chat/answer_parts.h"
+#include "chat/channel_parser.h"
 #include "chat/tool_call_format.h"
 
 namespace infer::chat {
@@ -36,23 +38,22 @@ class AnswerParser {
     bool starts_in_reasoning = false;  // The prompt ended behind the opening tag.
     bool finds_tool_calls = false;     // The request had tools.
     ToolCallFormat tool_call_format = ToolCallFormat::kJson;
+    bool has_one_call_at_most = false;  // Further calls are left out.
   };
-  // What a piece of text added.
-  struct Parts {
-    std::string content;
-    std::string reasoning;
-    std::vector<ToolCall> tool_calls;  // Complete ones; ids as the model gave them, mostly empty.
-  };
+  using Parts = AnswerParts;
 
   explicit AnswerParser(Options options);
 
   Parts push(std::string_view text);
   // The end of the answer: what was held back becomes what it is.
   Parts finish();
+  // Of the text so far, what has not become a part of anything yet.
+  size_t held_bytes() const;
 
  private:
   enum class State { kStart, kReasoning, kBehindReasoning, kContent, kCall, kBehindCall };
 
+  Parts parse(std::string_view text, bool at_end);
   bool step(Parts& parts, bool at_end);
   bool step_start(bool at_end);
   bool step_reasoning(Parts& parts, bool at_end);
@@ -67,10 +68,13 @@ class AnswerParser {
   std::string_view call_tag() const;  // "" where calls have none.
 
   Options options_;
+  std::optional<ChannelParser> channels_;  // Which does all of it for answers in channels.
+  bool has_call_ = false;
   State state_;
   std::string held_;        // Text that is not given out yet.
   std::string call_begin_;  // The tag before a call in held_, in case it turns out to be none.
-  std::string call_name_;   // Of Mistral's name[ARGS]{...}.
+  std::string call_name_;   // Of Mistral's name[CALL_ID]id[ARGS]{...},
+  std::string call_id_;     // and its id, where it has one.
   JsonEndFinder json_;
   bool reasoning_begun_ = false;
 };

@@ -73,7 +73,40 @@ TEST(AnswerParser, MistralCalls) {
           R"([TOOL_CALLS] [{"name": "f", "arguments": {"a": 1}, "id": "123456789"}, {"name": "g", "arguments": {}}])"),
       R"(||123456789f{"a": 1}g{})");
   EXPECT_EQ(parsed(options, R"([TOOL_CALLS]f[ARGS]{"a": 1}[TOOL_CALLS]g{"b": 2.0})"), R"(||f{"a": 1}g{"b": 2.0})");
+  EXPECT_EQ(parsed(options, R"([TOOL_CALLS]f[CALL_ID]123456789[ARGS]{"a": 1}[TOOL_CALLS]g[ARGS]{})"),
+            R"(||123456789f{"a": 1}g{})");
   EXPECT_EQ(parsed(options, "[TOOL_CALLS] no call"), "|[TOOL_CALLS] no call|");
+}
+
+TEST(AnswerParser, ChannelsAreTakenApart) {
+  const auto options = options_for(ToolCallFormat::kHarmony);
+  EXPECT_EQ(parsed(options,
+                   "<|channel|>analysis<|message|>Hm. 1 < 2.<|end|><|start|>assistant<|channel|>final<|message|>Yes."),
+            "Hm. 1 < 2.|Yes.|");
+  // Who is spoken to may stand before the channel or behind it.
+  EXPECT_EQ(parsed(options, R"(<|channel|>commentary to=functions.f <|constrain|>json<|message|>{"a": "<|x"})"),
+            R"(||f{"a": "<|x"})");
+  EXPECT_EQ(parsed(options, " to=functions.f<|channel|>commentary json<|message|>{\"a\": 1}<|call|>"), "||f{\"a\": 1}");
+  EXPECT_EQ(parsed(options,
+                   "<|channel|>commentary<|message|>I look.<|end|><|start|>assistant to=functions.f<|channel|>"
+                   "commentary <|constrain|>json<|message|>{}"),
+            "|I look.|f{}");
+  EXPECT_EQ(parsed(options, "<|channel|>commentary to=functions.f<|message|>{\"a\": "), "|{\"a\": |");
+  EXPECT_EQ(parsed(options, "<|channel|>final"), "||");
+  EXPECT_EQ(parsed(options, "Plain words."), "|Plain words.|");
+  auto without = options;
+  without.finds_tool_calls = false;
+  EXPECT_EQ(parsed(without, "<|channel|>commentary to=functions.f<|message|>{}"), "|{}|");
+}
+
+TEST(AnswerParser, OneCallIsKeptWhereMoreAreNotWanted) {
+  auto options = options_for(ToolCallFormat::kMistral);
+  options.has_one_call_at_most = true;
+  EXPECT_EQ(parsed(options, R"([TOOL_CALLS][{"name": "f", "arguments": {}}, {"name": "g", "arguments": {}}])"),
+            "||f{}");
+  options.tool_call_format = ToolCallFormat::kHermes;
+  const std::string call = R"(<tool_call>{"name": "f", "arguments": {}}</tool_call>)";
+  EXPECT_EQ(parsed(options, call + call), "||f{}");
 }
 
 TEST(AnswerParser, Llama3AndBareJsonCalls) {
@@ -99,6 +132,12 @@ TEST(AnswerParser, HowTheTextIsCutMakesNoDifference) {
                           "[TOOL_CALLS]",
                           "[ARGS]",
                           "<|python_tag|>",
+                          "<|channel|>",
+                          "<|message|>",
+                          "<|end|>",
+                          "<|start|>",
+                          "analysis",
+                          "to=functions.f",
                           "f",
                           "<",
                           "[",
@@ -115,7 +154,7 @@ TEST(AnswerParser, HowTheTextIsCutMakesNoDifference) {
   testing::for_each_case(3000, [&](Rng& rng) {
     std::string answer;
     for (uint32_t i = rng.below(10); i > 0; --i) answer += pieces[rng.below(std::size(pieces))];
-    auto options = options_for(static_cast<ToolCallFormat>(rng.below(4)));
+    auto options = options_for(static_cast<ToolCallFormat>(rng.below(6)));
     options.starts_in_reasoning = rng.below(4) == 0;
     AnswerParser parser(options);
     AnswerParser::Parts all;

@@ -132,6 +132,9 @@ TEST(ChatTemplate, AModelFileMayHaveATemplateForTools) {
 TEST(ChatTemplate, TheFormatOfToolCallsFollowsFromTheTemplate) {
   EXPECT_EQ(find_tool_call_format("... <tool_call>\n ..."), ToolCallFormat::kHermes);
   EXPECT_EQ(find_tool_call_format("[TOOL_CALLS]["), ToolCallFormat::kMistral);
+  EXPECT_EQ(find_tool_call_format("[TOOL_CALLS]f[ARGS]{"), ToolCallFormat::kMistralNamed);
+  EXPECT_EQ(find_tool_call_format("<|channel|>final"), ToolCallFormat::kHarmony);
+  EXPECT_EQ(find_reasoning_tags("[THINK] ... [/THINK]").close, "[/THINK]");
   EXPECT_EQ(find_tool_call_format("<|start_header_id|> ... '\"parameters\": '"), ToolCallFormat::kLlama3);
   EXPECT_EQ(find_tool_call_format("<|user|>"), ToolCallFormat::kJson);
   EXPECT_EQ(find_reasoning_tags("content.split('</think>')").open, "<think>");

@@ -8,12 +8,14 @@
 namespace infer::chat {
 
 enum class ToolCallFormat {
-  kHermes,   // <tool_call>{"name": ..., "arguments": {...}}</tool_call>: Hermes, Qwen 2.5, Qwen 3
-  kMistral,  // [TOOL_CALLS][{"name": ..., "arguments": {...}}, ...]
-  kLlama3,   // {"name": ..., "parameters": {...}}, perhaps behind <|python_tag|>
-  kJson,     // A JSON object or an array of them that is the whole answer: whatever else there is.
+  kHermes,        // <tool_call>{"name": ..., "arguments": {...}}</tool_call>: Hermes, Qwen 2.5, Qwen 3
+  kMistral,       // [TOOL_CALLS][{"name": ..., "arguments": {...}}, ...]
+  kMistralNamed,  // [TOOL_CALLS]name[ARGS]{...}[TOOL_CALLS]...: Mistral's from 2025 on
+  kLlama3,        // {"name": ..., "parameters": {...}}, perhaps behind <|python_tag|>
+  kHarmony,       // Channels, and calls as parts addressed to functions: gpt-oss (chat/channel_parser.h)
+  kJson,          // A JSON object or an array of them that is the whole answer: whatever else there is.
 };
-const char* tool_call_format_name(ToolCallFormat format);  // "hermes", "mistral", "llama3", "json"
+const char* tool_call_format_name(ToolCallFormat format);  // "hermes", "mistral_named" ...
 
 // Recognised by the words that the template writes into earlier turns.
 ToolCallFormat find_tool_call_format(std::string_view template_source);
@@ -22,7 +24,7 @@ struct ReasoningTags {
   std::string open;
   std::string close;
 };
-// "<think>" and "</think>" where the template speaks of them; else empty.
+// "<think>" and "</think>", or "[THINK]" and "[/THINK]", where the template speaks of them; else empty.
 ReasoningTags find_reasoning_tags(std::string_view template_source);
 
 }  // namespace infer::chat

@@ -272,7 +272,7 @@ std::optional<FinishReason> ActiveRequest::accept(TokenId token, std::span<const
   tokens_.push_back(token);
   ++result_.generated_tokens;
   ++stage_tokens_;
-  const bool stopped = text_.push(tokenizer_.piece(token, false), piece.text);
+  const bool stopped = text_.push(tokenizer_.piece(token, request().options.shows(token)), piece.text);
   stream_->push(std::move(piece));
   if (stopped) return FinishReason::kStop;
   if (constraint_ && constraint_->must_end()) return FinishReason::kStop;

@@ -1,11 +1,13 @@
 // What is asked of an answer, and how an answer ended. Plain values.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "base/ids.h"
 #include "base/result.h"
 #include "grammar/token_automaton.h"
 
@@ -15,9 +17,15 @@ struct GenerationOptions {
   int tokens_max = -1;               // Most tokens to generate in this turn; -1: until the context is full.
   bool ignore_end_tokens = false;    // Go on after an end-of-generation token (measurements).
   std::vector<std::string> stops{};  // Generation ends before any of these; empty strings are refused.
+  // Control tokens that are part of the text, by their names; the others are not shown.
+  std::vector<TokenId> shown_controls{};
   // The answer follows this grammar from its start; null: any text. Made with the trie of the conversation's tokenizer.
   // With a grammar that may end, end-of-generation tokens are needed, so it excludes ignore_end_tokens.
   std::shared_ptr<grammar::TokenAutomaton> grammar{};
+
+  bool shows(TokenId token) const {
+    return std::find(shown_controls.begin(), shown_controls.end(), token) != shown_controls.end();
+  }
 };
 
 // kInvalidArgument, with what is allowed. Stop strings are AnswerText's to check. vocabulary: of the tokenizer.

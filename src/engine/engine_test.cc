@@ -256,6 +256,28 @@ TEST_F(EngineTest, LogProbabilitiesComeWithTheTokensTheyBelongTo) {
   EXPECT_TRUE(answer(request("tell me", 6)).logprobs.empty());
 }
 
+TEST_F(EngineTest, ControlTokensThatAreAskedForAreText) {
+  start({});
+  Request made = request("abc", 3, kGreedy);
+  const TokenId bos = tokenizer_->bos();
+  made.sampling.biases = {{.token = bos, .bias = 100}};
+  EXPECT_EQ(answer(made).text, "");
+  made.options.shown_controls = {bos};
+  const Answer shown = answer(made);
+  EXPECT_EQ(shown.text, "<bos><bos><bos>");
+  EXPECT_EQ(shown.tokens, alone(made));
+  // A grammar knows them as text.
+  const std::shared_ptr<const grammar::TokenTrie> trie = make_vocabulary_trie(*tokenizer_, made.options.shown_controls);
+  const grammar::RootedRules rules = grammar::parse_gbnf(R"(root ::= "x<bos>")").value();
+  made.options.grammar = std::make_shared<grammar::TokenAutomaton>(
+      std::make_shared<const grammar::Grammar>(grammar::Grammar::compile(rules.rules, rules.root).value()), trie);
+  made.options.ignore_end_tokens = false;
+  const std::vector<TokenId> expected{'x', bos};
+  const Answer constrained = answer(made);
+  EXPECT_EQ(constrained.text, "x<bos>");
+  EXPECT_EQ(constrained.tokens.size(), expected.size());
+}
+
 TEST_F(EngineTest, AStageWhoseTimeIsUpHandsOverToTheNext) {
   start({.stream_tokens = 4});
   Request staged = request("go on", -1);

@@ -143,7 +143,7 @@ Result<FinishReason> Conversation::State::decode(const GenerationOptions& option
     if (constraint) INFER_CHECK(constraint->accept(token));
     accept(token);
     result.tokens.push_back(token);
-    if (answer.push(tokenizer.piece(token, false))) return FinishReason::kStop;
+    if (answer.push(tokenizer.piece(token, options.shows(token)))) return FinishReason::kStop;
     if (constraint && constraint->must_end()) return FinishReason::kStop;
     const bool full = cache.length() == cache.context();
     if (full || (options.tokens_max >= 0 && result.generated_tokens() >= options.tokens_max)) {

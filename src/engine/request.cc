@@ -38,7 +38,7 @@ Status check_positive(const char* what, std::optional<Duration> limit) {
 
 Status check_request(const Request& request, int context, int vocabulary) {
   INFER_TRY(check_tokens(request.prompt, context, vocabulary));
-  INFER_TRY(request.sampling.validate());
+  INFER_TRY(request.sampling.validate_for(vocabulary));
   INFER_TRY(AnswerText::make(request.options.stops));
   INFER_TRY(check_options(request.options, vocabulary));
   if (request.answers < 1 || request.answers > kAnswersMax) {

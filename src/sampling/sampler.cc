@@ -18,6 +18,7 @@ namespace {
 
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 constexpr size_t kSortedMax = 512;  // Top-k up to which the k are sorted by id.
+constexpr float kBiasMax = 1000;    // Far beyond what any model makes of its logits.
 constexpr size_t kBlock = 16;       // Logits that are compared at once before one of them is looked at.
 
 bool finite(float x) { return std::fabs(x) <= std::numeric_limits<float>::max(); }
@@ -170,7 +171,8 @@ class ChainSampler final : public Sampler {
         rng_(params.seed),
         vocabulary_(vocabulary),
         top_k_(params.top_k == 0 ? vocabulary : std::min(vocabulary, static_cast<size_t>(params.top_k))),
-        penalised_(window > 0 ? vocabulary : 0),
+        adjusted_(window > 0 || !params.biases.empty() ? vocabulary : 0),
+        penalises_(window > 0),
         history_(window, window > 0 ? vocabulary : 0) {
     if (params.temperature <= 0) return;
     // Finding the greatest k needs room for k and as many newcomers.
@@ -180,12 +182,12 @@ class ChainSampler final : public Sampler {
 
   void accept(TokenId token) override {
     INFER_CHECK(token >= 0 && static_cast<size_t>(token) < vocabulary_);
-    if (!penalised_.empty()) history_.add(token);
+    if (penalises_) history_.add(token);
   }
 
   TokenId sample(std::span<const float> logits) override {
     INFER_CHECK(logits.size() == vocabulary_);
-    logits = penalise(logits);
+    logits = adjust(logits);
     if (params_.temperature <= 0) return greatest(logits);
     collect(logits);
     if (candidates_.empty()) return 0;  // No logit is finite.
@@ -202,7 +204,8 @@ class ChainSampler final : public Sampler {
   bool is_greedy() const override { return params_.temperature <= 0; }
 
  private:
-  std::span<const float> penalise(std::span<const float> logits);
+  std::span<const float> adjust(std::span<const float> logits);
+  void penalise(TokenId token);
   void collect(std::span<const float> logits);
   Candidate last_of_top_k(std::span<const float> logits);
   void weigh(double temperature);
@@ -216,8 +219,9 @@ class ChainSampler final : public Sampler {
   Rng rng_;
   const size_t vocabulary_;
   const size_t top_k_;
-  std::vector<float> penalised_;  // [vocabulary], empty when there are no penalties.
-  std::vector<float> masked_;     // [vocabulary], empty before the first mask.
+  std::vector<float> adjusted_;  // [vocabulary], empty when there are neither biases nor penalties.
+  const bool penalises_;
+  std::vector<float> masked_;  // [vocabulary], empty before the first mask.
   History history_;
   std::vector<Candidate> candidates_;  // By ascending id, so that sums have one order.
   std::vector<Candidate> pool_;        // Those among which the last of top-p is being looked for.
@@ -242,19 +246,31 @@ TokenId ChainSampler::sample_among(const grammar::TokenMask& allowed, std::span<
   return allowed.contains(token) ? token : *first;  // No allowed logit is finite.
 }
 
-std::span<const float> ChainSampler::penalise(std::span<const float> logits) {
-  if (penalised_.empty() || history_.distinct().empty()) return logits;
-  std::copy(logits.begin(), logits.end(), penalised_.begin());
-  for (const TokenId token : history_.distinct()) {
-    float& logit = penalised_[static_cast<size_t>(token)];
-    if (!finite(logit)) continue;
-    logit = logit > 0 ? logit / params_.repeat_penalty : logit * params_.repeat_penalty;
-    logit -= static_cast<float>(history_.count(token)) * params_.frequency_penalty + params_.presence_penalty;
-    // A finite logit stays one.
-    constexpr float kGreatest = std::numeric_limits<float>::max();
-    logit = std::clamp(logit, -kGreatest, kGreatest);
+// A finite logit stays one.
+float finite_logit(float logit) {
+  constexpr float kGreatest = std::numeric_limits<float>::max();
+  return std::clamp(logit, -kGreatest, kGreatest);
+}
+
+std::span<const float> ChainSampler::adjust(std::span<const float> logits) {
+  if (params_.biases.empty() && (!penalises_ || history_.distinct().empty())) return logits;
+  std::copy(logits.begin(), logits.end(), adjusted_.begin());
+  for (const LogitBias& each : params_.biases) {
+    float& logit = adjusted_[static_cast<size_t>(each.token)];
+    if (finite(logit)) logit = finite_logit(logit + each.bias);
   }
-  return penalised_;
+  if (penalises_) {
+    for (const TokenId token : history_.distinct()) penalise(token);
+  }
+  return adjusted_;
+}
+
+void ChainSampler::penalise(TokenId token) {
+  float& logit = adjusted_[static_cast<size_t>(token)];
+  if (!finite(logit)) return;
+  logit = logit > 0 ? logit / params_.repeat_penalty : logit * params_.repeat_penalty;
+  logit -= static_cast<float>(history_.count(token)) * params_.frequency_penalty + params_.presence_penalty;
+  logit = finite_logit(logit);
 }
 
 // candidates_ = the top k, by ascending id.
@@ -400,14 +416,25 @@ Status SamplingParams::validate() const {
     return Error{ErrorCode::kInvalidArgument,
                  format("penalty_window must be -1 (the whole context), 0 (off) or more, but is {}", penalty_window)};
   }
+  for (const LogitBias& each : biases) INFER_TRY(check_range("a bias", each.bias, -kBiasMax, kBiasMax));
+  return {};
+}
+
+Status SamplingParams::validate_for(int vocabulary_size) const {
+  INFER_TRY(validate());
+  if (vocabulary_size < 1) {
+    return Error{ErrorCode::kInvalidArgument, format("the vocabulary must have a token, but has {}", vocabulary_size)};
+  }
+  for (const LogitBias& each : biases) {
+    if (each.token >= 0 && each.token < vocabulary_size) continue;
+    return Error{ErrorCode::kInvalidArgument, format("a bias is for token {}, but the vocabulary has tokens 0 to {}",
+                                                     each.token, vocabulary_size - 1)};
+  }
   return {};
 }
 
 Result<std::unique_ptr<Sampler>> Sampler::make(const SamplingParams& params, int vocabulary_size, int context_tokens) {
-  INFER_TRY(params.validate());
-  if (vocabulary_size < 1) {
-    return Error{ErrorCode::kInvalidArgument, format("the vocabulary must have a token, but has {}", vocabulary_size)};
-  }
+  INFER_TRY(params.validate_for(vocabulary_size));
   if (context_tokens < 1) {
     return Error{ErrorCode::kInvalidArgument, format("the context must have a token, but has {}", context_tokens)};
   }

@@ -1,6 +1,6 @@
 // Logits to one token.
 //
-// The chain: penalties, then (temperature <= 0: the greatest logit, lowest id on ties) or top-k, top-p, min-p,
+// The chain: biases, penalties, then (temperature <= 0: the greatest logit, lowest id on ties) or top-k, top-p, min-p,
 // temperature, and a draw from a seeded generator; the order of llama.cpp's default chain. The same seed, logits and
 // history give the same token on every platform.
 // A mask of allowed tokens comes before all of it: refused tokens are as if they did not exist, so that cuts and
@@ -11,12 +11,19 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "base/ids.h"
 #include "base/result.h"
 #include "grammar/token_mask.h"
 
 namespace infer::sampling {
+
+// Added to the logit of a token before anything else looks at it.
+struct LogitBias {
+  TokenId token = 0;
+  float bias = 0;
+};
 
 struct SamplingParams {
   float temperature = 0.8f;        // <= 0: greedy
@@ -28,9 +35,12 @@ struct SamplingParams {
   float frequency_penalty = 0.0f;  // 0: off
   int penalty_window = 64;         // Last tokens that the penalties look at; -1: all, 0: none.
   uint64_t seed = 0;
+  std::vector<LogitBias> biases{};  // Those of one token add up.
 
   // Names the parameter, the bound and the value.
   Status validate() const;
+  // And whether its tokens are in the vocabulary.
+  Status validate_for(int vocabulary_size) const;
 };
 
 class Sampler {

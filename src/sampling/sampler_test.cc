@@ -360,6 +360,24 @@ TEST(Sampler, PenaltiesChangeLogitsByTheBook) {
   expect_penalised_logit(all, {1, 1, 1}, -2.0f, -3.0f);  // -2 * 1.25 - 0.5
 }
 
+TEST(Sampler, BiasesComeBeforePenalties) {
+  SamplingParams biased = greedy();
+  biased.biases = {{.token = 1, .bias = 1.5f}};
+  expect_penalised_logit(biased, {}, 2.0f, 3.5f);
+  biased.biases.push_back({.token = 1, .bias = -4.0f});
+  expect_penalised_logit(biased, {}, 2.0f, -0.5f);
+  biased.repeat_penalty = 2;
+  expect_penalised_logit(biased, {1}, 2.0f, -1.0f);
+  // And what is refused stays so.
+  const std::unique_ptr<Sampler> sampler = make(biased, 3);
+  EXPECT_EQ(sampler->sample(std::vector<float>{-1000, kNan, -kInf}), 0);
+  EXPECT_FALSE(biased.validate_for(1));
+  biased.biases = {{.token = -1, .bias = 0}};
+  EXPECT_FALSE(biased.validate_for(3));
+  biased.biases = {{.token = 0, .bias = kInf}};
+  EXPECT_FALSE(biased.validate());
+}
+
 TEST(Sampler, OnlyTheWindowIsPenalised) {
   SamplingParams p = greedy();
   p.presence_penalty = 5;

@@ -6,6 +6,7 @@
 
 #include "api/openai_routes.h"
 #include "base/log.h"
+#include "chat/answer_markers.h"
 #include "engine/vocabulary_trie.h"
 #include "http/event_stream.h"
 #include "testing/machine_kernels.h"
@@ -32,13 +33,16 @@ ApiServer::ApiServer(const ApiServerOptions& options) {
                          {.context = options.context, .sequences = sequences, .logits_per_step = sequences}, call, {})
           .value();
   engine_ = engine::Engine::start(engine::make_model_runner(*loaded_), *tokenizer_, options.limits, clock_).value();
+  std::vector<TokenId> markers = chat::find_marker_tokens(*chat_, *tokenizer_);
+  grammars_.emplace(engine::make_vocabulary_trie(*tokenizer_, markers), 8);
   model_.emplace(api::ServedModel{.id = "tales",
                                   .aliases = {"storyteller"},
                                   .created = 1'700'000'000,
                                   .tokenizer = *tokenizer_,
                                   .chat = *chat_,
                                   .clock = clock_,
-                                  .vocabulary = engine::make_vocabulary_trie(*tokenizer_),
+                                  .grammars = *grammars_,
+                                  .markers = std::move(markers),
                                   .context = loaded_->options().context,
                                   .context_trained = loaded_->config().context_trained,
                                   .token_bytes_max = api::longest_token_bytes(*tokenizer_)});

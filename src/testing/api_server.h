@@ -13,6 +13,7 @@
 #include "api/served_model.h"
 #include "chat/chat_template.h"
 #include "engine/engine.h"
+#include "engine/grammar_cache.h"
 #include "gguf/file.h"
 #include "http/client.h"
 #include "http/server.h"
@@ -62,6 +63,7 @@ class ApiServer {
   std::unique_ptr<os::ThreadPool> pool_;
   std::unique_ptr<model::Model> loaded_;
   std::unique_ptr<engine::Engine> engine_;
+  std::optional<engine::GrammarCache> grammars_;
   std::optional<api::ServedModel> model_;
   std::unique_ptr<api::AnswerService> service_;
   std::unique_ptr<http::Server> server_;

@@ -10,7 +10,8 @@
 #include "api/responses_request.h"
 #include "base/check.h"
 #include "base/log.h"
-#include "chat/tool_call_format.h"
+#include "engine/grammar_cache.h"
+#include "engine/vocabulary_trie.h"
 #include "testing/test_clock.h"
 #include "tokenizer/handmade_vocabulary.h"
 
@@ -52,12 +53,14 @@ void check(const std::optional<api::ApiError>& error, const api::GenerationField
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const Parts kParts;
   static const testing::TestClock kClock;
+  // One that remembers little, so that each input is compiled.
+  engine::GrammarCache grammars(engine::make_vocabulary_trie(*kParts.tokenizer), 1);
   const api::ServedModel model{.id = "m",
                                .aliases = {},
                                .tokenizer = *kParts.tokenizer,
                                .chat = *kParts.chat,
                                .clock = kClock,
-                               .vocabulary = nullptr,
+                               .grammars = grammars,
                                .context = 256,
                                .token_bytes_max = 1};
   const auto body = api::Json::parse(std::string_view(reinterpret_cast<const char*>(data), size));
