@@ -44,7 +44,7 @@ void AnswerService::answer(http::Request request, const http::ResponseSink& sink
   const std::string_view given = request.headers.find("X-Request-Id").value_or("");
   const std::string id = is_plain_id(given) ? std::string(given) : format("req_{:016x}{:016x}", rng.next(), rng.next());
   const Instant deadline =
-      header_deadline(request.headers, request.arrived).value_or(request.arrived + model_.deadline);
+      header_deadline(request.headers, request.arrived).value_or(request.arrived + model_.defaults.deadline);
 
   auto call = std::make_shared<Call>(std::move(request), sink);
   call->prepare = prepare;
@@ -58,7 +58,8 @@ void AnswerService::answer(http::Request request, const http::ResponseSink& sink
     wake();
   });
   sink.on_writable(deliverer_->waker());
-  const auto refuse = [&sink, &id] {
+  const auto refuse = [this, &sink, &id] {
+    if (model_.recorder) model_.recorder->record_rejection(telemetry::Rejection::kQueueFull);
     http::Response response = error_response(overloaded("too many requests are under way", std::nullopt));
     response.headers.set("X-Request-Id", id);
     sink.reply(std::move(response));

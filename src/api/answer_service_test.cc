@@ -131,6 +131,21 @@ TEST(AnswerService, ADeadlineThatCannotBeMetIsAnErrorThatIsNotToBeRepeated) {
   EXPECT_EQ(at(Json::parse(late.body).value(), "error", "code").as_string(), "deadline_exceeded");
 }
 
+TEST(AnswerService, WhatTheEngineNeverHadIsCountedByItsReason) {
+  const ApiServer server;
+  const auto count = [&](telemetry::Rejection reason) {
+    return server.recorder().rejections()[static_cast<size_t>(reason)];
+  };
+  (void)server.send("POST", kCompletions, R"({"prompt":7})");
+  EXPECT_EQ(count(telemetry::Rejection::kInvalid), 1u);
+  std::string words;
+  for (int i = 0; i < 600; ++i) words += "king ";
+  (void)server.send("POST", kCompletions, Json::object().set("prompt", words).dump());
+  EXPECT_EQ(count(telemetry::Rejection::kTooLong), 1u);
+  (void)server.post(kCompletions, R"({"prompt":"Once","max_tokens":2})");
+  EXPECT_EQ(count(telemetry::Rejection::kDeadline) + count(telemetry::Rejection::kQueueFull), 0u);
+}
+
 TEST(AnswerService, TooManyRequestsAreToldToComeBack) {
   const ApiServer server({.limits = {.running_max = 1, .waiting_max = 2}, .service = {.seed = 7}});
   std::vector<std::thread> clients;

@@ -82,6 +82,12 @@ ApiError deadline_passed(std::string message) {
           .retry = Retry::kNever};
 }
 
+ApiError shutting_down() {
+  ApiError error = overloaded("the server is shutting down", std::nullopt);
+  error.code = kShuttingDown;
+  return error;
+}
+
 http::Response openai_refusal(const http::Refusal& refusal, std::string_view path) {
   ApiError error{.status = refusal.status, .message = refusal.message, .code = code_of_status(refusal.status)};
   if (refusal.status == 404 && !path.empty()) {

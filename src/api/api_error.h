@@ -37,6 +37,8 @@ http::Response error_response(const ApiError& error);
 ApiError api_error_of(const Error& error);
 ApiError overloaded(std::string message, std::optional<Duration> retry_after);
 ApiError deadline_passed(std::string message);
+inline constexpr std::string_view kShuttingDown = "shutting_down";  // The code of
+ApiError shutting_down();
 
 // A refusal of the server, before any handler saw the request.
 http::Response openai_refusal(const http::Refusal& refusal, std::string_view path);

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <utility>
 
+#include "api/api_error.h"
 #include "api/evaluation_json.h"
 #include "api/event_hub.h"
 #include "api/metrics_json.h"
@@ -89,6 +90,24 @@ void get_prometheus(ControlService& service, const Request& request, const Respo
 
 // ---- Policy and configuration.
 
+// Of the settings that a document names, those that nothing here follows, with the reason.
+Json without_effect(std::span<const control::DocumentEntry> entries) {
+  Json found = Json::object();
+  for (const control::DocumentEntry& entry : entries) {
+    const control::Setting* const setting = control::find_setting(entry.key);
+    if (setting && setting->needs_device) {
+      found.set(setting->key, "kept, but there is no GPU or NPU here: the processor does the work");
+    }
+  }
+  return found;
+}
+
+Json without_effect(const std::string& body) {
+  const auto json = Json::parse(body);
+  const auto entries = json ? document_entries(*json) : json.error();
+  return entries ? without_effect(*entries) : Json::object();
+}
+
 void get_policy(ControlService& service, const Request&, const ResponseSink& sink) {
   answer(service, sink, [](Agent& agent) { return json_response(200, policy_json(agent.config().policy)); });
 }
@@ -106,7 +125,8 @@ void post_policy(ControlService& service, const Request& request, const Response
     return json_response(200, Json::object()
                                   .set("status", "applied")
                                   .set("baseline", agent.baseline())
-                                  .set("policy", policy_json(agent.config().policy)));
+                                  .set("policy", policy_json(agent.config().policy))
+                                  .set("without_effect", without_effect(body)));
   });
 }
 
@@ -194,7 +214,8 @@ void post_config(ControlService& service, const Request& request, const Response
     if (!changed) return error_response(503, "The configuration could not be applied", changed.error().message);
     return json_response(200, Json::object()
                                   .set("applied", keys_json(changed->applied))
-                                  .set("needs_restart", keys_json(changed->needs_restart)));
+                                  .set("needs_restart", keys_json(changed->needs_restart))
+                                  .set("without_effect", without_effect(entries)));
   });
 }
 
@@ -559,6 +580,12 @@ Json openapi_document() {
       .set("info", Json::object().set("title", "Infer-OS control API").set("version", "1"))
       .set("paths", std::move(paths))
       .set("components", components_json());
+}
+
+http::Response render_refusal(const http::Refusal& refusal, std::string_view path) {
+  const auto is_ours = [path](const ControlRoute& route) { return route.path == path; };
+  if (std::none_of(kRoutes.begin(), kRoutes.end(), is_ours)) return openai_refusal(refusal, path);
+  return error_response(refusal.status, "The request was refused", refusal.message);
 }
 
 void add_control_routes(http::RouteTable& routes, ControlService& service) {

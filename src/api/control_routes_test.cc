@@ -75,9 +75,7 @@ class ControlRoutesTest : public ::testing::Test {
     http::GateOptions gate;
     gate.token = kSecret;
     site.gate = http::Gate(gate);
-    site.render_refusal = [](const http::Refusal& refusal, std::string_view) {
-      return http::make_response(refusal.status, "text/plain", refusal.message);
-    };
+    site.render_refusal = render_refusal;
     auto server = http::Server::start({}, std::move(site), clock_, log_);
     ASSERT_TRUE(server.has_value()) << server.error().message;
     server_ = std::move(*server);
@@ -139,7 +137,9 @@ TEST_F(ControlRoutesTest, AWrongPolicyIsRefusedInTheSpecifiedWords) {
 TEST_F(ControlRoutesTest, WhatChangesSomethingNeedsTheToken) {
   for (const char* const path : {"/v1/policy", "/v1/baseline", "/v1/config", "/v1/run-context"}) {
     EXPECT_EQ(ask("POST", path, "{}", nullptr).status, 401) << path;
-    EXPECT_EQ(ask("POST", path, "{}", "wrong").status, 401) << path;
+    const Json error = Json::parse(ask("POST", path, "{}", "wrong").body).value();
+    EXPECT_EQ(error.find("error")->find("code")->as_int(), 401) << path;
+    EXPECT_EQ(error.find("error")->find("details")->as_string(), "the token is not the right one") << path;
     EXPECT_EQ(ask("POST", path, "{}").status, 200) << path;
   }
   for (const char* const path :
@@ -171,11 +171,30 @@ TEST_F(ControlRoutesTest, TheConfigurationShowsAllAndSaysWhatNeedsARestart) {
       ask_json("POST", "/v1/config", R"({"server":{"port":9},"kv":{"recent_window":99},"loops":{"slow_ms":50}})");
   EXPECT_EQ(changed.find("applied")->dump(), R"(["kv.recent_window","loops.slow_ms"])");
   EXPECT_EQ(changed.find("needs_restart")->dump(), R"(["server.port"])");
+  EXPECT_TRUE(changed.find("without_effect")->members().empty());
   // What is shown can be sent back, and changes back.
   EXPECT_EQ(ask_json("POST", "/v1/config", shown.body).find("applied")->dump(),
             R"(["kv.recent_window","loops.slow_ms"])");
   EXPECT_EQ(ask("POST", "/v1/config", R"({"sever":{"port":9}})").status, 400);
   EXPECT_EQ(ask("POST", "/v1/config", R"({"infer_os":{},"more":1})").status, 400);
+}
+
+TEST_F(ControlRoutesTest, WhatDevicesAreMissingForIsSaid) {
+  const Json policy = ask_json("POST", "/v1/policy", R"({"scheduler":{"mode":"gpu_only"},"kv":{"recent_window":99}})");
+  ASSERT_EQ(policy.find("without_effect")->members().size(), 1u);
+  EXPECT_EQ(policy.find("without_effect")->members()[0].first, "scheduler.mode");
+  const Json config = ask_json("POST", "/v1/config", R"({"io":{"host_pool_bytes":"2GiB"}})");
+  EXPECT_NE(config.find("without_effect")->find("io.host_pool_bytes"), nullptr);
+}
+
+TEST_F(ControlRoutesTest, RefusalsHaveTheShapeOfTheApiThatTheirPathBelongsTo) {
+  const auto body = [](std::string_view path) {
+    return Json::parse(render_refusal({.status = 401, .message = "no token"}, path).body).value();
+  };
+  EXPECT_EQ(body("/v1/policy").dump(),
+            R"({"error":{"code":401,"message":"The request was refused","details":"no token"}})");
+  EXPECT_EQ(body("/v1/chat/completions").dump(),
+            R"({"error":{"message":"no token","type":"invalid_request_error","param":null,"code":"invalid_api_key"}})");
 }
 
 TEST_F(ControlRoutesTest, MetricsHaveBothFormsAndNullForWhatIsUnknown) {

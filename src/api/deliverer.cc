@@ -84,7 +84,7 @@ void Deliverer::serve() {
   }
   take_in();
   for (const std::shared_ptr<Call>& call : calls_) {
-    reject(*call, overloaded("the server is shutting down", std::nullopt));
+    reject(*call, shutting_down());
   }
   calls_.clear();
 }

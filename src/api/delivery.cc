@@ -15,7 +15,7 @@ constexpr size_t kPushBytes = 16 << 10;
 constexpr int kClosedByClient = 499;
 
 ApiError cancelled(CancelReason reason) {
-  if (reason == CancelReason::kShutdown) return overloaded("the server is shutting down", std::nullopt);
+  if (reason == CancelReason::kShutdown) return shutting_down();
   return {
       .status = kClosedByClient, .message = "the request was cancelled", .code = "cancelled", .retry = Retry::kNever};
 }
@@ -107,6 +107,15 @@ bool take_pieces(Call& call) {
   return all_ended;
 }
 
+// Why the engine never had a request; nullopt: because nobody wants it any more, or the server ends.
+std::optional<telemetry::Rejection> rejection_of(const ApiError& error) {
+  using telemetry::Rejection;
+  if (error.status == kClosedByClient || error.code == kShuttingDown) return std::nullopt;
+  if (error.status == 503) return Rejection::kQueueFull;
+  if (error.status == 504) return Rejection::kDeadline;
+  return error.code == "context_length_exceeded" ? Rejection::kTooLong : Rejection::kInvalid;
+}
+
 void finish(Call& call) {
   const std::optional<ApiError> error = error_of(call);
   if (!call.is_stream) {
@@ -164,7 +173,9 @@ bool deliver(Call& call, Instant now) {
 }
 
 void reject(Call& call, const ApiError& error) {
-  if (!call.has_begun) reply(call, error_response(error));
+  if (call.has_begun) return;
+  if (const auto why = rejection_of(error); why && call.recorder) call.recorder->record_rejection(*why);
+  reply(call, error_response(error));
 }
 
 }  // namespace infer::api

@@ -62,8 +62,7 @@ std::optional<ApiError> Preparer::try_prepare(Call& call) {
   if (!body->is_object()) return ApiError{.message = "The body must be a JSON object.", .code = "invalid_type"};
 
   std::optional<ApiError> error;
-  const RequestExtras extras =
-      read_extras(*body, call.request.headers, call.request.arrived, model_.deadline, model_.staged, error);
+  const RequestExtras extras = read_extras(*body, call.request.headers, call.request.arrived, model_.defaults, error);
   if (error) return error;
   call.deadline_ns.store(extras.limits.total.when().ns(), std::memory_order_relaxed);
   const CallInput input{.model = model_,

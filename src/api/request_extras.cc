@@ -60,11 +60,14 @@ std::optional<Instant> header_deadline(const http::Headers& headers, Instant arr
   return earliest;
 }
 
-RequestExtras read_extras(const Json& body, const http::Headers& headers, Instant arrived, Duration fallback,
-                          bool staged, std::optional<ApiError>& error) {
+RequestExtras read_extras(const Json& body, const http::Headers& headers, Instant arrived,
+                          const RequestDefaults& defaults, std::optional<ApiError>& error) {
   check_timeout_header(headers, error);
   std::optional<Instant> deadline = header_deadline(headers, arrived);
-  RequestExtras extras{.limits = {Deadline::at(deadline.value_or(arrived + fallback))}, .staged = staged};
+  RequestExtras extras{.limits = {.total = Deadline::at(deadline.value_or(arrived + defaults.deadline)),
+                                  .first_token = defaults.first_token,
+                                  .stall = defaults.stall},
+                       .staged = defaults.staged};
   FieldReader root(body, error);
   const Json* given = root.object("infer_os");
   if (given == nullptr) return extras;
@@ -80,9 +83,9 @@ RequestExtras read_extras(const Json& body, const http::Headers& headers, Instan
     const Instant when = arrived + *total;
     extras.limits.total = Deadline::at(deadline ? std::min(*deadline, when) : when);
   }
-  extras.limits.first_token = duration("first_token_ms");
-  extras.limits.stall = duration("stall_ms");
-  extras.staged = fields.boolean("staged").value_or(staged);
+  if (const auto limit = duration("first_token_ms")) extras.limits.first_token = limit;
+  if (const auto limit = duration("stall_ms")) extras.limits.stall = limit;
+  extras.staged = fields.boolean("staged").value_or(defaults.staged);
   if (const auto priority = fields.text("priority")) {
     if (*priority == "high") {
       extras.priority = engine::Priority::kHigh;

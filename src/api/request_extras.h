@@ -16,6 +16,14 @@ namespace infer::api {
 // The longest that a client may ask for.
 inline constexpr Duration kDeadlineMax = Duration::from_seconds(24 * 3600);
 
+// What requests get that do not say.
+struct RequestDefaults {
+  Duration deadline = Duration::from_seconds(600);
+  std::optional<Duration> first_token{};  // Limits besides the deadline;
+  std::optional<Duration> stall{};        // absent: none.
+  bool staged = false;                    // Where time gets short, go on with smaller settings (engine/stages.h).
+};
+
 struct RequestExtras {
   engine::TimeLimits limits;
   engine::Priority priority = engine::Priority::kNormal;
@@ -29,8 +37,8 @@ struct RequestExtras {
 std::optional<Instant> header_deadline(const http::Headers& headers, Instant arrived);
 
 // {"deadline_ms", "first_token_ms", "stall_ms", "priority": "high" | "normal" | "low", "staged"}. The deadline is the
-// earliest that body and headers name, else `fallback` from the arrival on.
-RequestExtras read_extras(const Json& body, const http::Headers& headers, Instant arrived, Duration fallback,
-                          bool staged, std::optional<ApiError>& error);
+// earliest that body and headers name; what they do not say is in `defaults`.
+RequestExtras read_extras(const Json& body, const http::Headers& headers, Instant arrived,
+                          const RequestDefaults& defaults, std::optional<ApiError>& error);
 
 }  // namespace infer::api

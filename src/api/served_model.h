@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "api/request_extras.h"
 #include "base/ids.h"
 #include "base/time.h"
 #include "chat/chat_template.h"
@@ -34,9 +35,8 @@ struct ServedModel {
   uint64_t file_bytes = 0;
 
   sampling::SamplingParams sampling{};
-  Duration deadline = Duration::from_seconds(600);
+  RequestDefaults defaults{};
   telemetry::Recorder* recorder = nullptr;  // Told of each request that ended; may be null.
-  bool staged = false;                      // Where time gets short, go on with smaller settings (engine/stages.h).
 
   bool answers_to(std::string_view name) const;
 };

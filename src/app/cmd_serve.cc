@@ -91,6 +91,7 @@ Status serve_command(const ServeCommand& given, Services& services) {
   INFER_ASSIGN(const ServeConfig config, configure_serve(given, os::environment_variable));
   const ServeCommand& options = config.command;
   INFER_TRY(options.sampling.validate());
+  services.err().set_level(config.config.log_level);
   const CallContext call = services.call(std::nullopt);
   INFER_ASSIGN(const auto server, LocalServer::start(config, call, services));
   const bool wants_token = !server->token().text.empty() && server->url().find("127.0.0.1") == std::string::npos &&

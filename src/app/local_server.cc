@@ -51,6 +51,9 @@ std::string model_id(const std::string& path) {
   return name;
 }
 
+// 0: none.
+std::optional<Duration> time_limit(int ms) { return ms > 0 ? std::optional(Duration::from_ms(ms)) : std::nullopt; }
+
 uint64_t count_parameters(const gguf::File& file) {
   uint64_t count = 0;
   for (const gguf::Tensor& tensor : file.tensors()) count += tensor.elements();
@@ -75,6 +78,7 @@ Status LocalServer::load(const ServeConfig& config, const CallContext& call, Ser
   INFER_ASSIGN(evaluation_text_, read_evaluation_text(config.config.evaluation.dataset, *loaded_.tokenizer,
                                                       loaded_.model->options().context));
   quality_work_.emplace(evaluation_text_, loaded_.model->kernels().log_sum_exp, loaded_.tokenizer->vocabulary_size());
+  limits.waiting_max = config.config.server.waiting_max;
   INFER_ASSIGN(engine_, engine::Engine::start(engine::make_model_runner(*loaded_.model), *loaded_.tokenizer, limits,
                                               services.clock(), {}, &*quality_work_));
   const kv::KernelCheck check = kv::check_kernels(loaded_.model->kernels());
@@ -97,9 +101,11 @@ Status LocalServer::load(const ServeConfig& config, const CallContext& call, Ser
                                   .parameters = count_parameters(*loaded_.file),
                                   .file_bytes = loaded_.file->file_bytes(),
                                   .sampling = options.sampling,
-                                  .deadline = options.deadline,
-                                  .recorder = &control_->recorder(),
-                                  .staged = options.staged});
+                                  .defaults = {.deadline = options.deadline,
+                                               .first_token = time_limit(config.config.deadlines.first_token_ms),
+                                               .stall = time_limit(config.config.deadlines.stall_ms),
+                                               .staged = options.staged},
+                                  .recorder = &control_->recorder()});
   INFER_ASSIGN(const auto random, os::random_words());
   INFER_ASSIGN(service_, api::AnswerService::start(*model_, *engine_, {.seed = random[0]}));
   return {};
@@ -116,7 +122,7 @@ Status LocalServer::listen(const ServeConfig& config, Services& services) {
   }
   http::Site site;
   site.gate = http::Gate(std::move(gate));
-  site.render_refusal = api::openai_refusal;
+  site.render_refusal = api::render_refusal;
   add_service_routes(site.routes, *service_, *engine_, services.clock());
   add_openai_routes(site.routes, *service_, *model_);
   add_control_routes(site.routes, *control_);
@@ -127,8 +133,8 @@ Status LocalServer::listen(const ServeConfig& config, Services& services) {
                                 record.target, record.status, record.response_bytes, record.taken.ms()));
     };
   }
-  auto server =
-      http::Server::start({.address = options.host, .port = port}, std::move(site), services.clock(), services.err());
+  auto server = http::Server::start({.address = options.host, .port = port, .threads = config.config.server.io_threads},
+                                    std::move(site), services.clock(), services.err());
   if (!server) return as_serve_error(std::move(server).error(), port);
   http_ = *std::move(server);
   return {};

@@ -52,8 +52,13 @@ void ErrorStream::line(const char* colour, std::string_view label, std::string_v
 }
 
 void ErrorStream::write(LogLevel level, std::string_view message) {
-  if (level == LogLevel::kWarning) line(kYellow, "warning:", message);
-  if (level == LogLevel::kError) error(message);
+  if (level < level_) return;
+  switch (level) {
+    case LogLevel::kDebug: return line(kDim, "debug:", message);
+    case LogLevel::kInfo: return line(kDim, "note:", message);
+    case LogLevel::kWarning: return line(kYellow, "warning:", message);
+    case LogLevel::kError: return error(message);
+  }
 }
 
 void ErrorStream::error(std::string_view message) {

@@ -5,6 +5,7 @@
 // Ownership: made by main, lives as long as the command. Thread safety: one thread, but for `interrupt`.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -45,7 +46,9 @@ class ErrorStream final : public Log {
  public:
   ErrorStream(bool is_terminal, bool colour) : is_terminal_(is_terminal), colour_(colour) {}
 
-  void write(LogLevel level, std::string_view message) override;  // Debug and info lines are left out.
+  // What is worth less than the level is left out; at first that is all below a warning.
+  void write(LogLevel level, std::string_view message) override;
+  void set_level(LogLevel level) { level_ = level; }
   void raw(std::string_view text);
   void error(std::string_view message);
   // A remark in grey for people, on one line; nothing when piped.
@@ -59,6 +62,7 @@ class ErrorStream final : public Log {
 
   bool is_terminal_;
   bool colour_;
+  std::atomic<LogLevel> level_{LogLevel::kWarning};
 };
 
 class Services {

@@ -32,7 +32,6 @@ struct ServerConfig {
   int port = 7031;
   bool random_port = false;
   std::string token;  // "": one is made at start.
-  std::string agent_url = "http://127.0.0.1:7031";
   int io_threads = 1;
   int running_max = 8;
   int waiting_max = 256;

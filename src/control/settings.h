@@ -49,7 +49,8 @@ struct Setting {
   double least = 0, most = 0;  // Of numbers; a size has no upper limit when most is 0.
   std::span<const Choice> choices{};
   std::string_view help;
-  bool is_secret = false;  // Its value is never shown.
+  bool is_secret = false;     // Its value is never shown.
+  bool needs_device = false;  // Steers devices besides the processor; without effect where there is none.
 };
 
 std::span<const Setting> settings();

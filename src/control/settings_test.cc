@@ -151,7 +151,6 @@ std::optional<Config> from_environment(const std::map<std::string, std::string>&
 TEST(Settings, EnvironmentVariablesSetWhatTheyAreNamedFor) {
   const auto config = from_environment({{"INFEROS_AGENT_PORT", "8080"},
                                         {"INFEROS_AGENT_TOKEN", "secret"},
-                                        {"INFEROS_AGENT_URL", "http://127.0.0.1:9"},
                                         {"INFEROS_LOG_LEVEL", "debug"},
                                         {"INFEROS_RANDOM_PORT", "true"},
                                         {"GAIA_OPTIMIZATION_MODE", "none"},
@@ -159,7 +158,6 @@ TEST(Settings, EnvironmentVariablesSetWhatTheyAreNamedFor) {
   ASSERT_TRUE(config.has_value());
   EXPECT_EQ(config->server.port, 8080);
   EXPECT_EQ(config->server.token, "secret");
-  EXPECT_EQ(config->server.agent_url, "http://127.0.0.1:9");
   EXPECT_TRUE(config->server.random_port);
   EXPECT_EQ(config->log_level, LogLevel::kDebug);
   EXPECT_FALSE(config->enabled);

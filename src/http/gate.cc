@@ -74,7 +74,8 @@ std::optional<Refusal> Gate::check_token(const Headers& headers, Access access) 
     guess = trim(authorization.substr(7));
   }
   if (equals_in_constant_time(options_.token, guess)) return std::nullopt;
-  return Refusal{401, guess.empty() ? "this needs the header X-Inferos-Token" : "the token is not the right one"};
+  return Refusal{401, guess.empty() ? "this needs the token, in X-Inferos-Token or as Authorization: Bearer"
+                                    : "the token is not the right one"};
 }
 
 bool Gate::is_preflight(const RequestHead& head) {

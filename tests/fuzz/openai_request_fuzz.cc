@@ -88,7 +88,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     check(error, api::read_responses_request(fields, model, 1).generation);
   }
   std::optional<api::ApiError> error;
-  const auto extras = api::read_extras(*body, {}, Instant(), Duration::from_seconds(600), false, error);
+  const auto extras = api::read_extras(*body, {}, Instant(), model.defaults, error);
   if (!error) INFER_CHECK(extras.limits.total.when() > Instant());
   return 0;
 }
