@@ -105,6 +105,30 @@ std::shared_ptr<grammar::TokenAutomaton> ambiguous_grammar() {
           grammar::TokenTrie::build(testing::kByteTokens, piece, std::vector<TokenId>{257})));
 }
 
+// While a step computes somebody chooses other levels, and takes that back during the next.
+TEST_F(StepLoopTest, LevelsThatAreChosenDuringAStepHoldFromTheNextOne) {
+  start({}, Duration::from_us(1));
+  const RequestHandle running = submit(request(std::string(300, 'z'), 40));
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(loop_->turn().computed);
+  const auto lowered = [this] { return loop_->published().kv.pages[static_cast<size_t>(kv::Level::k4)]; };
+  ASSERT_EQ(lowered(), 0);
+  runner_->before_step = [this](const model::StepBatch&) {
+    EXPECT_EQ(runner_->levels().mode, kv::KvMode::kF16);
+    loop_->change_levels({.mode = kv::KvMode::kQ4, .recent_window = 64});
+  };
+  ASSERT_TRUE(loop_->turn().computed);
+  EXPECT_EQ(lowered(), 0);
+  runner_->before_step = [this](const model::StepBatch&) {
+    EXPECT_EQ(runner_->levels().mode, kv::KvMode::kQ4);
+    loop_->change_levels({.mode = kv::KvMode::kF16, .recent_window = 64});
+  };
+  ASSERT_TRUE(loop_->turn().computed);
+  EXPECT_GT(lowered(), 0);
+  runner_->before_step = nullptr;
+  ASSERT_TRUE(loop_->turn().computed);
+  EXPECT_EQ(runner_->levels().mode, kv::KvMode::kF16);
+}
+
 TEST_F(StepLoopTest, AGrammarThatTakesLongHoldsUpNobodyElse) {
   // Each look at the clock passes the time of a first choice.
   start({.running_max = 4, .step_target = Duration::from_ms(400)}, Duration::from_ms(15));

@@ -22,17 +22,19 @@ constexpr size_t kEventBytesMax = 1 << 20;
 ApiServer::ApiServer(const ApiServerOptions& options) {
   NullLog log;
   const CallContext call{clock_, Deadline::never(), {}};
-  file_ = gguf::File::open(std::string(INFER_SOURCE_DIR) + "/models/tales-q8_0.gguf").value();
+  file_ = gguf::File::open(options.model_path.empty() ? INFER_SOURCE_DIR "/models/tales-q8_0.gguf" : options.model_path)
+              .value();
   tokenizer_ = tokenizer::Tokenizer::from_gguf(*file_, log).value();
   chat_ = options.chat_template.empty() ? chat::ChatTemplate::fallback()
                                         : chat::ChatTemplate::parse(options.chat_template, "", "").value();
-  pool_ = std::make_unique<os::ThreadPool>(2);
+  pool_ = std::make_unique<os::ThreadPool>(options.threads);
   const int sequences = options.limits.running_max;
   loaded_ =
       model::Model::load(*file_, *machine_kernels().front(), *pool_,
                          {.context = options.context, .sequences = sequences, .logits_per_step = sequences}, call, {})
           .value();
-  engine_ = engine::Engine::start(engine::make_model_runner(*loaded_), *tokenizer_, options.limits, clock_).value();
+  auto runner = options.make_runner ? options.make_runner(*loaded_) : engine::make_model_runner(*loaded_);
+  engine_ = engine::Engine::start(std::move(runner), *tokenizer_, options.limits, clock_).value();
   std::vector<TokenId> markers = chat::find_marker_tokens(*chat_, *tokenizer_);
   grammars_.emplace(engine::make_vocabulary_trie(*tokenizer_, markers), 8);
   model_.emplace(api::ServedModel{.id = "tales",
@@ -45,7 +47,8 @@ ApiServer::ApiServer(const ApiServerOptions& options) {
                                   .markers = std::move(markers),
                                   .context = loaded_->options().context,
                                   .context_trained = loaded_->config().context_trained,
-                                  .token_bytes_max = api::longest_token_bytes(*tokenizer_)});
+                                  .token_bytes_max = api::longest_token_bytes(*tokenizer_),
+                                  .recorder = &recorder_});
   service_ = api::AnswerService::start(*model_, *engine_, options.service).value();
   http::Site site;
   site.render_refusal = api::openai_refusal;

@@ -2,6 +2,7 @@
 // Ownership: owns everything. Thread safety: one thread, but for send().
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -14,12 +15,14 @@
 #include "chat/chat_template.h"
 #include "engine/engine.h"
 #include "engine/grammar_cache.h"
+#include "engine/step_runner.h"
 #include "gguf/file.h"
 #include "http/client.h"
 #include "http/server.h"
 #include "model/model.h"
 #include "os/system_clock.h"
 #include "os/thread_pool.h"
+#include "telemetry/recorder.h"
 #include "tokenizer/tokenizer.h"
 
 namespace infer::testing {
@@ -29,6 +32,10 @@ struct ApiServerOptions {
   engine::EngineLimits limits{};
   api::AnswerServiceOptions service{.seed = 7};
   std::string chat_template{};  // "": the fallback.
+  std::string model_path{};     // "": the built-in model's file.
+  int threads = 2;              // 0: as many as the program takes.
+  // What computes the steps; empty: the model.
+  std::function<std::unique_ptr<engine::StepRunner>(model::Model& model)> make_runner{};
 };
 
 class ApiServer {
@@ -38,6 +45,7 @@ class ApiServer {
   const api::ServedModel& model() const { return *model_; }
   const engine::Engine& engine() const { return *engine_; }
   const api::AnswerService& service() const { return *service_; }
+  const telemetry::Recorder& recorder() const { return recorder_; }
   const Clock& clock() const { return clock_; }
   std::string url() const { return server_->url(); }
   uint16_t port() const { return server_->port(); }
@@ -57,6 +65,7 @@ class ApiServer {
 
  private:
   os::SystemClock clock_;
+  telemetry::Recorder recorder_;
   std::unique_ptr<gguf::File> file_;
   std::unique_ptr<tokenizer::Tokenizer> tokenizer_;
   std::unique_ptr<chat::ChatTemplate> chat_;

@@ -1,5 +1,5 @@
-// A model whose steps begin with what a test does: hang, let time pass, submit.
-// Thread safety: set before_step while no step runs. Ownership: borrows the model.
+// A model whose steps begin with what a test does: hang, let time pass, submit; and end with what it notes.
+// Thread safety: set the functions while no step runs. Ownership: borrows the model.
 #pragma once
 
 #include <functional>
@@ -26,12 +26,14 @@ class HookedRunner final : public engine::StepRunner {
   void set_levels(const kv::LevelPolicy& levels) override { runner_->set_levels(levels); }
   Status run(const model::StepBatch& batch, model::StepWatch& watch, Instant now) override {
     if (before_step) before_step(batch);
-    return runner_->run(batch, watch, now);
+    const Status status = runner_->run(batch, watch, now);
+    if (after_step) after_step(batch);
+    return status;
   }
   std::span<const float> logits(int row) const override { return runner_->logits(row); }
   double log_sum_exp(std::span<const float> logits) const override { return runner_->log_sum_exp(logits); }
 
-  std::function<void(const model::StepBatch& batch)> before_step;
+  std::function<void(const model::StepBatch& batch)> before_step, after_step;
 
  private:
   std::unique_ptr<engine::StepRunner> runner_;
