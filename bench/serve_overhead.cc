@@ -8,6 +8,7 @@
 //   serve_overhead [--smoke] [MODEL.gguf]      figures as lines of text; the built-in model where none is named
 #include <algorithm>
 #include <cstdio>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -17,6 +18,7 @@
 #include "base/format.h"
 #include "http/client.h"
 #include "http/event_stream.h"
+#include "os/service_thread.h"
 #include "os/topology.h"
 #include "testing/api_server.h"
 #include "testing/hooked_runner.h"
@@ -106,14 +108,15 @@ bool run(const Sizes& sizes, const std::string& model_path) {
     for (int round = 0; round <= sizes.rounds; ++round) {
       const size_t begin = steps.size();
       std::vector<Seen> seen(kClients);
-      std::vector<std::thread> clients;
+      std::vector<std::unique_ptr<os::ServiceThread>> clients;
       for (int i = 0; i < kClients; ++i) {
-        clients.emplace_back([&, i] {
+        const auto work = [&, i] {
           http::Client client;
           seen[static_cast<size_t>(i)] = stream_answer(client, server, sizes.tokens, round * kClients + i);
-        });
+        };
+        clients.push_back(os::ServiceThread::start(work, os::ServiceThread::Turns::kShort).value());
       }
-      for (std::thread& client : clients) client.join();
+      clients.clear();
       while (server.engine().snapshot().running > 0) std::this_thread::yield();
       if (round == 0) continue;  // Warms up.
       const std::vector<Instant> own(steps.begin() + static_cast<ptrdiff_t>(begin), steps.end());
@@ -146,6 +149,7 @@ int main(int argc, char** argv) {
       sizes = {.rounds = 1, .tokens = 12};
     } else {
       model = argv[i];
+      sizes = {.rounds = 2, .tokens = 60};  // A large one.
     }
   }
   return infer::run(sizes, model) ? 0 : 1;

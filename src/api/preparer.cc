@@ -22,7 +22,8 @@ Result<std::unique_ptr<Preparer>> Preparer::start(const ServedModel& model, engi
                                                   std::function<void()> on_prepared, std::function<void()> on_piece) {
   auto preparer =
       std::unique_ptr<Preparer>(new Preparer(model, engine, calls_max, std::move(on_prepared), std::move(on_piece)));
-  INFER_ASSIGN(preparer->thread_, os::ServiceThread::start([self = preparer.get()] { self->serve(); }));
+  INFER_ASSIGN(preparer->thread_,
+               os::ServiceThread::start([self = preparer.get()] { self->serve(); }, os::ServiceThread::Turns::kShort));
   return preparer;
 }
 

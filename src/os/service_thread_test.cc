@@ -1,6 +1,7 @@
 #include "os/service_thread.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <atomic>
 #include <future>
@@ -24,6 +25,14 @@ TEST(ServiceThread, RunsItsBodyOnAThreadOfItsOwnAndIsWaitedFor) {
   may_end.set_value();
   thread->reset();
   EXPECT_TRUE(ended);
+}
+
+TEST(ServiceThread, ShortTurnsAreAskedForBeforeItsBodyRuns) {
+  std::promise<int> nice;
+  auto thread =
+      ServiceThread::start([&] { nice.set_value(::getpriority(PRIO_PROCESS, 0)); }, ServiceThread::Turns::kShort);
+  ASSERT_TRUE(thread.has_value());
+  EXPECT_EQ(nice.get_future().get(), ::getpriority(PRIO_PROCESS, 0));  // Its share stays the same.
 }
 
 }  // namespace

@@ -29,7 +29,7 @@ import tempfile
 import threading
 import time
 
-TOKEN = "load"
+TOKEN = "token-of-the-load-test"
 SKIPPED = 77
 TEXT = "Once upon a time there was an old king who"
 
