@@ -85,6 +85,7 @@ std::optional<ApiError> Preparer::hand_in(Call& call, PreparedAnswer prepared, c
     request.priority = priority;
     if (staged) request.stages = engine::standard_stages();
     request.on_ready = on_piece_;
+    request.wants_whole = !prepared.is_stream;
     engine::Submitted submitted = engine_.submit(std::move(request));
     if (!submitted.status) {
       ApiError error = api_error_of(submitted.status.error());

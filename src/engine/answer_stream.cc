@@ -15,12 +15,13 @@ constexpr Duration kLook = Duration::from_ms(20);
 }  // namespace
 
 AnswerStream::AnswerStream(size_t capacity, std::shared_ptr<os::WakeSignal> engine, std::function<void()> on_ready,
-                           const RequestFacts& facts, std::shared_ptr<CancelSource> cancel)
+                           const RequestFacts& facts, std::shared_ptr<CancelSource> cancel, bool wants_whole)
     : capacity_(capacity),
       engine_(std::move(engine)),
       on_ready_(std::move(on_ready)),
       facts_(facts),
       cancel_(cancel ? std::move(cancel) : std::make_shared<CancelSource>()),
+      wants_whole_(wants_whole),
       ring_(capacity + 1) {
   INFER_CHECK(capacity > 0);
 }
@@ -71,18 +72,24 @@ void AnswerStream::push(AnswerPiece piece) {
   ring_[at % ring_.size()] = std::move(piece);
   written_.store(at + 1, std::memory_order_release);
   writing_.store(false, std::memory_order_release);
-  announce();
+  has_news_ = true;
+}
+
+void AnswerStream::announce() {
+  if (!has_news_ || (wants_whole_ && room() > capacity_ / 2)) return;
+  has_news_ = false;
+  wake_reader();
 }
 
 bool AnswerStream::finish(RequestResult result) {
   if (!begin_writing()) return false;
   result_ = std::move(result);
   finished_.store(true, std::memory_order_release);
-  announce();
+  wake_reader();
   return true;
 }
 
-void AnswerStream::announce() {
+void AnswerStream::wake_reader() {
   ready_.notify();
   if (on_ready_) on_ready_();
 }

@@ -43,9 +43,10 @@ struct RequestFacts {
 class AnswerStream {
  public:
   // Room for `capacity` tokens. `engine` is notified when the reader makes room or cancels. Streams of one request
-  // share the wish to end it, `cancel`; null: this one is alone.
+  // share the wish to end it, `cancel`; null: this one is alone. `wants_whole`: as Request has it.
   AnswerStream(size_t capacity, std::shared_ptr<os::WakeSignal> engine, std::function<void()> on_ready,
-               const RequestFacts& facts = {}, std::shared_ptr<CancelSource> cancel = nullptr);
+               const RequestFacts& facts = {}, std::shared_ptr<CancelSource> cancel = nullptr,
+               bool wants_whole = false);
   AnswerStream(const AnswerStream&) = delete;
   AnswerStream& operator=(const AnswerStream&) = delete;
 
@@ -68,8 +69,10 @@ class AnswerStream {
   bool has_room();
   // How many fit.
   size_t room() const { return capacity_ - std::min(capacity_, written_.load() - read_.load()); }
-  // There is room; a piece without a token always fits once. Dropped when the watchdog has ended the stream.
+  // There is room; a piece without a token always fits once. Dropped when the watchdog has ended the stream. The reader
+  // is told by announce(), once for all pieces of a step.
   void push(AnswerPiece piece);
+  void announce();
   int pushed_tokens() const { return pushed_tokens_.load(std::memory_order_relaxed); }
 
   // ---- The engine or the watchdog.
@@ -80,13 +83,15 @@ class AnswerStream {
  private:
   bool begin_writing() { return !writing_.exchange(true, std::memory_order_acquire); }
   bool has_piece() const { return written_.load(std::memory_order_acquire) != read_.load(std::memory_order_relaxed); }
-  void announce();
+  void wake_reader();
 
   const size_t capacity_;
   const std::shared_ptr<os::WakeSignal> engine_;
   const std::function<void()> on_ready_;
   const RequestFacts facts_;
   const std::shared_ptr<CancelSource> cancel_;
+  const bool wants_whole_;
+  bool has_news_ = false;  // Pushed and not announced; the engine's.
   os::WakeSignal ready_;
   std::vector<AnswerPiece> ring_;     // [capacity + 1]; place i % size holds piece i.
   std::atomic<size_t> written_{0};    // Pieces, by the engine.

@@ -58,8 +58,8 @@ std::vector<std::shared_ptr<AnswerStream>> Intake::make_streams(const Request& r
   const auto cancel = std::make_shared<CancelSource>();
   std::vector<std::shared_ptr<AnswerStream>> streams;
   for (int i = 0; i < request.answers; ++i) {
-    streams.push_back(
-        std::make_shared<AnswerStream>(loop_.limits().stream_tokens, wake_, request.on_ready, facts, cancel));
+    streams.push_back(std::make_shared<AnswerStream>(loop_.limits().stream_tokens, wake_, request.on_ready, facts,
+                                                     cancel, request.wants_whole));
   }
   return streams;
 }

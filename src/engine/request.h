@@ -47,8 +47,11 @@ struct Request {
   std::vector<Stage> stages{};  // Empty: one stage, "normal", without a limit of its own.
   // Not an answer is wanted, but the vector of the prompt. Its tokens are all computed, and taken over by nobody.
   std::optional<Pooling> pooling{};
-  // Called after each piece and after the end, on the engine's thread or, where that hangs, on the watchdog's: must
-  // return at once. May be empty.
+  // Its reader has no use for parts of an answer: it is told when half of what the stream holds is there, and of the
+  // end.
+  bool wants_whole = false;
+  // Called after each step that made a piece and after the end, on the engine's thread or, where that hangs, on the
+  // watchdog's: must return at once. May be empty.
   std::function<void()> on_ready{};
 };
 

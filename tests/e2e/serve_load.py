@@ -277,11 +277,14 @@ def kernel_pages():
 
 def reset_storm(server, count, rng):
     """Connections that send something, wait a random time and reset; at most 200 at once."""
+    # Prompts of some pages of the KV cache, which later ones take over.
+    prompts = [f"{TEXT} {number}" * 20 for number in range(8)]
     kinds = [
-        request_bytes("POST", "/v1/completions", completion(40, stream=True)),
-        request_bytes("POST", "/v1/completions", completion(40)),
+        *(request_bytes("POST", "/v1/completions", {**completion(40), "prompt": prompt, "stream": True})
+          for prompt in prompts),
+        *(request_bytes("POST", "/v1/completions", {**completion(40), "prompt": prompt}) for prompt in prompts),
         request_bytes("POST", "/v1/chat/completions",
-                      {"messages": [{"role": "user", "content": TEXT}], "max_tokens": 40, "stream": True}),
+                      {"messages": [{"role": "user", "content": prompts[0]}], "max_tokens": 40, "stream": True}),
         request_bytes("POST", "/v1/embeddings", {"input": [TEXT] * 3}),
         request_bytes("GET", "/v1/metrics"),
         request_bytes("GET", "/v1/events"),
@@ -338,7 +341,7 @@ def resets(options):
         require(max(files) - min(files) <= 2, f"files stayed open: {files}")
         growth = memory[-1] - memory[0]
         require(growth < (8 << 20) + 200 * count, f"memory grew by {growth} bytes from the first third to the last")
-        require(nodes == 0 or pages % nodes == 0, f"{pages} pages are in use, but {nodes} prefixes are kept")
+        require(nodes > 0 and pages % nodes == 0, f"{pages} pages are in use, but {nodes} prefixes are kept")
         again = server.ask("POST", "/v1/completions", ask)[1]["choices"][0]["text"]
         require(again == answer, "the answer to the same question is another one")
 
@@ -448,7 +451,7 @@ def random_bodies(options):
                     failures.append(f"{method} {path} {body!r}: {error}")
                     return
                 seen[status] += 1
-                code = reply.get("error", {}).get("code") if isinstance(reply, dict) else None
+                code = (reply.get("error") or {}).get("code") if isinstance(reply, dict) else None
                 if status >= 500 and code not in ("overloaded", "deadline_exceeded"):
                     failures.append(f"{method} {path} {body!r}: {status} {reply}")
 
@@ -520,7 +523,7 @@ def random_body(rng):
 
 def throughput(options):
     """Answers over HTTP come at the engine's own speed: the same requests by `inferos batch`, in turns."""
-    tasks, tokens, turns = (32, 128, 3) if options.full else (8, 16, 1)
+    tasks, tokens, turns = (8, 16, 1) if not options.full else (16, 64, 3) if options.model else (96, 128, 5)
     common = ["--parallel", "8", "--kv", "f16"]
     bodies = [completion(tokens, number, temperature=0) for number in range(tasks)]
     speeds = {"batch": [], "whole": [], "stream": []}
@@ -530,7 +533,7 @@ def throughput(options):
             path.write_text("".join(json.dumps({"id": str(n), "prompt": body["prompt"]}) + "\n"
                                     for n, body in enumerate(bodies)), encoding="utf-8")
             command = [options.binary, "batch", str(path), "--json", "--ignore-eos", "-n", str(tokens), "--temp", "0",
-                       "-w", "8", *common] + (["--model", options.model] if options.model else [])
+                       "-w", "16", *common] + (["--model", options.model] if options.model else [])
             result = subprocess.run(command, capture_output=True, check=False)
             require(result.returncode == 0, f"batch failed: {result.stderr.decode()}")
             done = json.loads(result.stdout)
@@ -541,7 +544,7 @@ def throughput(options):
     middle = {kind: percentile(values, .5) for kind, values in speeds.items()}
     say(f"batch {middle['batch']:.1f} tokens/s; over HTTP {middle['whole']:.1f} whole "
         f"({middle['whole'] / middle['batch']:.1%}), {middle['stream']:.1f} streamed "
-        f"({middle['stream'] / middle['batch']:.1%}); {tasks} answers of {tokens} tokens, 8 at once, "
+        f"({middle['stream'] / middle['batch']:.1%}); {tasks} answers of {tokens} tokens, 8 at once, 16 clients, "
         f"middle of {turns}")
     if options.full:  # Too short otherwise to say anything.
         require(middle["whole"] >= 0.97 * middle["batch"], "HTTP costs more than 3 % of the speed")
@@ -561,7 +564,7 @@ def serve_speed(server, bodies, streamed, tokens):
                                          {**body, "stream": True} if streamed else body)
                 require(status == 200, f"{status}: {reply[:200]!r}")
 
-    threads = [threading.Thread(target=client) for _ in range(8)]
+    threads = [threading.Thread(target=client) for _ in range(16)]
     start = time.monotonic()
     for thread in threads:
         thread.start()
@@ -580,7 +583,7 @@ def main():
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(SCENARIOS))
     parser.add_argument("--full", action="store_true", help="the sizes of the promises")
     parser.add_argument("--model", help="a GGUF file; the built-in model otherwise")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     unknown = [name for name in options.names if name not in SCENARIOS]
     if unknown:
         parser.error(f"there is no {unknown[0]}")
