@@ -131,7 +131,6 @@ class ActiveRequest {
   void drop_sample() { sample_.reset(); }
   CancelToken cancel_token() const { return stream_->cancel_token(); }
   // False when the watchdog has ended it.
-  void announce() { stream_->announce(); }
   bool finish(const Ending& ending, std::optional<Error> error, Instant now);
 
   // ---- Its embedding.

@@ -72,13 +72,7 @@ void AnswerStream::push(AnswerPiece piece) {
   ring_[at % ring_.size()] = std::move(piece);
   written_.store(at + 1, std::memory_order_release);
   writing_.store(false, std::memory_order_release);
-  has_news_ = true;
-}
-
-void AnswerStream::announce() {
-  if (!has_news_ || (wants_whole_ && room() > capacity_ / 2)) return;
-  has_news_ = false;
-  wake_reader();
+  if (!wants_whole_ || room() <= capacity_ / 2) wake_reader();
 }
 
 bool AnswerStream::finish(RequestResult result) {

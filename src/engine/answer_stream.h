@@ -69,10 +69,8 @@ class AnswerStream {
   bool has_room();
   // How many fit.
   size_t room() const { return capacity_ - std::min(capacity_, written_.load() - read_.load()); }
-  // There is room; a piece without a token always fits once. Dropped when the watchdog has ended the stream. The reader
-  // is told by announce(), once for all pieces of a step.
+  // There is room; a piece without a token always fits once. Dropped when the watchdog has ended the stream.
   void push(AnswerPiece piece);
-  void announce();
   int pushed_tokens() const { return pushed_tokens_.load(std::memory_order_relaxed); }
 
   // ---- The engine or the watchdog.
@@ -91,7 +89,6 @@ class AnswerStream {
   const RequestFacts facts_;
   const std::shared_ptr<CancelSource> cancel_;
   const bool wants_whole_;
-  bool has_news_ = false;  // Pushed and not announced; the engine's.
   os::WakeSignal ready_;
   std::vector<AnswerPiece> ring_;     // [capacity + 1]; place i % size holds piece i.
   std::atomic<size_t> written_{0};    // Pieces, by the engine.

@@ -65,14 +65,10 @@ TEST(AnswerStream, AReaderWhoGoesAwayCancels) {
   EXPECT_FALSE(ended->cancel_token().cancelled());
 }
 
-TEST(AnswerStream, TellsWhoeverListensOfEachStepsPiecesAndTheEnd) {
+TEST(AnswerStream, TellsWhoeverListensOfEachPieceAndTheEnd) {
   int calls = 0;
-  AnswerStream stream(4, std::make_shared<os::WakeSignal>(), [&calls] { ++calls; });
+  AnswerStream stream(2, std::make_shared<os::WakeSignal>(), [&calls] { ++calls; });
   stream.push(piece(1));
-  stream.push(piece(2));
-  stream.announce();
-  EXPECT_EQ(calls, 1);
-  stream.announce();  // Nothing new.
   EXPECT_EQ(calls, 1);
   stream.finish({});
   EXPECT_EQ(calls, 2);
@@ -83,7 +79,6 @@ TEST(AnswerStream, WhoWantsTheWholeIsToldWhenHalfOfTheRoomIsTaken) {
   AnswerStream stream(4, std::make_shared<os::WakeSignal>(), [&calls] { ++calls; }, {}, nullptr, true);
   for (TokenId token = 0; token < 4; ++token) {
     stream.push(piece(token));
-    stream.announce();
     EXPECT_EQ(calls, token < 1 ? 0 : token);
   }
   stream.finish({});
@@ -97,7 +92,6 @@ TEST(AnswerStream, AReaderOnAnotherThreadGetsEverything) {
     for (int i = 0; i < kTokens;) {
       if (!stream.has_room()) continue;
       stream.push(piece(i++));
-      stream.announce();
     }
     stream.finish({.finish_reason = FinishReason::kLength});
   });

@@ -50,8 +50,8 @@ struct Request {
   // Its reader has no use for parts of an answer: it is told when half of what the stream holds is there, and of the
   // end.
   bool wants_whole = false;
-  // Called after each step that made a piece and after the end, on the engine's thread or, where that hangs, on the
-  // watchdog's: must return at once. May be empty.
+  // Called after each piece and after the end, on the engine's thread or, where that hangs, on the watchdog's: must
+  // return at once. May be empty.
   std::function<void()> on_ready{};
 };
 

@@ -282,7 +282,6 @@ StepLoop::Turn StepLoop::turn() {
   take_in();
   apply_levels();
   choose_open_tokens();
-  announce();
   const Instant now = clock_.now();
   build_state(now);
   EngineLimits limits = limits_;
@@ -294,7 +293,6 @@ StepLoop::Turn StepLoop::turn() {
     run(plan, now);
   }
   publish(clock_.now());
-  announce();
   const bool choosing = std::any_of(requests_.begin(), requests_.end(),
                                     [](const auto& active) { return !active->ended() && active->choosing(); });
   const bool computed = choosing || !plan.slices.empty();
@@ -330,13 +328,6 @@ Instant StepLoop::run_idle_work() {
   });
   const Instant next = idle_->run(runner_, watch, clock_);
   return requests() > 0 ? clock_.now() : next;
-}
-
-// Once for all that a step made: readers who are woken one by one take the processors that the step's rest needs.
-void StepLoop::announce() {
-  for (const auto& active : requests_) {
-    if (!active->ended()) active->announce();
-  }
 }
 
 void StepLoop::free_pages_for(const StepPlan& plan) {

@@ -99,7 +99,6 @@ class StepLoop final : private model::StepWatch {
   void hand_over_sample(ActiveRequest& active, FinishReason reason);
   SequenceView view_of(ActiveRequest& active, bool look_for_prefix, Instant now);
   void apply(const StepPlan& plan, Instant now);
-  void announce();
   void free_pages_for(const StepPlan& plan);
   void run(const StepPlan& plan, Instant start);
   void commit(const StepPlan& plan);
