@@ -29,6 +29,8 @@ import tempfile
 import threading
 import time
 
+import random_bodies
+
 TOKEN = "token-of-the-load-test"
 SKIPPED = 77
 TEXT = "Once upon a time there was an old king who"
@@ -428,7 +430,7 @@ def policy(options):
             f"a switch took {times_text(times)}")
 
 
-def random_bodies(options):
+def random_requests(options):
     """Whatever is sent to whatever route: an answer that is no fault of the server's, and no end."""
     count = 20_000 if options.full else 400
     with Server(options) as server:
@@ -444,7 +446,7 @@ def random_bodies(options):
             rng = random.Random(seed)
             for _ in range(count // 4):
                 method, path = rng.choice(routes)
-                body = random_body(rng)
+                body = random_bodies.make(rng)
                 try:
                     status, reply = server.ask(method, path, body, X_Inferos_Token=TOKEN, X_Request_Timeout="1")
                 except OSError as error:
@@ -463,62 +465,6 @@ def random_bodies(options):
         say(f"{sum(seen.values())} requests: " + ", ".join(f"{n} got {s}" for s, n in sorted(seen.items())))
         require(not failures, failures[0] if failures else "")
         require(server.ask("GET", "/v1/health")[0] == 200, "the server is not healthy afterwards")
-
-
-BODIES = [
-    {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2, "n": 1, "temperature": 0.5, "logprobs": True,
-     "top_logprobs": 2, "stop": ["x"], "seed": 1, "logit_bias": {"5": 1}, "stream": False},
-    {"prompt": ["a", "b"], "max_tokens": 2, "logprobs": 1, "echo": False, "stream": True},
-    {"prompt": [1, 2, 3], "max_tokens": 1, "response_format": {"type": "json_object"}},
-    {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}], "max_tokens": 2,
-     "response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "object", "properties": {
-         "a": {"type": "integer", "minimum": 3}, "b": {"enum": ["x", 2, None]}}, "required": ["a"]}}}},
-    {"input": "Hi", "max_output_tokens": 2, "instructions": "x", "text": {"format": {"type": "text"}}},
-    {"input": [{"role": "user", "content": "Hi"}], "max_output_tokens": 2, "top_logprobs": 1},
-    {"input": ["a", "b"], "encoding_format": "base64"},
-    {"kv": {"mode": "dynamic", "recent_window": 64, "level_thresholds": {"L1_int8": 0.7}}},
-    {"enable": True}, {"seq_len": 100, "batch": 2, "target_ftl_ms": 10.5, "quality_budget": 0.1},
-    {"infer_os": {"telemetry": {"push_interval_ms": 1000}}},
-    {"prompt": "Hi", "max_tokens": 1, "grammar": "root ::= [a-z]{2,3} | \"x\" root", "infer_os": {"priority": "low"}},
-]
-ODD = [None, True, 0, -1, 1, 1e308, -0.5, 2**63, "", "x", "\u0000", "\ud800", "日本語", [], {}, [[]], {"a": {}}, "a" * 5000]
-
-
-def random_value(rng, depth=0):
-    if depth < 4 and rng.random() < 0.3:
-        return [random_value(rng, depth + 1) for _ in range(rng.randrange(4))]
-    if depth < 4 and rng.random() < 0.3:
-        return {rng.choice(["type", "role", "content", "a", "kv", ""]): random_value(rng, depth + 1)
-                for _ in range(rng.randrange(4))}
-    return rng.choice(ODD)
-
-
-def mutated(rng, value):
-    if rng.random() < 0.12:
-        return random_value(rng)
-    if isinstance(value, dict):
-        made = {key: mutated(rng, inner) for key, inner in value.items() if rng.random() > 0.03}
-        if rng.random() < 0.1:
-            other = rng.choice(BODIES)
-            key = rng.choice(list(other))
-            made[key] = other[key]
-        return made
-    if isinstance(value, list):
-        return [mutated(rng, inner) for inner in value] * rng.choice([1, 1, 1, 0, 2])
-    return value
-
-
-def random_body(rng):
-    kind = rng.random()
-    if kind < 0.1:
-        return rng.randbytes(rng.randrange(300))
-    data = json.dumps(mutated(rng, rng.choice(BODIES)) if kind < 0.9 else random_value(rng)).encode()
-    if kind > 0.8 and data:  # A few bytes of it are others.
-        broken = bytearray(data)
-        for _ in range(rng.randrange(1, 4)):
-            broken[rng.randrange(len(broken))] = rng.randrange(256)
-        data = bytes(broken)
-    return data
 
 
 def throughput(options):
@@ -574,7 +520,7 @@ def serve_speed(server, bodies, streamed, tokens):
 
 
 SCENARIOS = {"health": health, "idle": idle, "resets": resets, "slow": slow, "policy": policy,
-             "random": random_bodies, "throughput": throughput}
+             "random": random_requests, "throughput": throughput}
 
 
 def main():
