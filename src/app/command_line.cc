@@ -385,6 +385,14 @@ void add_serve(Command& command, ServeCommand& options) {
                 });
   command.texts("-a,--alias", options.aliases, "NAME", "another name of the model; may be given several times");
   command.number("--parallel", options.parallel, 1, 256, "how many requests compute at a time (8)");
+  command.text("--prefix-cache", options.model.prefix_folder, "DIR",
+               "keep the keys and values of texts there, so that a prompt that begins like an earlier one needs no "
+               "computing after a restart either (nowhere)");
+  command.value("--prefix-cache-limit", "SIZE", "most that it may take there (4GiB)",
+                [&options](const std::string& given) -> Status {
+                  INFER_ASSIGN(options.model.prefix_limit_bytes, parse_bytes(given));
+                  return {};
+                });
   const auto into = [](Duration& target) {
     return [&target](const std::string& given) -> Status {
       INFER_ASSIGN(target, parse_duration(given));

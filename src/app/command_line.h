@@ -29,6 +29,8 @@ struct ModelChoice {
   kv::LevelPolicy levels{};          // Of the KV cache.
   std::string spill_folder;          // Where it spills to; "": INFEROS_KV_SPILL, or the user's cache folder.
   uint64_t spill_limit_bytes = uint64_t{4} << 30;
+  std::string prefix_folder;  // Of a server: where prefixes are kept beyond its end; "": nowhere.
+  uint64_t prefix_limit_bytes = uint64_t{4} << 30;
   bool kv_test = false;  // Test what the KV cache bears, even if it takes a while.
 
   // Where repacked weights are kept between starts.

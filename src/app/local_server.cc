@@ -7,6 +7,7 @@
 #include "api/control_routes.h"
 #include "api/openai_routes.h"
 #include "app/evaluation_text.h"
+#include "app/prefix_cache.h"
 #include "app/state_folder.h"
 #include "base/format.h"
 #include "chat/answer_markers.h"
@@ -80,7 +81,8 @@ Status LocalServer::load(const ServeConfig& config, const CallContext& call, Ser
   quality_work_.emplace(evaluation_text_, loaded_.model->kernels().log_sum_exp, loaded_.tokenizer->vocabulary_size());
   limits.waiting_max = config.config.server.waiting_max;
   INFER_ASSIGN(engine_, engine::Engine::start(engine::make_model_runner(*loaded_.model), *loaded_.tokenizer, limits,
-                                              services.clock(), {}, &*quality_work_));
+                                              services.clock(), {}, &*quality_work_,
+                                              open_prefix_cache(options.model, loaded_, services)));
   const kv::KernelCheck check = kv::check_kernels(loaded_.model->kernels());
   target_.emplace(*engine_, options.model.levels, model_id(options.model.path), &*quality_work_,
                   control::Capabilities{.int8_works = check.works_8(), .int4_works = check.works_4()});

@@ -33,6 +33,8 @@ std::vector<DocumentEntry> flag_entries(const ServeCommand& command) {
       {"--memory-limit", "model.memory_limit", size(model.memory_limit_bytes)},
       {"--kv-spill", "model.spill_folder", model.spill_folder},
       {"--kv-spill-limit", "model.spill_limit", size(model.spill_limit_bytes)},
+      {"--prefix-cache", "model.prefix_folder", model.prefix_folder},
+      {"--prefix-cache-limit", "model.prefix_limit", size(model.prefix_limit_bytes)},
       {"--kv", "kv.mode", mode},
       {"--kv-preset", "kv.mode", mode},
       {"--kv-preset", "kv.recent_window", number(model.levels.recent_window)},
@@ -58,6 +60,8 @@ ServeCommand filled(const control::Config& config, ServeCommand command) {
   model.memory_limit_bytes = config.model.memory_limit;
   model.spill_folder = config.model.spill_folder;
   model.spill_limit_bytes = config.model.spill_limit;
+  model.prefix_folder = config.model.prefix_folder;
+  model.prefix_limit_bytes = config.model.prefix_limit;
   model.levels =
       control::level_policy(config.enabled ? config.policy : control::baseline_of(config.policy), model.levels);
   command.host = config.server.host;

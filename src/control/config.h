@@ -44,6 +44,8 @@ struct ModelConfig {
   uint64_t memory_limit = 0;
   std::string spill_folder;
   uint64_t spill_limit = uint64_t{4} << 30;
+  std::string prefix_folder;  // "": none.
+  uint64_t prefix_limit = uint64_t{4} << 30;
 };
 
 struct DeadlineConfig {

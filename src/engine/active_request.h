@@ -69,6 +69,7 @@ class ActiveRequest {
   // ---- Its pages.
   bool running() const { return cache_.has_value(); }
   kv::SequenceCache& cache() { return *cache_; }
+  const kv::PrefixCursor& cursor() const { return cursor_; }
   int cached_tokens() const { return cache_ ? cache_->length() : 0; }
   int due_tokens() const { return static_cast<int>(tokens_.size()) - cached_tokens(); }
   // Prompt tokens that it still has to compute.
@@ -140,6 +141,8 @@ class ActiveRequest {
 
   int failures = 0;      // Steps with it that failed in a row.
   bool in_step = false;  // Of the step that runs now.
+  // Until when it waits for pages on the disk. never(): it has not asked for them; Instant(): it waits no more.
+  Instant disk_until = Instant::never();
 
  private:
   void enter_stage(size_t index);

@@ -11,12 +11,20 @@
 
 namespace infer::engine {
 
+namespace {
+
+// What ended last may still be on its way to the disk at the end.
+constexpr Duration kSavingMax = Duration::from_seconds(3);
+
+}  // namespace
+
 struct Engine::State {
   std::unique_ptr<StepRunner> runner;
   const Clock& clock;
   CancelSource stop;
   // Streams may outlive the engine and notify it.
   std::shared_ptr<os::WakeSignal> wake = std::make_shared<os::WakeSignal>();
+  std::unique_ptr<kv::PrefixStore> store;
   BoundedQueue<Submission> inbox;
   StepLoop loop;
   Watchdog watchdog;
@@ -27,13 +35,17 @@ struct Engine::State {
   std::unique_ptr<os::ServiceThread> thread;
 
   State(std::unique_ptr<StepRunner> given_runner, const tokenizer::Tokenizer& tokenizer, const EngineLimits& limits,
-        const Clock& given_clock, std::function<void()> on_lost, IdleWork* idle)
+        const Clock& given_clock, std::function<void()> on_lost, IdleWork* idle,
+        std::unique_ptr<kv::PrefixStore> given_store)
       : runner(std::move(given_runner)),
         clock(given_clock),
+        store(std::move(given_store)),
         inbox(static_cast<size_t>(limits.waiting_max)),
-        loop(*runner, tokenizer, limits, clock, inbox, stop.token(), idle),
+        loop(*runner, tokenizer, limits, clock, inbox, stop.token(), idle, store.get()),
         watchdog(loop.heartbeat(), limits.watchdog, std::move(on_lost)),
-        intake(loop, watchdog, inbox, wake, runner->context(), tokenizer.vocabulary_size()) {}
+        intake(loop, watchdog, inbox, wake, runner->context(), tokenizer.vocabulary_size()) {
+    if (store) store->set_on_done([signal = wake] { signal->notify(); });
+  }
 
   void serve() {
     while (!stop.token().cancelled()) {
@@ -41,6 +53,7 @@ struct Engine::State {
       if (!turn.computed) wake->wait_until(turn.look_at);
     }
     loop.end_all(CancelReason::kShutdown);
+    loop.finish_saving({clock, Deadline::at(clock.now() + kSavingMax), CancelToken()});
   }
 
   void stand_guard() {
@@ -62,7 +75,8 @@ Engine::~Engine() {
 
 Result<std::unique_ptr<Engine>> Engine::start(std::unique_ptr<StepRunner> runner, const tokenizer::Tokenizer& tokenizer,
                                               const EngineLimits& limits, const Clock& clock,
-                                              std::function<void()> on_lost, IdleWork* idle) {
+                                              std::function<void()> on_lost, IdleWork* idle,
+                                              std::unique_ptr<kv::PrefixStore> store) {
   INFER_TRY(limits.validate());
   if (tokenizer.vocabulary_size() > runner->vocabulary()) {
     return Error{ErrorCode::kInvalidArgument,
@@ -70,8 +84,8 @@ Result<std::unique_ptr<Engine>> Engine::start(std::unique_ptr<StepRunner> runner
                         "good copy",
                         tokenizer.vocabulary_size(), runner->vocabulary())};
   }
-  auto engine = std::unique_ptr<Engine>(
-      new Engine(std::make_unique<State>(std::move(runner), tokenizer, limits, clock, std::move(on_lost), idle)));
+  auto engine = std::unique_ptr<Engine>(new Engine(std::make_unique<State>(
+      std::move(runner), tokenizer, limits, clock, std::move(on_lost), idle, std::move(store))));
   State* const state = engine->state_.get();
   INFER_ASSIGN(state->watchdog_thread, os::ServiceThread::start([state] { state->stand_guard(); }));
   INFER_ASSIGN(state->thread, os::ServiceThread::start([state] { state->serve(); }));

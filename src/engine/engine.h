@@ -25,6 +25,7 @@
 #include "engine/request.h"
 #include "engine/step_runner.h"
 #include "engine/watchdog.h"
+#include "kv/prefix_store.h"
 #include "tokenizer/tokenizer.h"
 
 namespace infer::engine {
@@ -34,11 +35,13 @@ class Engine {
   // kInvalidArgument: limits that make no sense, or a tokenizer with more tokens than the runner has logits.
   // kExhausted: no thread. on_lost: called once each time that the engine's thread is lost, on the watchdog's thread:
   // nothing but a new process helps then. May be empty. idle: what the thread does while there are no requests;
-  // borrowed, may be null; it holds no pages any more when the engine is destroyed.
+  // borrowed, may be null; it holds no pages any more when the engine is destroyed. store: where prefixes are kept
+  // beyond memory, or null.
   static Result<std::unique_ptr<Engine>> start(std::unique_ptr<StepRunner> runner,
                                                const tokenizer::Tokenizer& tokenizer, const EngineLimits& limits,
                                                const Clock& clock, std::function<void()> on_lost = {},
-                                               IdleWork* idle = nullptr);
+                                               IdleWork* idle = nullptr,
+                                               std::unique_ptr<kv::PrefixStore> store = nullptr);
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;

@@ -12,6 +12,7 @@
 #include "engine/watchdog.h"
 #include "kv/level_policy.h"
 #include "kv/page_pool.h"
+#include "kv/prefix_store.h"
 
 namespace infer::engine {
 
@@ -46,6 +47,13 @@ struct KvSnapshot {
   std::optional<double> expected_divergence;
 };
 
+// The prefix index's tier on disk.
+struct PrefixStoreSnapshot {
+  kv::PrefixStoreCounters counters;
+  uint64_t files = 0;            // Of this model.
+  uint64_t restored_tokens = 0;  // That did not have to be computed.
+};
+
 struct EngineSnapshot {
   Instant at;
   std::array<int, kPriorities> waiting{};            // Requests without pages.
@@ -56,6 +64,7 @@ struct EngineSnapshot {
   int64_t pages_max = 0;
   int64_t pages_free = 0;
   int64_t prefix_nodes = 0;
+  std::optional<PrefixStoreSnapshot> prefix_store;  // Where there is one.
   KvSnapshot kv;
   CostLine cost;          // Of a step.
   float accept_rate = 0;  // Of the last drafted tokens, AcceptWindow::kTokens at most: of so many:

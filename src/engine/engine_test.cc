@@ -12,6 +12,7 @@
 #include "grammar/json_rules.h"
 #include "os/system_clock.h"
 #include "testing/byte_tokenizer.h"
+#include "testing/faulty_folder.h"
 #include "testing/hooked_runner.h"
 #include "testing/loaded_model.h"
 #include "testing/machine_kernels.h"
@@ -27,12 +28,20 @@ constexpr std::string_view kList = "root ::= \"[\" item (\", \" item)* \"]\"\nit
 // An engine over a small random model on the real clock.
 class EngineTest : public ::testing::Test {
  protected:
-  void start(const EngineLimits& limits, model::ModelOptions options = {.context = 512, .sequences = 2}) {
+  void start(const EngineLimits& limits, model::ModelOptions options = {.context = 512, .sequences = 2},
+             testing::FolderDisk* disk = nullptr) {
     engine_.reset();
     options.logits_per_step = limits.running_max;
     loaded_ = testing::load_random({.vocabulary = testing::kByteTokens, .seed = 4}, *testing::machine_kernels().front(),
                                    2, options);
-    engine_ = Engine::start(make_model_runner(*loaded_->model), *tokenizer_, limits, clock_).value();
+    engine_ = Engine::start(make_model_runner(*loaded_->model), *tokenizer_, limits, clock_, {},
+                            disk == nullptr ? nullptr : store_on(*disk))
+                  .value();
+  }
+  std::unique_ptr<kv::PrefixStore> store_on(testing::FolderDisk& disk) {
+    const kv::PrefixFileShape shape{
+        .fingerprint = 1, .page = loaded_->model->page_pool().shape(), .layers = loaded_->model->config().layers};
+    return kv::PrefixStore::open(std::make_unique<testing::FaultyFolder>(disk), {.shape = shape}, log_).value();
   }
   std::vector<TokenId> encode(std::string_view text) { return tokenizer_->encode(text, {.add_special = false}); }
   Request request(std::string_view prompt, int tokens, const sampling::SamplingParams& params = kGreedy) {
@@ -78,6 +87,7 @@ class EngineTest : public ::testing::Test {
     return made;
   }
 
+  NullLog log_;
   const os::SystemClock clock_;
   const CallContext call_{clock_, Deadline::never(), {}};
   std::unique_ptr<tokenizer::Tokenizer> tokenizer_ = testing::make_byte_tokenizer(false);
@@ -120,6 +130,40 @@ TEST_F(EngineTest, ASecondRequestTakesOverThePrefixAndAnswersTheSame) {
   EXPECT_EQ(second.result.cached_tokens, 256);
   EXPECT_EQ(second.tokens, first.tokens);
   EXPECT_EQ(answer(request(prompt + "other", 30)).tokens, alone(prompt + "other", 30));
+}
+
+TEST_F(EngineTest, APrefixOutlivesTheEngineOnDisk) {
+  for (const kv::KvMode mode : {kv::KvMode::kF16, kv::KvMode::kQ4}) {
+    testing::FolderDisk disk;
+    const model::ModelOptions options{.context = 512, .sequences = 2, .levels = {.mode = mode}};
+    const std::string prompt = std::string(300, 'x') + "end";
+    start({}, options, &disk);
+    (void)answer(request(prompt, 1));
+    const Answer in_memory = answer(request(prompt, 30));
+    EXPECT_EQ(in_memory.result.cached_tokens, 256);
+    start({}, options, &disk);
+    const Answer restored = answer(request(prompt, 30));
+    EXPECT_EQ(restored.result.cached_tokens, 256);
+    if (mode == kv::KvMode::kF16) {
+      EXPECT_EQ(restored.tokens, in_memory.tokens);
+      EXPECT_EQ(restored.result.nll, in_memory.result.nll);  // Bit for bit.
+    } else {  // How a text is cut into steps matters there, and that depends on time.
+      EXPECT_NEAR(restored.result.nll / in_memory.result.nll, 1, 0.05);
+    }
+    EXPECT_EQ(settled().prefix_store->restored_tokens, 256u);
+  }
+}
+
+TEST_F(EngineTest, ABrokenDiskCostsOnlyTheReuse) {
+  testing::FolderDisk disk;
+  const std::string prompt(300, 'x');
+  start({}, {.context = 512, .sequences = 2}, &disk);
+  (void)answer(request(prompt, 1));
+  start({}, {.context = 512, .sequences = 2}, &disk);
+  disk.fail(true, true);
+  const Answer again = answer(request(prompt, 30));
+  EXPECT_EQ(again.result.cached_tokens, 0);
+  EXPECT_EQ(again.tokens, alone(prompt, 30));
 }
 
 TEST_F(EngineTest, ARetryAfterACancellationResumes) {

@@ -20,12 +20,16 @@ EngineLimits limits_of(EngineLimits limits, const StepRunner& runner) {
 // For a grammar's tokens right behind a step: a hundred times what those of plain ones take.
 constexpr Duration kFirstChoice = Duration::from_ms(10);
 
+// A wait for pages on the disk; computing them may turn out to be slower than was measured, or not be measured yet.
+constexpr Duration kDiskWaitMin = Duration::from_ms(500), kDiskWaitMax = Duration::from_seconds(10);
+
 bool is_stop(const Error& error) { return error.code == ErrorCode::kDeadline || error.code == ErrorCode::kCancelled; }
 
 }  // namespace
 
 StepLoop::StepLoop(StepRunner& runner, const tokenizer::Tokenizer& tokenizer, const EngineLimits& limits,
-                   const Clock& clock, BoundedQueue<Submission>& inbox, CancelToken stop, IdleWork* idle)
+                   const Clock& clock, BoundedQueue<Submission>& inbox, CancelToken stop, IdleWork* idle,
+                   kv::PrefixStore* store)
     : runner_(runner),
       tokenizer_(tokenizer),
       limits_(limits_of(limits, runner)),
@@ -33,11 +37,13 @@ StepLoop::StepLoop(StepRunner& runner, const tokenizer::Tokenizer& tokenizer, co
       inbox_(inbox),
       stop_(stop),
       idle_(idle),
+      store_(store),
       index_(runner.pages(), runner.make_sequence().layers(), runner.fingerprint()),
       empty_(runner.make_sequence()),
       speculates_(limits.speculation.enabled),
       min_accept_rate_(limits.speculation.min_accept_rate),
       running_max_(limits_.running_max) {
+  index_.set_store(store);
   state_.layers = empty_.layers();
   state_.logits_max = runner.logits_per_step();
   publish(clock.now());
@@ -99,6 +105,7 @@ void StepLoop::hand_over_sample(ActiveRequest& active, FinishReason reason) {
 
 void StepLoop::end(ActiveRequest& active, const Ending& ending, std::optional<Error> error, Instant now) {
   hand_over_sample(active, ending.reason);
+  index_.save(active.cursor(), now);
   if (!active.finish(ending, std::move(error), now)) return;  // let_go() counts it.
   ++snapshot_.counters.ended[static_cast<size_t>(ending.reason)];
   const RequestResult& result = active.result();
@@ -129,6 +136,11 @@ void StepLoop::end_all(CancelReason reason) {
   publish(now);
 }
 
+void StepLoop::finish_saving(const CallContext& call) {
+  index_.tend(clock_.now());
+  while (store_ != nullptr && !store_->idle() && store_->wait(call)) index_.tend(clock_.now());
+}
+
 // Between layers: requests in the step make it stop, all others end here.
 Status StepLoop::look() {
   if (stop_.cancelled()) return Error{ErrorCode::kCancelled, "the engine stops"};
@@ -151,6 +163,22 @@ Status StepLoop::look() {
 
 // ---- Plan.
 
+// For the pages that it could have from there: as long as computing them would take.
+bool StepLoop::awaits_disk(ActiveRequest& active, Instant now) {
+  if (store_ == nullptr || active.disk_until == Instant()) return false;
+  if (now < active.disk_until &&
+      index_.restore(active.tokens().first(active.tokens().size() - 1), runner_.context(), now)) {
+    if (active.disk_until == Instant::never()) {
+      const double seconds = cost_.line().per_token * static_cast<double>(active.tokens().size());
+      active.disk_until = now + std::clamp(Duration::from_seconds(seconds), kDiskWaitMin, kDiskWaitMax);
+    }
+    disk_until_ = std::min(disk_until_, active.disk_until);
+    return true;
+  }
+  active.disk_until = Instant();
+  return false;
+}
+
 SequenceView StepLoop::view_of(ActiveRequest& active, bool look_for_prefix, Instant now) {
   SequenceView view;
   view.running = active.running();
@@ -171,6 +199,7 @@ SequenceView StepLoop::view_of(ActiveRequest& active, bool look_for_prefix, Inst
     const kv::PrefixMatch match = index_.find(active.tokens().first(active.tokens().size() - 1), empty_);
     view.cached_tokens = match.pages * kv::kPageTokens;
     view.due_tokens = length - view.cached_tokens;
+    view.held = view.held || awaits_disk(active, now);
     view.pages_wanted = std::max<int64_t>(0, view.pages_wanted - match.in_use);
     view.pages_reused = match.unused;
   }
@@ -200,6 +229,7 @@ void StepLoop::build_state(Instant now) {
   // Only who may start needs to know with how much.
   int places = limits_.running_max - running + held;
   state_.sequences.clear();
+  disk_until_ = Instant::never();
   for (const auto& active : requests_) {
     const bool may_start = !active->running() && places > 0 && !active->awaits_prompt();
     state_.sequences.push_back(view_of(*active, may_start, now));
@@ -283,6 +313,7 @@ StepLoop::Turn StepLoop::turn() {
   apply_levels();
   choose_open_tokens();
   const Instant now = clock_.now();
+  index_.tend(now);
   build_state(now);
   EngineLimits limits = limits_;
   limits.running_max = running_max_.load(std::memory_order_relaxed);
@@ -297,7 +328,7 @@ StepLoop::Turn StepLoop::turn() {
                                     [](const auto& active) { return !active->ended() && active->choosing(); });
   const bool computed = choosing || !plan.slices.empty();
   // Others may have waited for one that has ended, as answers do for the one that computes their prompt.
-  Instant look_at = plan.ends.empty() ? plan.look_at : now;
+  Instant look_at = plan.ends.empty() ? std::min(plan.look_at, disk_until_) : now;
   if (!computed && requests() == 0) look_at = std::min(look_at, run_idle_work());
   if (!computed) heartbeat_.rest();
   return {.computed = computed, .look_at = look_at};
@@ -546,6 +577,11 @@ void StepLoop::publish(Instant now) {
   snapshot_.pages_max = runner_.pages().pages_max();
   snapshot_.pages_free = runner_.pages().free_pages();
   snapshot_.prefix_nodes = index_.nodes();
+  if (store_ != nullptr) {
+    snapshot_.prefix_store = PrefixStoreSnapshot{.counters = store_->counters(),
+                                                 .files = store_->known().size(),
+                                                 .restored_tokens = index_.restored_pages() * kv::kPageTokens};
+  }
   snapshot_.cost = cost_.line();
   snapshot_.accept_rate = accept_window_.rate();
   snapshot_.accept_window = accept_window_.drafted();

@@ -16,6 +16,8 @@
 // forgotten. Logits do not depend on what else is in a step, so answers are the same with and without.
 //
 // While no request is there, idle work (idle_work.h) gets its portions; the first request that comes ends one.
+// Pages of a request's beginning that only the disk has are waited for, though no longer than computing them would take
+// (kv/prefix_store.h); others go on meanwhile.
 //
 // Invariants: each request that was taken in ends exactly once; when none is left, only the prefix index holds pages.
 // Ownership: borrows everything, which must outlive it. Thread safety: one thread (the engine's); change_levels(),
@@ -49,9 +51,11 @@ namespace infer::engine {
 class StepLoop final : private model::StepWatch {
  public:
   // The limits are valid; those that the runner cannot serve are lowered to what it can.
-  // `stop` abandons a step, so that end_all can follow soon. idle: may be null.
+  // `stop` abandons a step, so that end_all can follow soon. idle: may be null. store: where prefixes are saved, or null;
+  // its on_done calls for a turn.
   StepLoop(StepRunner& runner, const tokenizer::Tokenizer& tokenizer, const EngineLimits& limits, const Clock& clock,
-           BoundedQueue<Submission>& inbox, CancelToken stop, IdleWork* idle = nullptr);
+           BoundedQueue<Submission>& inbox, CancelToken stop, IdleWork* idle = nullptr,
+           kv::PrefixStore* store = nullptr);
   // Ends what is left (shutdown).
   ~StepLoop() override;
   StepLoop(const StepLoop&) = delete;
@@ -66,6 +70,8 @@ class StepLoop final : private model::StepWatch {
   Turn turn();
   // Ends everything, also what is still in the inbox.
   void end_all(CancelReason reason);
+  // Waits until what ended is on the disk, or until `call` says stop.
+  void finish_saving(const CallContext& call);
 
   // What the pages of all requests, running ones too, shall do from the next turn on. From any thread.
   void change_levels(const kv::LevelPolicy& levels);
@@ -97,6 +103,7 @@ class StepLoop final : private model::StepWatch {
   Instant run_idle_work();
   void begin_sample(ActiveRequest& active);
   void hand_over_sample(ActiveRequest& active, FinishReason reason);
+  bool awaits_disk(ActiveRequest& active, Instant now);
   SequenceView view_of(ActiveRequest& active, bool look_for_prefix, Instant now);
   void apply(const StepPlan& plan, Instant now);
   void free_pages_for(const StepPlan& plan);
@@ -133,11 +140,13 @@ class StepLoop final : private model::StepWatch {
   std::optional<kv::LevelPolicy> new_levels_;  // Guarded by levels_mutex_.
   Heartbeat heartbeat_;
 
+  kv::PrefixStore* const store_;
   kv::PrefixIndex index_;
   const kv::SequenceCache empty_;                         // What matches in the index are looked for with.
   std::vector<std::unique_ptr<ActiveRequest>> requests_;  // In order of their arrival.
   std::vector<Submission> arrivals_;
-  EngineState state_;  // Its sequences are requests_, one to one.
+  Instant disk_until_ = Instant::never();  // The earliest end of a wait for the disk.
+  EngineState state_;                      // Its sequences are requests_, one to one.
   std::vector<model::SequenceSlice> slices_;
   StepCost cost_;
   RowCost row_cost_;            // Of steps of answers.

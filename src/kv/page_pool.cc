@@ -86,15 +86,47 @@ uint64_t PagePool::bytes() const {
   return taken(full_) + taken(high_) + taken(low_) + taken(digests_);
 }
 
-PageId PagePool::take() {
+PageId PagePool::take(Level level) {
+  INFER_CHECK(level != Level::kEvicted);
   if (free_.empty()) return kNoPage;
   const PageId page = free_.back();
   free_.pop_back();
   Page& entry = pages_[static_cast<size_t>(page)];
-  entry.full = full_.take();
+  if (level == Level::k16) entry.full = full_.take();
+  if (level != Level::k16) entry.high = high_.take();
+  if (level == Level::k8) entry.low = low_.take();
   entry.users = 1;
-  ++at_levels_[static_cast<size_t>(Level::k16)];
+  entry.level = level;
+  ++at_levels_[static_cast<size_t>(level)];
   return page;
+}
+
+size_t PagePool::copy_out(PageId page, std::byte* to) const {
+  const Page& entry = at(page);
+  INFER_CHECK(entry.level != Level::kEvicted);
+  size_t bytes = 0;
+  const auto copy = [&](const SlabStore& store, const std::byte* slab) {
+    std::memcpy(to + bytes, slab, store.slab_bytes());
+    bytes += store.slab_bytes();
+  };
+  if (entry.level == Level::k16) copy(full_, entry.full);
+  if (entry.level != Level::k16) copy(high_, entry.high);
+  if (entry.level == Level::k8) copy(low_, entry.low);
+  return bytes;
+}
+
+size_t PagePool::copy_in(PageId page, const std::byte* from) {
+  Page& entry = at(page);
+  INFER_CHECK(entry.level != Level::kEvicted);
+  size_t bytes = 0;
+  const auto copy = [&](const SlabStore& store, std::byte* slab) {
+    std::memcpy(slab, from + bytes, store.slab_bytes());
+    bytes += store.slab_bytes();
+  };
+  if (entry.level == Level::k16) copy(full_, entry.full);
+  if (entry.level != Level::k16) copy(high_, entry.high);
+  if (entry.level == Level::k8) copy(low_, entry.low);
+  return bytes;
 }
 
 void PagePool::share(PageId page) { ++at(page).users; }

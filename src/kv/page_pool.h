@@ -73,8 +73,9 @@ class PagePool {
   // How many of the taken pages are at each level.
   const std::array<int, kLevelCount>& pages_at_levels() const { return at_levels_; }
 
-  // A page of 16 bits with one user and undefined content, or kNoPage when all are taken.
-  PageId take();
+  // A page with one user and undefined content, or kNoPage when all are taken. Not out of memory; below 16 bits its
+  // content has to be copied in.
+  PageId take(Level level = Level::k16);
   // One more user, who reads only.
   void share(PageId page);
   // One user less; the last one frees the page.
@@ -95,6 +96,10 @@ class PagePool {
   // Where planes go that leave memory; null: nowhere. Before any page was moved; the store outlives the pool.
   void set_spill(SpillStore* spill) { spill_ = spill; }
   const SpillStore* spill() const { return spill_; }
+
+  // The content of a page in memory, of shape().page_bytes(level) bytes, to or from elsewhere; returns how many.
+  size_t copy_out(PageId page, std::byte* to) const;
+  size_t copy_in(PageId page, const std::byte* from);
 
   bool has_planes(PageId page) const { return at(page).high != nullptr; }
   // Whether planes can leave memory and be had again.

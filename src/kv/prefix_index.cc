@@ -161,6 +161,17 @@ bool PrefixIndex::make_room(int32_t spared) {
 
 int32_t PrefixIndex::add(int32_t parent, uint64_t key, std::span<const TokenId> tokens, const SequenceCache& sequence,
                          int index) {
+  const int32_t id = add_node(parent, key, tokens);
+  for (int layer = 0; layer < layers_; ++layer) {
+    const PageId shared = sequence.pages(layer)[static_cast<size_t>(index)];
+    if (shared != kNoPage) pool_->keep(shared);
+    page(id, layer) = shared;
+  }
+  return id;
+}
+
+// Without pages.
+int32_t PrefixIndex::add_node(int32_t parent, uint64_t key, std::span<const TokenId> tokens) {
   if (free_.empty()) {
     free_.push_back(static_cast<int32_t>(nodes_.size()));
     nodes_.emplace_back();
@@ -172,12 +183,8 @@ int32_t PrefixIndex::add(int32_t parent, uint64_t key, std::span<const TokenId> 
   node.key = key;
   node.parent = parent;
   node.taken = true;
+  node.saved_at = Instant::never();
   std::copy(tokens.begin(), tokens.end(), node.tokens.begin());
-  for (int layer = 0; layer < layers_; ++layer) {
-    const PageId shared = sequence.pages(layer)[static_cast<size_t>(index)];
-    if (shared != kNoPage) pool_->keep(shared);
-    page(id, layer) = shared;
-  }
   by_key_.emplace(key, id);
   hint(key).store(key, std::memory_order_relaxed);
   link_newest(id);
@@ -203,7 +210,8 @@ int64_t PrefixIndex::remove(int32_t id) {
   const auto [begin, end] = by_key_.equal_range(node.key);
   by_key_.erase(std::find_if(begin, end, [id](const auto& entry) { return entry.second == id; }));
   uint64_t hinted = node.key;
-  hint(node.key).compare_exchange_strong(hinted, 0, std::memory_order_relaxed);
+  const bool comes_back = store_ != nullptr && store_->knows(node.key);
+  if (!comes_back) hint(node.key).compare_exchange_strong(hinted, 0, std::memory_order_relaxed);
   unlink(id);
   if (node.parent != kNone) --at(node.parent).children;
   node.parent = kNone;

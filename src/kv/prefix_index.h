@@ -8,6 +8,9 @@
 // Where a layer has a window, a node may lack that layer's page; a match ends where the window would miss it, and
 // before a page that left memory.
 //
+// With a prefix store (prefix_store.h) texts that have ended are saved to disk behind the engine's back, and pages that
+// are there come back when a text wants them.
+//
 // With lowered pages (level_policy.h) a match has the levels that the pages have by now: within the error of the mode,
 // but not bit for bit what computing the prefix again would give. At 16 bits it is. Ownership: the pool must outlive
 // it. Thread safety: one thread (the engine's); hinted_pages from any.
@@ -16,6 +19,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <span>
 #include <unordered_map>
@@ -24,6 +28,7 @@
 #include "base/ids.h"
 #include "kernels/kernel_table.h"
 #include "kv/page_pool.h"
+#include "kv/prefix_store.h"
 #include "kv/sequence_cache.h"
 
 namespace infer::kv {
@@ -57,6 +62,20 @@ class PrefixIndex {
   // kept as it is, but for pages that left memory.
   void keep(std::span<const TokenId> tokens, const SequenceCache& sequence, PrefixCursor& cursor);
 
+  // ---- The tier below. Without a store these do nothing.
+
+  // The store outlives the index. Before anything was registered.
+  void set_store(PrefixStore* store);
+  // A text ended: its pages that are registered are to be saved, from the first on, or renewed where they are.
+  void save(const PrefixCursor& cursor, Instant now);
+  // Whether further pages at the start of `tokens` are on their way from the disk; starts reading them. A sequence has
+  // room for `context` tokens.
+  bool restore(std::span<const TokenId> tokens, int context, Instant now);
+  // Takes what has arrived and starts what is to be saved, as far as that goes without waiting.
+  void tend(Instant now);
+  bool saving() const { return !to_save_.empty() || (store_ != nullptr && !store_->idle()); }
+  uint64_t restored_pages() const { return restored_; }  // Of 64 tokens, so far.
+
   // Forgets nodes until `pages` pages have become free, or nothing is left; returns how many became free.
   int64_t evict(int64_t pages);
   // Pages that nobody else uses. Linear in the number of nodes.
@@ -83,6 +102,7 @@ class PrefixIndex {
     int32_t older = kNone, newer = kNone;  // By last use,
     uint64_t used = 0;                     // which is this on the index's own clock.
     bool taken = false;
+    Instant saved_at = Instant::never();  // Or since when it waits for that; never(): not.
     std::array<TokenId, kernels::kPageTokens> tokens{};
   };
 
@@ -104,7 +124,12 @@ class PrefixIndex {
   void renew(int32_t node, const SequenceCache& sequence, int index);
   bool make_room(int32_t spared);
   int32_t add(int32_t parent, uint64_t key, std::span<const TokenId> tokens, const SequenceCache& sequence, int index);
+  int32_t add_node(int32_t parent, uint64_t key, std::span<const TokenId> tokens);
   int64_t remove(int32_t node);
+  void take_in(const PrefixStore::Read& read, Instant now);
+  bool has_pages_besides_path() const;
+  bool make_pages(int32_t parent);
+  bool save_next(Instant now);
   void touch(int32_t node);
   void link_newest(int32_t node);
   void unlink(int32_t node);
@@ -127,6 +152,14 @@ class PrefixIndex {
   int32_t oldest_ = kNone, newest_ = kNone;
   uint64_t uses_ = 0;
   mutable std::vector<int32_t> path_;
+
+  struct ToSave {
+    int32_t node;
+    uint32_t generation;
+  };
+  PrefixStore* store_ = nullptr;
+  std::deque<ToSave> to_save_;
+  uint64_t restored_ = 0;
 };
 
 }  // namespace infer::kv

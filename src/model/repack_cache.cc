@@ -14,6 +14,8 @@
 #include "base/hash.h"
 #include "base/rng.h"
 #include "kernels/panels.h"
+#include "model/file_fingerprint.h"
+#include "model/fingerprint.h"
 #include "os/file_sink.h"
 #include "os/folder.h"
 #include "os/process_facts.h"
@@ -27,8 +29,6 @@ constexpr uint32_t kFormatVersion = 1;
 constexpr const char* kSuffix = ".panels";
 // Data begins at a multiple of a huge page, so that the system may map it with such pages.
 constexpr uint64_t kDataAlignment = uint64_t{2} << 20;
-// Sampled from the beginning, the middle and the end of each tensor.
-constexpr size_t kSampleBytes = 1024;
 // What a writer leaves behind when its process is killed is removed after this time.
 constexpr Duration kAbandonedAfter = Duration::from_seconds(24 * 3600);
 // The disk keeps this much free, whatever the limit says.
@@ -39,41 +39,6 @@ void put(std::vector<std::byte>& bytes, const T& value) {
   static_assert(std::is_trivially_copyable_v<T>);
   const auto* raw = reinterpret_cast<const std::byte*>(&value);
   bytes.insert(bytes.end(), raw, raw + sizeof(T));
-}
-
-// A hash over pieces; each piece's length counts, so that none can take from its neighbour.
-class Fingerprint {
- public:
-  void add(std::span<const std::byte> bytes) { hash_ = hash_block(bytes.data(), bytes.size(), hash_); }
-  void add(std::string_view text) { add(std::as_bytes(std::span(text))); }
-  void add_number(uint64_t number) { add(std::as_bytes(std::span(&number, 1))); }
-  uint64_t value() const { return hash_; }
-
- private:
-  uint64_t hash_ = kHashSeed;
-};
-
-void add_tensor(const gguf::Tensor& tensor, Fingerprint& print) {
-  print.add(tensor.name);
-  print.add_number(static_cast<uint64_t>(tensor.type));
-  for (const uint64_t dim : tensor.dims) print.add_number(dim);
-  const size_t size = tensor.data.size(), sample = std::min(size, kSampleBytes);
-  for (const size_t at : {size_t{0}, (size - sample) / 2, size - sample}) print.add(tensor.data.subspan(at, sample));
-}
-
-uint64_t model_fingerprint(const gguf::File& file) {
-  Fingerprint print;
-  print.add_number(file.file_bytes());
-  print.add_number(static_cast<uint64_t>(file.modified_ns()));
-  for (const gguf::MetadataEntry& entry : file.metadata()) {
-    print.add(entry.key);
-    print.add(entry.value.bytes());
-  }
-  for (const gguf::Tensor& tensor : file.tensors()) {
-    add_tensor(tensor, print);
-    file.drop_resident(tensor);  // A touched byte may map megabytes around it.
-  }
-  return print.value();
 }
 
 // What these kernels make of random blocks: two panels, the second with missing rows, of two blocks of 256 columns.
@@ -139,7 +104,7 @@ std::string fault_of(std::span<const std::byte> bytes, const RepackCache::Key& k
 
 RepackCache::Key RepackCache::make_key(const gguf::File& file, std::span<const PackedMatrix> matrices,
                                        const kernels::KernelTable& kernels) {
-  const uint64_t model = model_fingerprint(file), layout = layout_fingerprint(matrices, kernels);
+  const uint64_t model = file_fingerprint(file), layout = layout_fingerprint(matrices, kernels);
   Key key;
   key.name = format("{:016x}-{:016x}{}", model, layout, kSuffix);
   for (const char c : kMagic) put(key.header, c);

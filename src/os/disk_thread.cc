@@ -52,11 +52,18 @@ class NumberRing {
 }  // namespace
 
 struct DiskThread::State {
-  State(size_t most, size_t batch, Work work_to_do)
-      : numbers_max(most), work(std::move(work_to_do)), urgent(most), later(most), done(most), batch_numbers(batch) {}
+  State(size_t most, size_t batch, Work work_to_do, std::function<void()> tell)
+      : numbers_max(most),
+        work(std::move(work_to_do)),
+        on_done(std::move(tell)),
+        urgent(most),
+        later(most),
+        done(most),
+        batch_numbers(batch) {}
 
   size_t numbers_max;
   Work work;
+  std::function<void()> on_done;
   NumberRing urgent, later, done;
   size_t under_way = 0;                 // The owner's.
   std::vector<uint32_t> batch_numbers;  // The thread's.
@@ -103,14 +110,16 @@ void DiskThread::State::run() {
       }  // The owner is in its wait, or sees the ring before.
       wake_owner.notify_one();
     }
+    if (on_done) on_done();
   }
 }
 
 DiskThread::DiskThread(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
-Result<std::unique_ptr<DiskThread>> DiskThread::start(size_t numbers_max, size_t batch_max, Work work) {
+Result<std::unique_ptr<DiskThread>> DiskThread::start(size_t numbers_max, size_t batch_max, Work work,
+                                                      std::function<void()> on_done) {
   INFER_CHECK(numbers_max > 0 && batch_max > 0);
-  auto state = std::make_unique<State>(numbers_max, batch_max, std::move(work));
+  auto state = std::make_unique<State>(numbers_max, batch_max, std::move(work), std::move(on_done));
   try {
     state->thread = std::thread([raw = state.get()] { raw->run(); });
   } catch (const std::system_error& error) {

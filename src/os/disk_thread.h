@@ -25,8 +25,10 @@ class DiskThread {
   // Called on the thread with up to batch_max numbers of one urgency, in the order of submission. All of them are done
   // when it returns.
   using Work = std::function<void(std::span<const uint32_t> numbers)>;
-  // At most numbers_max are under way at once. kExhausted when the system gives no thread.
-  static Result<std::unique_ptr<DiskThread>> start(size_t numbers_max, size_t batch_max, Work work);
+  // At most numbers_max are under way at once. kExhausted when the system gives no thread. on_done: called on the
+  // thread when there is something to take, for an owner that sleeps elsewhere than in wait_for_done; may be empty.
+  static Result<std::unique_ptr<DiskThread>> start(size_t numbers_max, size_t batch_max, Work work,
+                                                   std::function<void()> on_done = {});
 
   ~DiskThread();
   DiskThread(const DiskThread&) = delete;

@@ -139,6 +139,22 @@ void add_tokens(Page& page, const Metrics& metrics) {
   page.gauge("inferos_speculative_accept_ratio", "Of speculated tokens, accepted.", metrics.engine.accept_rate);
 }
 
+void add_prefix_store(Page& page, const engine::PrefixStoreSnapshot& store) {
+  page.counter("inferos_prefix_store_restored_tokens_total", "Prompt tokens that came back from disk.",
+               store.restored_tokens);
+  page.counter("inferos_prefix_store_files_written_total", "Files of 64 tokens written.", store.counters.written);
+  page.counter("inferos_prefix_store_written_bytes_total", "Bytes of them.", store.counters.written_bytes);
+  page.counter("inferos_prefix_store_files_read_total", "Files read that were good.", store.counters.read);
+  page.counter("inferos_prefix_store_read_bytes_total", "Bytes of them.", store.counters.read_bytes);
+  page.counter("inferos_prefix_store_files_refused_total", "Files that were damaged or foreign.",
+               store.counters.refused);
+  page.counter("inferos_prefix_store_files_removed_total", "Files removed for lack of room.", store.counters.removed);
+  page.counter("inferos_prefix_store_failures_total", "Errors of the disk, a full one among them.",
+               store.counters.failed);
+  page.gauge("inferos_prefix_store_bytes", "Of all files in the folder.", static_cast<double>(store.counters.bytes));
+  page.gauge("inferos_prefix_store_files", "Files of this model.", static_cast<double>(store.files));
+}
+
 void add_memory(Page& page, const Metrics& metrics) {
   const engine::EngineSnapshot& engine = metrics.engine.snapshot;
   page.gauge("inferos_kv_cache_usage_ratio", "Pages of the KV cache that are in use.", pages_used_ratio(engine));
@@ -244,6 +260,7 @@ std::string prometheus_text(const Metrics& metrics, const Recorder& recorder, co
   Page page;
   add_requests(page, metrics, recorder);
   add_tokens(page, metrics);
+  if (metrics.engine.snapshot.prefix_store) add_prefix_store(page, *metrics.engine.snapshot.prefix_store);
   add_memory(page, metrics);
   add_agent(page, metrics, agent);
   return page.take();

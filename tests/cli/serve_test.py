@@ -2,6 +2,8 @@
 """inferos serve: starts, says what it does, answers, and ends when it is told to."""
 import http.client
 import json
+import os
+import random
 import re
 import shlex
 import signal
@@ -118,6 +120,58 @@ class ServeTest(program.ProgramTest):
         self.stop(process)
         self.assertIn("INFEROS_AGENT_PORT", self.error(2, "serve", environment={"INFEROS_AGENT_PORT": "70000"}))
         self.assertIn("--port", self.error(2, "serve", "--port", "x"))
+
+    def complete(self, served, prompt):
+        answer = self.post(served["url"] + "/v1/completions", {"prompt": prompt, "max_tokens": 12, "temperature": 0})
+        return answer["choices"][0]["text"], answer["usage"]["prompt_tokens_details"]["cached_tokens"]
+
+    def metric(self, served, name):
+        with urllib.request.urlopen(served["url"] + "/metrics", timeout=program.TIMEOUT) as response:
+            lines = response.read().decode().split("\n")
+        return next(float(line.split()[1]) for line in lines if line.startswith(name + " "))
+
+    def test_prefixes_outlive_the_server(self):
+        prompt = "The old king had three sons. " * 30
+        folder = self.folder / "prefixes"
+        process, served = self.start("--kv", "f16", "--prefix-cache", str(folder))
+        text, cached = self.complete(served, prompt)
+        self.assertEqual(cached, 0)
+        self.stop(process)
+        process, served = self.start("--kv", "f16", "--prefix-cache", str(folder))
+        self.assertEqual(self.complete(served, "Something else. " + prompt)[1], 0)
+        again, cached = self.complete(served, prompt)
+        self.assertEqual(again, text)
+        self.assertGreaterEqual(cached, 128)
+        self.assertEqual(self.metric(served, "inferos_prefix_store_restored_tokens_total"), cached)
+        self.assertEqual(stat.S_IMODE(folder.stat().st_mode), 0o700)
+        self.stop(process)
+
+    def test_a_folder_that_cannot_be_used_costs_only_the_prefixes(self):
+        self.folder.joinpath("file").write_text("not a folder")
+        process, served = self.start("--prefix-cache", str(self.folder / "file"))
+        self.complete(served, "The old king")
+        code, _, err = self.stop(process)
+        self.assertEqual(code, 0)
+        self.assertIn("prefixes are not kept on disk", err)
+
+    def test_two_servers_killed_at_any_moment_leave_good_prefixes(self):
+        seed = int(os.environ.get("INFER_SEED", "1"))
+        rng = random.Random(seed)
+        folder = self.folder / "prefixes"
+        texts = {}
+        refused = reused = 0
+        for kill in range(6):
+            servers = [self.start("--kv", "f16", "--prefix-cache", str(folder)) for _ in range(2)]
+            for _ in range(4):
+                prompt = f"Story number {rng.randrange(4)}. " * 40
+                text, cached = self.complete(servers[rng.randrange(2)][1], prompt)
+                self.assertEqual(texts.setdefault(prompt, text), text, f"INFER_SEED={seed}, kill {kill}")
+                reused += cached
+            refused += sum(self.metric(served, "inferos_prefix_store_files_refused_total") for _, served in servers)
+            for process, _ in servers:
+                self.stop(process, signal.SIGKILL)
+        self.assertEqual(refused, 0)
+        self.assertGreater(reused, 0)
 
     def test_two_servers_run_side_by_side(self):
         _, first = self.start()

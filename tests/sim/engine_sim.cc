@@ -26,7 +26,8 @@ void print(const Tally& tally) {
       "%llu requests: %llu refused, %llu stopped, %llu at length, %llu at a limit, %llu cancelled, %llu failed\n"
       "%llu tokens computed, %llu of %llu prompt tokens taken over, %llu generated, %llu times pages given up\n"
       "past a deadline at most %.3f ms (a layer takes %.3f ms); longest wait %.1f s; %llu hangs\n"
-      "%llu tokens drafted, %llu of them accepted\n",
+      "%llu tokens drafted, %llu of them accepted\n"
+      "%llu files of prefixes written, %llu tokens restored from them, %llu failures of the disk\n",
       static_cast<unsigned long long>(tally.turns), static_cast<unsigned long long>(engine.steps),
       static_cast<unsigned long long>(engine.steps_abandoned), static_cast<unsigned long long>(engine.steps_failed),
       tally.time.seconds(), static_cast<unsigned long long>(tally.requests),
@@ -36,7 +37,9 @@ void print(const Tally& tally) {
       static_cast<unsigned long long>(engine.prompt_tokens), static_cast<unsigned long long>(engine.generated_tokens),
       static_cast<unsigned long long>(engine.parks), tally.overshoot.ms(), tally.bound.ms(),
       tally.longest_wait.seconds(), static_cast<unsigned long long>(tally.hangs),
-      static_cast<unsigned long long>(engine.drafted_tokens), static_cast<unsigned long long>(engine.accepted_tokens));
+      static_cast<unsigned long long>(engine.drafted_tokens), static_cast<unsigned long long>(engine.accepted_tokens),
+      static_cast<unsigned long long>(tally.files_written), static_cast<unsigned long long>(tally.restored_tokens),
+      static_cast<unsigned long long>(tally.disk_failures));
 }
 
 // Adds the run's figures to `all`; false when an invariant broke.

@@ -28,6 +28,9 @@ void Tally::add(const Tally& other) {
   engine.parks += other.engine.parks;
   engine.drafted_tokens += other.engine.drafted_tokens;
   engine.accepted_tokens += other.engine.accepted_tokens;
+  restored_tokens += other.restored_tokens;
+  files_written += other.files_written;
+  disk_failures += other.disk_failures;
   hangs += other.hangs;
   overshoot = std::max(overshoot, other.overshoot);
   bound = std::max(bound, other.bound);
@@ -91,7 +94,9 @@ Simulation::Simulation(uint64_t seed)
   }
   runner_ = std::make_unique<FakeRunner>(model_, clock_, rng_, [this] { act_all(); });
   inbox_ = std::make_unique<BoundedQueue<engine::Submission>>(static_cast<size_t>(limits_.waiting_max));
-  loop_ = std::make_unique<engine::StepLoop>(*runner_, *tokenizer_, limits_, clock_, *inbox_, CancelToken());
+  make_store();
+  loop_ =
+      std::make_unique<engine::StepLoop>(*runner_, *tokenizer_, limits_, clock_, *inbox_, CancelToken(), store_.get());
   watchdog_ = std::make_unique<engine::Watchdog>(loop_->heartbeat(), limits_.watchdog, nullptr);
   intake_ = std::make_unique<engine::Intake>(*loop_, *watchdog_, *inbox_, wake_, model_.context, testing::kByteTokens);
   const int clients = between(1, 24);
@@ -124,6 +129,27 @@ void Simulation::make_limits() {
   limits_.speculation.min_accept_rate = chance(0.5) ? 0.5f : 0;
   limits_.speculation.draft_max = between(0, 20);
   limits_.stream_tokens = static_cast<size_t>(between(1, 40));
+}
+
+void Simulation::make_store() {
+  if (chance(0.5)) return;
+  const kv::PrefixStoreOptions options{
+      .shape = {.fingerprint = seed_, .page = runner_->pages().shape(), .layers = model_.layers},
+      .limit_bytes = uint64_t{20000} * static_cast<uint64_t>(between(1, 2000)),
+      .threaded = false};
+  store_ = kv::PrefixStore::open(std::make_unique<testing::FaultyFolder>(disk_), options, log_).value();
+  store_->set_on_done([this] { wake_->notify(); });
+}
+
+// Each thing takes some time, now and then a lot, and some fail.
+void Simulation::act_disk() {
+  if (!store_ || !store_->has_pending()) return;
+  if (disk_at_ == Instant::never())
+    disk_at_ = clock_.now() + (chance(0.02) ? milliseconds(0, 5000) : milliseconds(0, 8));
+  if (clock_.now() < disk_at_) return;
+  disk_at_ = Instant::never();
+  disk_.fail(chance(0.02), chance(0.02));
+  store_->run_pending();
 }
 
 std::string Simulation::description() const {
@@ -266,6 +292,7 @@ void Simulation::act(Client& client) {
 
 void Simulation::act_all() {
   check_hang();
+  act_disk();
   for (const auto& client : clients_) {
     if (client->act_at <= clock_.now()) act(*client);
   }
@@ -352,7 +379,9 @@ void Simulation::check_deadline(const Client& client, const engine::RequestResul
 Duration Simulation::patience() const {
   const int64_t tokens = 300 + 64;
   const int64_t alone = tokens * (model_.fixed + model_.per_token).ns();
-  return Duration::from_ns(2 * limits_.aging.ns() + 4 * static_cast<int64_t>(clients_.size()) * kAnswersMax * alone);
+  const int64_t disk = store_ ? Duration::from_seconds(10).ns() : 0;  // It is not waited for any longer.
+  return Duration::from_ns(disk + 2 * limits_.aging.ns() +
+                           4 * static_cast<int64_t>(clients_.size()) * kAnswersMax * alone);
 }
 
 void Simulation::check_running() {
@@ -369,7 +398,8 @@ void Simulation::check_running() {
 // ---- Time.
 
 Instant Simulation::next_event() const {
-  Instant next = Instant::never();
+  Instant next = disk_at_;
+  if (store_ && store_->has_pending() && disk_at_ == Instant::never()) next = clock_.now();
   for (const auto& client : clients_) next = std::min(next, client->act_at);
   return next;
 }
@@ -409,6 +439,11 @@ std::optional<std::string> Simulation::run(uint64_t turns) {
   }
   loop_->turn();  // What the watchdog ended last is let go.
   tally_.engine = loop_->published().counters;
+  if (const auto& saved = loop_->published().prefix_store) {
+    tally_.restored_tokens = saved->restored_tokens;
+    tally_.files_written = saved->counters.written;
+    tally_.disk_failures = saved->counters.failed;
+  }
   tally_.hangs = watchdog_->health(clock_.now()).hangs;
   const auto& ended = tally_.engine.ended;
   if (!broken_ && std::accumulate(ended.begin(), ended.end(), uint64_t{0}) != tally_.engine.requests) {

@@ -16,6 +16,7 @@
 #include "engine/intake.h"
 #include "engine/step_loop.h"
 #include "fake_runner.h"
+#include "testing/faulty_folder.h"
 #include "testing/test_clock.h"
 
 namespace infer::sim {
@@ -26,6 +27,7 @@ struct Tally {
   uint64_t refused = 0;
   uint64_t wrong_limits = 0;  // Requests that were refused because they made no sense.
   engine::EngineCounters engine;
+  uint64_t restored_tokens = 0, files_written = 0, disk_failures = 0;
   uint64_t hangs = 0;     // Long enough to end all requests.
   Duration overshoot;     // The longest past a deadline where nothing hung,
   Duration bound;         // and the most that it may be: one layer of the longest step.
@@ -50,6 +52,8 @@ class Simulation {
   struct Client;
 
   void make_limits();
+  void make_store();
+  void act_disk();
   void act(Client& client);
   void act_all();
   void check_hang();
@@ -84,6 +88,10 @@ class Simulation {
   std::unique_ptr<FakeRunner> runner_;
   std::shared_ptr<os::WakeSignal> wake_ = std::make_shared<os::WakeSignal>();
   std::unique_ptr<BoundedQueue<engine::Submission>> inbox_;
+  NullLog log_;
+  testing::FolderDisk disk_;
+  std::unique_ptr<kv::PrefixStore> store_;  // Null in half of the runs. What the index gives up comes back from there.
+  Instant disk_at_ = Instant::never();      // When the disk has done the next thing.
   std::unique_ptr<engine::StepLoop> loop_;
   std::unique_ptr<engine::Watchdog> watchdog_;
   Instant watchdog_at_;  // Its next look.
