@@ -1,13 +1,16 @@
+#include <cstdio>
 #include <optional>
 #include <string>
 
 #include "app/commands.h"
+#include "app/exit_code.h"
 #include "app/local_server.h"
 #include "app/serve_config.h"
 #include "base/bytes.h"
 #include "base/format.h"
 #include "os/environment.h"
 #include "os/interrupt.h"
+#include "os/restart.h"
 #include "os/wake_signal.h"
 
 namespace infer::app {
@@ -15,6 +18,7 @@ namespace {
 
 // How often is looked for Ctrl-C, which wakes nobody.
 constexpr Duration kLook = Duration::from_ms(50);
+constexpr Duration kLastBytes = Duration::from_ms(200);
 
 api::Json as_json(const LocalServer& server) {
   const LoadedModel& loaded = server.loaded();
@@ -63,9 +67,37 @@ std::string as_text(const LocalServer& server, bool wants_token) {
              url, post);
 }
 
-void wait_for_interrupt(Services& services) {
+// Or for the engine's thread to be lost.
+void wait_for_end(const LocalServer& server, Services& services) {
   os::WakeSignal never;
-  while (!services.interrupt().token().cancelled()) never.wait_until(services.clock().now() + kLook);
+  while (!services.interrupt().token().cancelled() && !server.is_lost()) {
+    never.wait_until(services.clock().now() + kLook);
+  }
+}
+
+// In the environment of a server that began anew: the port that it had, and how often it did.
+constexpr const char* kRestartVariable = "INFEROS_RESTARTED";
+
+struct Restart {
+  unsigned port = 0;
+  unsigned count = 0;
+};
+
+Restart read_restart() {
+  const std::string text = os::environment_variable(kRestartVariable).value_or("");
+  Restart restart;
+  if (std::sscanf(text.c_str(), "%u %u", &restart.port, &restart.count) != 2 || restart.port > 65535) return {};
+  return restart;
+}
+
+// All requests were ended with an error when the engine hung; their last bytes get a moment to leave. Returns when the
+// process cannot begin anew.
+Error begin_anew(LocalServer& server, const Restart& before, Services& services) {
+  const Clock& clock = services.clock();
+  services.err().write(LogLevel::kError, "the engine's thread is lost: the server begins anew");
+  const unsigned port = server.port();
+  (void)server.drain({clock, Deadline::at(clock.now() + kLastBytes), CancelToken()});
+  return os::restart_program(services.arguments(), kRestartVariable, format("{} {}", port, before.count + 1));
 }
 
 Status drain(LocalServer& server, const ServeCommand& options, Services& services) {
@@ -88,7 +120,9 @@ Status drain(LocalServer& server, const ServeCommand& options, Services& service
 
 Status serve_command(const ServeCommand& given, Services& services) {
   const os::InterruptGuard guard(services.interrupt());
-  INFER_ASSIGN(const ServeConfig config, configure_serve(given, os::environment_variable));
+  INFER_ASSIGN(ServeConfig config, configure_serve(given, os::environment_variable));
+  const Restart restart = read_restart();
+  if (restart.count > 0) config.command.taken_over_port = static_cast<uint16_t>(restart.port);
   const ServeCommand& options = config.command;
   INFER_TRY(options.sampling.validate());
   services.err().set_level(config.config.log_level);
@@ -96,11 +130,20 @@ Status serve_command(const ServeCommand& given, Services& services) {
   INFER_ASSIGN(const auto server, LocalServer::start(config, call, services));
   const bool wants_token = !server->token().text.empty() && server->url().find("127.0.0.1") == std::string::npos &&
                            server->url().find("localhost") == std::string::npos;
-  INFER_TRY(options.json ? services.out().write_json(as_json(*server))
-                         : services.out().write(as_text(*server, wants_token)));
+  if (restart.count > 0) {  // Whoever reads standard output knows the server.
+    services.err().write(LogLevel::kWarning, format("serving again on {}, restart {}", server->url(), restart.count));
+  } else {
+    INFER_TRY(options.json ? services.out().write_json(as_json(*server))
+                           : services.out().write(as_text(*server, wants_token)));
+  }
   finish_storing_weights(*server->loaded().model, call, services);
-  wait_for_interrupt(services);
-  return drain(*server, options, services);
+  wait_for_end(*server, services);
+  const Error failure = server->is_lost() ? begin_anew(*server, restart, services) : Error{ErrorCode::kCancelled, ""};
+  if (!server->is_lost()) INFER_TRY(drain(*server, options, services));
+  if (server->engine().is_ready()) return {};
+  // Its thread hangs, and would be waited for.
+  services.err().error(server->is_lost() ? failure.message : "the engine hangs and is left behind");
+  os::end_process_now(kExitOther);
 }
 
 }  // namespace infer::app

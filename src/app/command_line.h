@@ -148,8 +148,9 @@ struct ServeCommand {
   std::string config;              // A YAML file; "": none.
   std::vector<std::string> given;  // The flags that were written, by their long names: "--port".
   std::string host = "127.0.0.1";
-  std::optional<int> port;           // Absent: INFEROS_AGENT_PORT, or 7031; 0: a free one.
-  std::vector<std::string> aliases;  // Names by which clients may call the model, besides its own.
+  std::optional<int> port;                  // Absent: INFEROS_AGENT_PORT, or 7031; 0: a free one.
+  std::optional<uint16_t> taken_over_port;  // That of the process before, which began anew.
+  std::vector<std::string> aliases;         // Names by which clients may call the model, besides its own.
   int parallel = 8;
   Duration deadline = Duration::from_seconds(600);  // Of requests that name none.
   Duration drain = Duration::from_seconds(30);      // For requests under way when the server is to end.

@@ -34,6 +34,11 @@ Error as_serve_error(Error error, uint16_t port) {
                       port)};
 }
 
+// 0: a free one.
+uint16_t listening_port(const ServeCommand& options) {
+  return options.taken_over_port.value_or(static_cast<uint16_t>(options.port.value_or(0)));
+}
+
 // Whether the port can be had, before a model is loaded for nothing.
 Status check_port(const ServeCommand& options, uint16_t port, Services& services) {
   http::Site nothing;
@@ -80,9 +85,10 @@ Status LocalServer::load(const ServeConfig& config, const CallContext& call, Ser
                                                       loaded_.model->options().context));
   quality_work_.emplace(evaluation_text_, loaded_.model->kernels().log_sum_exp, loaded_.tokenizer->vocabulary_size());
   limits.waiting_max = config.config.server.waiting_max;
-  INFER_ASSIGN(engine_, engine::Engine::start(engine::make_model_runner(*loaded_.model), *loaded_.tokenizer, limits,
-                                              services.clock(), {}, &*quality_work_,
-                                              open_prefix_cache(options.model, loaded_, services)));
+  INFER_ASSIGN(engine_, engine::Engine::start(
+                            services.make_runner(*loaded_.model), *loaded_.tokenizer, limits, services.clock(),
+                            [this] { lost_.store(true); }, &*quality_work_,
+                            open_prefix_cache(options.model, loaded_, services)));
   const kv::KernelCheck check = kv::check_kernels(loaded_.model->kernels());
   target_.emplace(*engine_, options.model.levels, model_id(options.model.path), &*quality_work_,
                   control::Capabilities{.int8_works = check.works_8(), .int4_works = check.works_4()});
@@ -115,7 +121,7 @@ Status LocalServer::load(const ServeConfig& config, const CallContext& call, Ser
 
 Status LocalServer::listen(const ServeConfig& config, Services& services) {
   const ServeCommand& options = config.command;
-  const auto port = static_cast<uint16_t>(options.port.value_or(0));
+  const uint16_t port = listening_port(options);
   http::GateOptions gate;
   gate.token = token_.text;
   if (!is_loopback(options.host)) {
@@ -157,7 +163,7 @@ Result<std::unique_ptr<LocalServer>> LocalServer::start(const ServeConfig& confi
                                                         Services& services) {
   const ServeCommand& options = config.command;
   const auto port = static_cast<uint16_t>(options.port.value_or(0));
-  if (port != 0) INFER_TRY(check_port(options, port, services));
+  if (const uint16_t wanted = listening_port(options)) INFER_TRY(check_port(options, wanted, services));
   auto server = std::unique_ptr<LocalServer>(new LocalServer());
   INFER_ASSIGN(server->token_, read_agent_token(port, config.config.server.token));
   INFER_TRY(server->load(config, call, services));

@@ -4,6 +4,7 @@
 // every request.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -39,6 +40,9 @@ class LocalServer {
   const api::AnswerService& service() const { return *service_; }
   const AgentToken& token() const { return token_; }
   std::string url() const { return http_->url(); }
+  uint16_t port() const { return http_->port(); }
+  // The engine's thread is lost: the process has to begin anew. Any thread.
+  bool is_lost() const { return lost_.load(); }
 
   // Takes no new requests, and returns when those under way are answered, or when the call says stop.
   Status drain(const CallContext& call) {
@@ -52,6 +56,7 @@ class LocalServer {
   Status start_agent(const ServeConfig& serve, Services& services);
   Status listen(const ServeConfig& config, Services& services);
 
+  std::atomic<bool> lost_{false};
   LoadedModel loaded_;
   std::unique_ptr<chat::ChatTemplate> chat_;
   quality::EvaluationText evaluation_text_;

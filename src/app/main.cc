@@ -48,6 +48,7 @@ int run_program(int argc, char** argv) {
   std::signal(SIGXFSZ, SIG_IGN);  // So is a file that grows beyond its limit.
 #endif
   Services services;
+  services.set_arguments({argv, argv + argc});
   auto invocation = parse_command_line(argc, argv);
   if (!invocation) return report(invocation.error(), wants_json(argc, argv), services);
   const Status status = std::visit(Dispatch{services}, *invocation);

@@ -8,16 +8,21 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "api/json.h"
 #include "app/progress.h"
 #include "base/call_context.h"
 #include "base/log.h"
 #include "base/result.h"
+#include "engine/step_runner.h"
 #include "kernels/kernel_table.h"
+#include "model/model.h"
 #include "os/system_clock.h"
 
 namespace infer::app {
@@ -76,6 +81,11 @@ class Services {
   bool input_is_terminal() const { return input_is_terminal_; }
   bool output_is_terminal() const { return output_is_terminal_; }
   CancelSource& interrupt() { return interrupt_; }
+  // As main() got them, for a program that begins anew.
+  void set_arguments(std::vector<std::string> arguments) { arguments_ = std::move(arguments); }
+  const std::vector<std::string>& arguments() const { return arguments_; }
+  // What computes a server's steps; tests take another one.
+  std::function<std::unique_ptr<engine::StepRunner>(model::Model&)> make_runner = engine::make_model_runner;
 
   // Until Ctrl-C, and `deadline` after the start of the program.
   CallContext call(std::optional<Duration> deadline) const;
@@ -92,6 +102,7 @@ class Services {
   Output out_;
   ErrorStream err_;
   CancelSource interrupt_;
+  std::vector<std::string> arguments_;
 };
 
 }  // namespace infer::app

@@ -31,8 +31,8 @@ namespace infer::engine {
 
 struct WatchdogLimits {
   Duration silent_after = Duration::from_ms(1500);
-  Duration hung_after = Duration::from_seconds(6);
-  Duration lost_after = Duration::from_seconds(9);
+  Duration hung_after = Duration::from_seconds(5);
+  Duration lost_after = Duration::from_seconds(7);
 
   // kInvalidArgument: not one after the other.
   Status validate() const;

@@ -1,0 +1,36 @@
+// inferos serve whose engine hangs in the next step once there is a file named by INFER_TEST_HANG; it takes the file
+// away, so that it hangs once.
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <variant>
+
+#include "app/command_line.h"
+#include "app/commands.h"
+#include "app/services.h"
+#include "os/folder.h"
+#include "os/wake_signal.h"
+#include "testing/hooked_runner.h"
+
+int main(int argc, char** argv) {
+  using namespace infer;
+  app::Services services;
+  services.set_arguments({argv, argv + argc});
+  const char* const file = std::getenv("INFER_TEST_HANG");
+  services.make_runner = [path = std::string(file == nullptr ? "" : file)](model::Model& model) {
+    auto runner = std::make_unique<testing::HookedRunner>(model);
+    runner->before_step = [path](const model::StepBatch&) {
+      if (!os::file_bytes(path)) return;
+      (void)os::remove_file(path);
+      os::WakeSignal never;
+      while (true) never.wait_until(Instant::never());
+    };
+    return runner;
+  };
+  const auto invocation = app::parse_command_line(argc, argv);
+  if (!invocation) return 2;
+  const Status status = app::serve_command(std::get<app::ServeCommand>(*invocation), services);
+  if (!status) std::fprintf(stderr, "%s\n", status.error().message.c_str());
+  return status ? 0 : 1;
+}
