@@ -1,76 +1,98 @@
 #!/usr/bin/env python3
-"""Gives a model of random weights (`inferos make-model`) the vocabulary of another GGUF file, so that it can be served.
+"""Gives a model of random weights the vocabulary of another file, so that servers can serve it.
 
     bench/with_vocabulary.py MODEL.gguf VOCABULARY.gguf OUT.gguf
+
+The vocabulary is filled up with unused tokens to the rows of the model's embeddings.
 """
 import shutil
 import struct
 import sys
 
-SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}  # Bytes of the scalar types.
-STRING, ARRAY, ALIGNMENT = 8, 9, 32
+SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+INT32, STRING, ARRAY = 5, 8, 9
+UNUSED = 5  # A token's type.
 
 
 class Reader:
-    def __init__(self, data):
-        self.data, self.at = data, 0
-
-    def number(self, form):
-        value, = struct.unpack_from("<" + form, self.data, self.at)
-        self.at += struct.calcsize(form)
-        return value
+    def __init__(self, path):
+        self.file = open(path, "rb")
+        magic, self.version, self.tensors, count = struct.unpack("<4sIQQ", self.file.read(24))
+        if magic != b"GGUF":
+            sys.exit(f"{path}: not a GGUF file")
+        self.metadata = {}
+        for _ in range(count):
+            key = self.string()
+            (kind,) = struct.unpack("<I", self.file.read(4))
+            self.metadata[key] = (kind, self.value(kind))
+        self.infos = self.file.tell()
 
     def string(self):
-        size = self.number("Q")
-        self.at += size
-        return bytes(self.data[self.at - size:self.at]).decode()
+        (length,) = struct.unpack("<Q", self.file.read(8))
+        return self.file.read(length)
 
-    def skip(self, kind):
+    def value(self, kind):
+        """The bytes of a value as they lie in the file; of an array its element type and the bytes of each element."""
         if kind == STRING:
-            self.string()
-        elif kind == ARRAY:
-            inner, count = self.number("I"), self.number("Q")
-            for _ in range(count):
-                self.skip(inner)
-        else:
-            self.at += SIZES[kind]
+            return self.string()
+        if kind == ARRAY:
+            element, count = struct.unpack("<IQ", self.file.read(12))
+            return element, [self.value(element) for _ in range(count)]
+        return self.file.read(SIZES[kind])
+
+    def embedding_rows(self):
+        """Of token_embd.weight; leaves the file behind the tensors' descriptions."""
+        rows = 0
+        for _ in range(self.tensors):
+            name = self.string()
+            (dims,) = struct.unpack("<I", self.file.read(4))
+            shape = struct.unpack(f"<{dims}Q", self.file.read(8 * dims))
+            self.file.read(12)
+            if name == b"token_embd.weight":
+                rows = shape[1]
+        return rows
 
 
-def read(path):
-    """Metadata (key: its bytes, key included), the bytes of the tensors' descriptions, their number, where data begins."""
-    with open(path, "rb") as file:
-        reader = Reader(memoryview(file.read(64 << 20)))
-    if reader.number("4s") != b"GGUF" or reader.number("I") != 3:
-        sys.exit(f"{path}: not a GGUF file of version 3")
-    tensors, keys = reader.number("Q"), reader.number("Q")
-    metadata = {}
-    for _ in range(keys):
-        begin = reader.at
-        key = reader.string()
-        reader.skip(reader.number("I"))
-        metadata[key] = bytes(reader.data[begin:reader.at])
-    begin = reader.at
-    for _ in range(tensors):
-        reader.string()
-        for _ in range(reader.number("I")):
-            reader.number("Q")
-        reader.number("I"), reader.number("Q")
-    return metadata, bytes(reader.data[begin:reader.at]), tensors, -(-reader.at // ALIGNMENT) * ALIGNMENT
+def as_bytes(kind, value):
+    if kind == STRING:
+        return struct.pack("<Q", len(value)) + value
+    if kind == ARRAY:
+        element, items = value
+        return struct.pack("<IQ", element, len(items)) + b"".join(as_bytes(element, item) for item in items)
+    return value
+
+
+def fill(vocabulary, rows):
+    for key, filler, in ((b"tokenizer.ggml.tokens", lambda i: f"<unused{i}>".encode()),
+                         (b"tokenizer.ggml.token_type", lambda i: struct.pack("<i", UNUSED)),
+                         (b"tokenizer.ggml.scores", lambda i: struct.pack("<f", -1e9))):
+        if key in vocabulary:
+            items = vocabulary[key][1][1]
+            items.extend(filler(i) for i in range(len(items), rows))
 
 
 def main():
-    model, vocabulary, out = sys.argv[1:]
-    metadata, descriptions, tensors, data_begin = read(model)
-    words = {key: value for key, value in read(vocabulary)[0].items() if key.startswith("tokenizer.")}
-    metadata = {key: value for key, value in metadata.items() if not key.startswith("tokenizer.")} | words
-    header = struct.pack("<4sIQQ", b"GGUF", 3, tensors, len(metadata)) + b"".join(metadata.values()) + descriptions
-    with open(out, "wb") as target, open(model, "rb") as source:
-        target.write(header + bytes(-len(header) % ALIGNMENT))
-        source.seek(data_begin)
-        shutil.copyfileobj(source, target, 16 << 20)
-
-
-if __name__ == "__main__":
     if len(sys.argv) != 4:
         sys.exit(__doc__)
-    main()
+    model, vocabulary = Reader(sys.argv[1]), Reader(sys.argv[2])
+    rows = model.embedding_rows()
+    end_of_infos = model.file.tell()
+    words = {key: value for key, value in vocabulary.metadata.items() if key.startswith(b"tokenizer.")}
+    if b"tokenizer.ggml.token_type" not in words:
+        words[b"tokenizer.ggml.token_type"] = (ARRAY, (INT32, [struct.pack("<i", 1)] *
+                                                       len(words[b"tokenizer.ggml.tokens"][1][1])))
+    fill(words, rows)
+    metadata = {key: value for key, value in model.metadata.items() if not key.startswith(b"tokenizer.")} | words
+    alignment = 32
+    with open(sys.argv[3], "wb") as out:
+        out.write(struct.pack("<4sIQQ", b"GGUF", model.version, model.tensors, len(metadata)))
+        for key, (kind, value) in metadata.items():
+            out.write(as_bytes(STRING, key) + struct.pack("<I", kind) + as_bytes(kind, value))
+        model.file.seek(model.infos)
+        out.write(model.file.read(end_of_infos - model.infos))
+        out.write(b"\0" * (-out.tell() % alignment))
+        model.file.seek(end_of_infos + -end_of_infos % alignment)
+        shutil.copyfileobj(model.file, out, 1 << 24)
+
+
+main()
