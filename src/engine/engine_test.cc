@@ -151,6 +151,7 @@ TEST_F(EngineTest, APrefixOutlivesTheEngineOnDisk) {
       EXPECT_NEAR(restored.result.nll / in_memory.result.nll, 1, 0.05);
     }
     EXPECT_EQ(settled().prefix_store->restored_tokens, 256u);
+    engine_.reset();  // Before the disk.
   }
 }
 
@@ -164,6 +165,7 @@ TEST_F(EngineTest, ABrokenDiskCostsOnlyTheReuse) {
   const Answer again = answer(request(prompt, 30));
   EXPECT_EQ(again.result.cached_tokens, 0);
   EXPECT_EQ(again.tokens, alone(prompt, 30));
+  engine_.reset();  // Before the disk.
 }
 
 TEST_F(EngineTest, ARetryAfterACancellationResumes) {
