@@ -1,4 +1,5 @@
 #include <cstdio>
+#include <cstdlib>
 #include <optional>
 #include <string>
 
@@ -143,7 +144,7 @@ Status serve_command(const ServeCommand& given, Services& services) {
   if (server->engine().is_ready()) return {};
   // Its thread hangs, and would be waited for.
   services.err().error(server->is_lost() ? failure.message : "the engine hangs and is left behind");
-  os::end_process_now(kExitOther);
+  std::_Exit(kExitOther);
 }
 
 }  // namespace infer::app

@@ -14,7 +14,4 @@ namespace infer::os {
 // changes the environment.
 Error restart_program(const std::vector<std::string>& arguments, const std::string& variable, const std::string& value);
 
-// Ends the process at once: no destructor runs, no thread is waited for.
-[[noreturn]] void end_process_now(int exit_code);
-
 }  // namespace infer::os

@@ -1,11 +1,9 @@
 #if !defined(_WIN32)
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdlib>
 #include <utility>
 
 #include "base/format.h"
@@ -21,13 +19,8 @@ namespace {
 
 // Libraries open sockets that a new program would inherit, so that its port would stay taken.
 void close_files_on_exec() {
-  DIR* const files = ::opendir("/dev/fd");
-  if (files == nullptr) return;
-  while (const dirent* const entry = ::readdir(files)) {
-    const int file = std::atoi(entry->d_name);
-    if (file > STDERR_FILENO) (void)::fcntl(file, F_SETFD, FD_CLOEXEC);
-  }
-  ::closedir(files);
+  const long files = ::sysconf(_SC_OPEN_MAX);
+  for (int file = STDERR_FILENO + 1; file < files; ++file) (void)::fcntl(file, F_SETFD, FD_CLOEXEC);
 }
 
 std::vector<char*> pointers(std::vector<std::string>& texts) {
@@ -53,8 +46,6 @@ Error restart_program(const std::vector<std::string>& arguments, const std::stri
   ::execve(path->c_str(), pointers(words).data(), pointers(variables).data());
   return Error{ErrorCode::kIo, format("{}: cannot be started again: {}", *path, system_reason(errno))};
 }
-
-void end_process_now(int exit_code) { ::_exit(exit_code); }
 
 }  // namespace infer::os
 

@@ -1,7 +1,6 @@
 // inferos serve whose engine hangs in the next step once there is a file named by INFER_TEST_HANG; it takes the file
 // away, so that it hangs once.
 #include <cstdio>
-#include <cstdlib>
 #include <memory>
 #include <string>
 #include <variant>
@@ -9,6 +8,7 @@
 #include "app/command_line.h"
 #include "app/commands.h"
 #include "app/services.h"
+#include "os/environment.h"
 #include "os/folder.h"
 #include "os/wake_signal.h"
 #include "testing/hooked_runner.h"
@@ -17,12 +17,12 @@ int main(int argc, char** argv) {
   using namespace infer;
   app::Services services;
   services.set_arguments({argv, argv + argc});
-  const char* const file = std::getenv("INFER_TEST_HANG");
-  services.make_runner = [path = std::string(file == nullptr ? "" : file)](model::Model& model) {
+  const std::string file = os::environment_variable("INFER_TEST_HANG").value_or("");
+  services.make_runner = [file](model::Model& model) {
     auto runner = std::make_unique<testing::HookedRunner>(model);
-    runner->before_step = [path](const model::StepBatch&) {
-      if (!os::file_bytes(path)) return;
-      (void)os::remove_file(path);
+    runner->before_step = [file](const model::StepBatch&) {
+      if (!os::file_bytes(file)) return;
+      (void)os::remove_file(file);
       os::WakeSignal never;
       while (true) never.wait_until(Instant::never());
     };
