@@ -34,7 +34,7 @@ class EngineTest : public ::testing::Test {
     options.logits_per_step = limits.running_max;
     loaded_ = testing::load_random({.vocabulary = testing::kByteTokens, .seed = 4}, *testing::machine_kernels().front(),
                                    2, options);
-    engine_ = Engine::start(make_model_runner(*loaded_->model), *tokenizer_, limits, clock_, {},
+    engine_ = Engine::start(make_model_runner(*loaded_->model), *tokenizer_, limits, clock_, {}, nullptr,
                             disk == nullptr ? nullptr : store_on(*disk))
                   .value();
   }
