@@ -17,9 +17,6 @@ EngineLimits limits_of(EngineLimits limits, const StepRunner& runner) {
   return limits;
 }
 
-// For a grammar's tokens right behind a step: a hundred times what those of plain ones take.
-constexpr Duration kFirstChoice = Duration::from_ms(10);
-
 // A wait for pages on the disk; computing them may turn out to be slower than was measured, or not be measured yet.
 constexpr Duration kDiskWaitMin = Duration::from_ms(500), kDiskWaitMax = Duration::from_seconds(10);
 
@@ -436,122 +433,6 @@ void StepLoop::fail(const StepPlan& plan, const Error& error) {
 }
 
 // ---- Commit.
-
-void StepLoop::commit(const StepPlan& plan) {
-  int row = 0;
-  for (size_t i = 0; i < plan.slices.size(); ++i) {
-    const model::SequenceSlice& slice = slices_[i];
-    ActiveRequest& active = *requests_[plan.slices[i].sequence];
-    const int computed = static_cast<int>(slice.tokens.size());
-    if (active.wants_embedding()) {
-      commit_embedding(active, computed);
-      continue;
-    }
-    const int rows = slice.logits_end - slice.logits_begin;
-    commit_answer(plan.slices[i], computed, rows > 0 ? row : -1);
-    row += rows;
-  }
-}
-
-void StepLoop::commit_embedding(ActiveRequest& active, int computed) {
-  if (active.ended()) return;
-  active.computed(computed, static_cast<int>(active.tokens().size()), index_);
-  if (active.due_tokens() > 0) return;
-  active.take_embedding();
-  end(active, {.reason = FinishReason::kStop}, std::nullopt, clock_.now());
-}
-
-// first_row: of its logits; -1: none.
-void StepLoop::commit_answer(const PlannedSlice& slice, int computed, int first_row) {
-  ActiveRequest& active = *requests_[slice.sequence];
-  if (active.ended()) return;
-  std::optional<Outcome> outcome;
-  int valid = static_cast<int>(active.tokens().size());
-  if (first_row >= 0) {
-    const bool is_shared = active.group() && !active.group()->prompt_computed;
-    if (is_shared) share_prompt(active, runner_.logits(first_row));
-    int accepted = 0;
-    while (true) {
-      const size_t before = active.tokens().size();
-      outcome = choose(active, runner_.logits(first_row + accepted), kFirstChoice);
-      const bool chosen = active.tokens().size() > before;
-      if (accepted == slice.drafts || !chosen || !active.draft_agrees(accepted)) break;
-      ++accepted;
-      if (outcome) break;
-    }
-    if (answer_rows_ > 0) {
-      active.drafts_verified(row_cost_, answer_rows_, slice.drafts, accepted, seconds_with(slice.drafts));
-    }
-    valid += accepted;
-    accept_window_.add(slice.drafts, accepted);
-    snapshot_.counters.drafted_tokens += static_cast<uint64_t>(slice.drafts);
-    snapshot_.counters.accepted_tokens += static_cast<uint64_t>(accepted);
-  }
-  active.computed(computed, valid, index_);
-  end_as(active, std::move(outcome));
-}
-
-// What the step of answers would have taken with only so many of its drafts.
-double StepLoop::seconds_with(int drafts) const {
-  const double bare = row_cost_.seconds(answer_rows_);
-  if (drafts == step_drafts_) return step_seconds_;
-  return bare + std::max(0.0, step_seconds_ - bare) * drafts / step_drafts_;
-}
-
-void StepLoop::share_prompt(ActiveRequest& leader, std::span<const float> logits) {
-  leader.group()->prompt_computed = true;
-  auto places = limits_.running_max -
-                std::count_if(requests_.begin(), requests_.end(), [](const auto& each) { return each->running(); });
-  for (const auto& other : requests_) {
-    if (other->group() != leader.group() || other.get() == &leader || other->ended()) continue;
-    if (places-- <= 0) return;
-    other->start_from(leader, clock_.now());
-    end_as(*other, choose(*other, logits, kFirstChoice));
-  }
-}
-
-std::optional<StepLoop::Outcome> StepLoop::choose(ActiveRequest& active, std::optional<std::span<const float>> logits,
-                                                  Duration time) {
-  // Others wait while a grammar is looked at, so nobody's limit may pass.
-  const bool looks = active.request().options.grammar != nullptr;
-  const Instant until = looks ? std::min(clock_.now() + time, earliest_limit()) : Instant::never();
-  const CallContext call{clock_, Deadline::at(until), active.cancel_token()};
-  const int before = active.result().generated_tokens;
-  Result<std::optional<FinishReason>> chosen =
-      logits ? active.choose_token(*logits, call) : active.choose_open_token(call);
-  const int generated = active.result().generated_tokens - before;
-  snapshot_.counters.generated_tokens += static_cast<uint64_t>(generated);
-  if (generated == 1 && logits) note_nll(active, *logits);
-  if (!chosen) return Outcome{{.reason = FinishReason::kFailed}, std::move(chosen).error()};
-  if (*chosen) return Outcome{{.reason = **chosen}, std::nullopt};
-  return std::nullopt;
-}
-
-void StepLoop::end_as(ActiveRequest& active, std::optional<Outcome> outcome) {
-  if (outcome) end(active, outcome->ending, std::move(outcome->error), clock_.now());
-}
-
-void StepLoop::note_nll(ActiveRequest& active, std::span<const float> logits) {
-  logits = logits.first(static_cast<size_t>(tokenizer_.vocabulary_size()));  // The rest has no text.
-  const auto token = static_cast<size_t>(active.tokens().back());
-  const double nll = runner_.log_sum_exp(logits) - static_cast<double>(logits[token]);
-  active.note_nll(nll, logits);
-  snapshot_.counters.nll += nll;
-  ++snapshot_.counters.nll_tokens;
-}
-
-void StepLoop::choose_open_tokens() {
-  Duration left = limits_.step_target;
-  for (const auto& active : requests_) {
-    if (active->ended() || !active->choosing() || active->ending(clock_.now())) continue;
-    if (left.ns() <= 0) return;
-    const Instant start = clock_.now();
-    heartbeat_.beat(start);
-    const Duration time = std::min(left, active->choice_time(kFirstChoice, limits_.step_target));
-    end_as(*active, choose(*active, std::nullopt, time));
-    left = left - (clock_.now() - start);
-  }
-}
 
 Instant StepLoop::earliest_limit() const {
   Instant earliest = Instant::never();

@@ -51,8 +51,8 @@ namespace infer::engine {
 class StepLoop final : private model::StepWatch {
  public:
   // The limits are valid; those that the runner cannot serve are lowered to what it can.
-  // `stop` abandons a step, so that end_all can follow soon. idle: may be null. store: where prefixes are saved, or null;
-  // its on_done calls for a turn.
+  // `stop` abandons a step, so that end_all can follow soon. idle: may be null. store: where prefixes are saved, or
+  // null; its on_done calls for a turn.
   StepLoop(StepRunner& runner, const tokenizer::Tokenizer& tokenizer, const EngineLimits& limits, const Clock& clock,
            BoundedQueue<Submission>& inbox, CancelToken stop, IdleWork* idle = nullptr,
            kv::PrefixStore* store = nullptr);

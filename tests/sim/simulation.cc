@@ -95,8 +95,8 @@ Simulation::Simulation(uint64_t seed)
   runner_ = std::make_unique<FakeRunner>(model_, clock_, rng_, [this] { act_all(); });
   inbox_ = std::make_unique<BoundedQueue<engine::Submission>>(static_cast<size_t>(limits_.waiting_max));
   make_store();
-  loop_ =
-      std::make_unique<engine::StepLoop>(*runner_, *tokenizer_, limits_, clock_, *inbox_, CancelToken(), nullptr, store_.get());
+  loop_ = std::make_unique<engine::StepLoop>(*runner_, *tokenizer_, limits_, clock_, *inbox_, CancelToken(), nullptr,
+                                             store_.get());
   watchdog_ = std::make_unique<engine::Watchdog>(loop_->heartbeat(), limits_.watchdog, nullptr);
   intake_ = std::make_unique<engine::Intake>(*loop_, *watchdog_, *inbox_, wake_, model_.context, testing::kByteTokens);
   const int clients = between(1, 24);
