@@ -7,7 +7,7 @@
 namespace infer::quality {
 
 Evaluation::Evaluation(EvaluationTask task, LogSumExp log_sum_exp)
-    : task_(task), log_sum_exp_(log_sum_exp), sum_(log_sum_exp), sum_with_this_window_(log_sum_exp) {
+    : task_(task), sum_(log_sum_exp), sum_with_this_window_(log_sum_exp) {
   INFER_CHECK(task_.window >= 4 && task_.windows >= 1);
   INFER_CHECK(task_.tokens.size() >= static_cast<size_t>(task_.window) * static_cast<size_t>(task_.windows));
 }

@@ -57,7 +57,6 @@ class Evaluation {
   void end_window();
 
   const EvaluationTask task_;
-  const LogSumExp log_sum_exp_;
   std::optional<kv::SequenceCache> reference_, changed_;
   int windows_done_ = 0;
   int position_ = 0;                    // Of the window: tokens that are in both caches.
