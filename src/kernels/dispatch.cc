@@ -9,9 +9,10 @@ namespace infer::kernels {
 
 namespace {
 
-// Best first; a processor that has one has those after it too.
-constexpr std::array<const KernelTable*, 3> kPastL2{&avx512::kTables[0], &avx2::kTables[0], &scalar::kTables[0]};
-constexpr std::array<const KernelTable*, 3> kThroughL2{&avx512::kTables[1], &avx2::kTables[1], &scalar::kTables[1]};
+// By WeightStream, and best first; a processor that has one has those after it too.
+using Tables = std::array<const KernelTable*, 3>;
+constexpr std::array<Tables, 2> kTables{Tables{&avx512::kTables[0], &avx2::kTables[0], &scalar::kTables[0]},
+                                        Tables{&avx512::kTables[1], &avx2::kTables[1], &scalar::kTables[1]}};
 
 size_t first_supported(const IsaSupport& support) {
   if (support.avx512_vnni && support.avx2_fma_f16c) return 0;
@@ -26,7 +27,7 @@ WeightStream weight_stream_for(std::string_view vendor) {
 }
 
 std::span<const KernelTable* const> supported_kernels(const IsaSupport& support) {
-  const auto& tables = support.stream == WeightStream::kPastL2 ? kPastL2 : kThroughL2;
+  const Tables& tables = kTables[static_cast<size_t>(support.stream)];
   return std::span<const KernelTable* const>(tables).subspan(first_supported(support));
 }
 
@@ -36,7 +37,7 @@ Result<const KernelTable*> select_kernels(const IsaSupport& support, std::string
   for (const KernelTable* table : supported) {
     if (forced == table->name) return table;
   }
-  for (const KernelTable* table : kPastL2) {
+  for (const KernelTable* table : kTables.front()) {
     if (forced == table->name) {
       return Error{
           ErrorCode::kUnsupported,
