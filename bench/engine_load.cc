@@ -19,16 +19,13 @@
 #include <string>
 #include <vector>
 
-#include "base/log.h"
 #include "base/rng.h"
+#include "bench_model.h"
 #include "engine/engine.h"
-#include "gguf/file.h"
 #include "os/process_facts.h"
 #include "os/service_thread.h"
 #include "os/system_clock.h"
 #include "os/wake_signal.h"
-#include "testing/byte_tokenizer.h"
-#include "testing/loaded_model.h"
 #include "testing/machine_kernels.h"
 
 namespace infer {
@@ -41,31 +38,7 @@ struct Choices {
   int seconds = 60;
 };
 
-struct Loaded {
-  std::unique_ptr<testing::LoadedModel> small;
-  std::unique_ptr<gguf::File> file;
-  std::unique_ptr<tokenizer::Tokenizer> tokenizer = testing::make_byte_tokenizer(false);  // Texts do not matter.
-  std::unique_ptr<os::ThreadPool> pool;
-  std::unique_ptr<model::Model> model;
-  model::Model& get() const { return small ? *small->model : *model; }
-};
-
 constexpr int kContext = 1024;
-
-Loaded load(const Choices& choices, const Clock& clock) {
-  const model::ModelOptions options{.context = kContext, .sequences = 8, .logits_per_step = 24};
-  Loaded loaded;
-  const kernels::KernelTable& kernels = *testing::machine_kernels().front();
-  if (choices.model.empty()) {
-    loaded.small = testing::load_random({.vocabulary = testing::kByteTokens, .seed = 4}, kernels, 2, options);
-    return loaded;
-  }
-  loaded.file = gguf::File::open(choices.model).value();
-  loaded.pool = std::make_unique<os::ThreadPool>(2);
-  const CallContext call{clock, Deadline::never(), {}};
-  loaded.model = model::Model::load(*loaded.file, kernels, *loaded.pool, options, call, nullptr).value();
-  return loaded;
-}
 
 double quantile(std::vector<double>& values, double share) {
   if (values.empty()) return 0;
@@ -320,7 +293,8 @@ void soak(engine::Engine& engine, const Choices& choices, const Clock& clock) {
 
 int run(const Choices& choices) {
   const os::SystemClock clock;
-  const Loaded loaded = load(choices, clock);
+  const bench::BenchModel loaded = bench::load_bench_model(
+      choices.model, {.context = kContext, .sequences = 8, .logits_per_step = 24}, {clock, Deadline::never(), {}});
   const auto engine =
       engine::Engine::start(engine::make_model_runner(loaded.get()), *loaded.tokenizer, {}, clock).value();
   {  // Speeds are known from here on.

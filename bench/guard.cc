@@ -17,15 +17,13 @@
 
 #include "base/log.h"
 #include "base/rng.h"
+#include "bench_model.h"
 #include "control/agent.h"
 #include "engine/engine.h"
-#include "gguf/file.h"
 #include "os/system_clock.h"
 #include "os/text_file.h"
 #include "quality/level_sensitivity.h"
 #include "quality/quality_work.h"
-#include "testing/byte_tokenizer.h"
-#include "testing/loaded_model.h"
 #include "testing/machine_kernels.h"
 
 namespace infer {
@@ -42,29 +40,9 @@ struct Choices {
   bool smoke = false;
 };
 
-struct Loaded {
-  std::unique_ptr<testing::LoadedModel> small;  // The smoke size's.
-  std::unique_ptr<gguf::File> file;
-  std::unique_ptr<tokenizer::Tokenizer> tokenizer;
-  std::unique_ptr<os::ThreadPool> pool;
-  std::unique_ptr<model::Model> model;
-  model::Model& get() const { return small ? *small->model : *model; }
-};
-
-Loaded load(const Choices& choices, const CallContext& call) {
-  const model::ModelOptions options{.context = 2048, .sequences = 3, .logits_per_step = 64};
-  const kernels::KernelTable& kernels = *testing::machine_kernels().front();
-  Loaded loaded;
-  if (choices.smoke) {
-    loaded.small = testing::load_random({.vocabulary = testing::kByteTokens, .seed = 4}, kernels, 2, options);
-    loaded.tokenizer = testing::make_byte_tokenizer(false);
-  } else {
-    NullLog log;
-    loaded.file = gguf::File::open(choices.model).value();
-    loaded.tokenizer = tokenizer::Tokenizer::from_gguf(*loaded.file, log).value();
-    loaded.pool = std::make_unique<os::ThreadPool>(2);
-    loaded.model = model::Model::load(*loaded.file, kernels, *loaded.pool, options, call, nullptr).value();
-  }
+bench::BenchModel load(const Choices& choices, const CallContext& call) {
+  bench::BenchModel loaded = bench::load_bench_model(choices.smoke ? "" : choices.model,
+                                                     {.context = 2048, .sequences = 3, .logits_per_step = 64}, call);
   const auto test =
       quality::measure_sensitivity(loaded.get(), *loaded.tokenizer, quality::sensitivity_text(), call).value();
   loaded.get().set_level_sensitivity(test.floors, test.loss_to_divergence);
@@ -90,7 +68,7 @@ class Target final : public control::AgentTarget {
 // One engine and its agent, whose loops run on this thread.
 class Session {
  public:
-  Session(const Choices& choices, const Loaded& loaded, const std::vector<TokenId>& text, const Clock& clock)
+  Session(const Choices& choices, const bench::BenchModel& loaded, const std::vector<TokenId>& text, const Clock& clock)
       : text_(text),
         clock_(clock),
         work_(no_text_, loaded.get().kernels().log_sum_exp, loaded.tokenizer->vocabulary_size()),
@@ -154,7 +132,8 @@ class Session {
 };
 
 // What an answer costs while nobody steps back, with its estimate.
-void tell_unguarded(Choices choices, const Loaded& loaded, const std::vector<TokenId>& text, const Clock& clock) {
+void tell_unguarded(Choices choices, const bench::BenchModel& loaded, const std::vector<TokenId>& text,
+                    const Clock& clock) {
   choices.max_delta = 1e9;
   Session session(choices, loaded, text, clock);
   Rng rng(99);
@@ -170,7 +149,8 @@ void tell_unguarded(Choices choices, const Loaded& loaded, const std::vector<Tok
       estimate, figures.own_delta_ppl, figures.own_delta_ppl_stderr);
 }
 
-void tell_guarded(const Choices& choices, const Loaded& loaded, const std::vector<TokenId>& text, const Clock& clock) {
+void tell_guarded(const Choices& choices, const bench::BenchModel& loaded, const std::vector<TokenId>& text,
+                  const Clock& clock) {
   for (int seed = 1; seed <= choices.seeds; ++seed) {
     Session session(choices, loaded, text, clock);
     Rng rng(static_cast<uint64_t>(seed));
@@ -187,7 +167,7 @@ int run(const Choices& choices) {
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
   const os::SystemClock clock;
   const CallContext call{clock, Deadline::never(), {}};
-  const Loaded loaded = load(choices, call);
+  const bench::BenchModel loaded = load(choices, call);
   std::string content = choices.smoke ? std::string(2000, 'a') : os::read_text_file(choices.text, 1 << 24).value();
   for (size_t i = 0; choices.smoke && i < content.size(); ++i) content[i] = static_cast<char>('a' + i * i % 26);
   const std::vector<TokenId> text = loaded.tokenizer->encode(content, {.add_special = false});

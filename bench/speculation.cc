@@ -13,15 +13,12 @@
 #include <string>
 #include <vector>
 
-#include "base/log.h"
 #include "base/rng.h"
+#include "bench_model.h"
 #include "engine/engine.h"
-#include "gguf/file.h"
 #include "kernels/dispatch.h"
 #include "os/cpu_features.h"
 #include "os/system_clock.h"
-#include "testing/byte_tokenizer.h"
-#include "testing/loaded_model.h"
 #include "testing/machine_kernels.h"
 
 namespace infer {
@@ -37,35 +34,6 @@ struct Choices {
   int rounds = 5;
   int at_once = 1;
 };
-
-struct Loaded {
-  std::unique_ptr<testing::LoadedModel> small;  // The smoke size's.
-  std::unique_ptr<gguf::File> file;
-  std::unique_ptr<tokenizer::Tokenizer> tokenizer;
-  std::unique_ptr<os::ThreadPool> pool;
-  std::unique_ptr<model::Model> model;
-  model::Model& get() const { return small ? *small->model : *model; }
-};
-
-Loaded load(const Choices& choices, const Clock& clock) {
-  const model::ModelOptions options{.context = 2048, .sequences = choices.at_once, .logits_per_step = 24};
-  Loaded loaded;
-  const kernels::KernelTable& kernels = *testing::machine_kernels().front();
-  if (choices.smoke) {
-    loaded.small = testing::load_random({.vocabulary = testing::kByteTokens, .seed = 4}, kernels, 2, options);
-    loaded.tokenizer = testing::make_byte_tokenizer(false);
-    return loaded;
-  }
-  NullLog log;
-  loaded.file = gguf::File::open(choices.model).value();
-  auto vocabulary = tokenizer::Tokenizer::from_gguf(*loaded.file, log);
-  // Models of random weights have none: bytes do as well.
-  loaded.tokenizer = vocabulary ? *std::move(vocabulary) : testing::make_byte_tokenizer(false);
-  loaded.pool = std::make_unique<os::ThreadPool>(2);
-  const CallContext call{clock, Deadline::never(), {}};
-  loaded.model = model::Model::load(*loaded.file, kernels, *loaded.pool, options, call, nullptr).value();
-  return loaded;
-}
 
 struct Measured {
   double tokens_per_second = 0;
@@ -102,7 +70,9 @@ Measured measure(engine::Engine& engine, const std::vector<TokenId>& prompt, con
 
 int run(const Choices& choices) {
   const os::SystemClock clock;
-  const Loaded loaded = load(choices, clock);
+  const bench::BenchModel loaded = bench::load_bench_model(
+      choices.smoke ? "" : choices.model, {.context = 2048, .sequences = choices.at_once, .logits_per_step = 24},
+      {clock, Deadline::never(), {}});
   engine::EngineLimits limits;
   limits.stream_tokens = static_cast<size_t>(choices.tokens) + 1;
   const auto engine =

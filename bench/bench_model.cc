@@ -1,0 +1,29 @@
+#include "bench_model.h"
+
+#include <utility>
+
+#include "base/log.h"
+#include "testing/byte_tokenizer.h"
+#include "testing/machine_kernels.h"
+
+namespace infer::bench {
+
+BenchModel load_bench_model(const std::string& path, const model::ModelOptions& options, const CallContext& call) {
+  constexpr int kThreads = 2;
+  const kernels::KernelTable& kernels = *testing::machine_kernels().front();
+  BenchModel loaded;
+  if (path.empty()) {
+    loaded.small = testing::load_random({.vocabulary = testing::kByteTokens, .seed = 4}, kernels, kThreads, options);
+    loaded.tokenizer = testing::make_byte_tokenizer(false);
+    return loaded;
+  }
+  NullLog log;
+  loaded.file = gguf::File::open(path).value();
+  auto vocabulary = tokenizer::Tokenizer::from_gguf(*loaded.file, log);
+  loaded.tokenizer = vocabulary ? *std::move(vocabulary) : testing::make_byte_tokenizer(false);
+  loaded.pool = std::make_unique<os::ThreadPool>(kThreads);
+  loaded.model = model::Model::load(*loaded.file, kernels, *loaded.pool, options, call, nullptr).value();
+  return loaded;
+}
+
+}  // namespace infer::bench
