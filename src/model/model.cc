@@ -178,10 +178,15 @@ struct Model::State {
   // A mapped cache file is there at once, but in small pages.
   void start_settling() {
     if (!weights.panel_file) return;
-    settling = start_beside(os::BackgroundThread::Share::kSmall,
-                            [file = &*weights.panel_file, panels = weights.panels](CancelToken cancel) {
-                              return file->settle_in_memory(panels, cancel);
-                            });
+    settling = start_beside(
+        os::BackgroundThread::Share::kSmall,
+        [file = &*weights.panel_file, panels = weights.panels, log = &options.repack_cache->log()](CancelToken cancel) {
+          Status status = file->settle_in_memory(panels, cancel);
+          if (!status && !cancel.cancelled()) {
+            log->write(LogLevel::kWarning, status.error().message + "; they stay in the file");
+          }
+          return status;
+        });
   }
 
   std::unique_ptr<os::BackgroundThread> start_beside(os::BackgroundThread::Share share,
