@@ -13,14 +13,15 @@ namespace infer::kernels {
 struct IsaSupport {
   bool avx2_fma_f16c = false;
   bool avx512_vnni = false;  // F, BW, DQ, VL and VNNI, with the registers saved by the system.
+  bool amx_int8 = false;     // Tiles and their products of bytes, which the system lets this process use.
   WeightStream stream = WeightStream::kThroughL2;
 };
 
 // What suits the processors of a maker, by the name that CPUID gives.
 WeightStream weight_stream_for(std::string_view vendor);
 
-// The best table; or the one named by `forced` ("scalar", "avx2", "avx512"; "" = best). An unknown name lists the
-// known ones; an unsupported one says so.
+// The best table; or the one named by `forced` ("scalar", "avx2", "avx512", "amx"; "" = best). An unknown name lists
+// the known ones; an unsupported one says so.
 Result<const KernelTable*> select_kernels(const IsaSupport& support, std::string_view forced);
 
 // All tables that this machine can run, best first.

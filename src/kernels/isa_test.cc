@@ -176,7 +176,10 @@ float lane_result(LaneOp op, float a, float b, float c) {
 }
 
 TEST(Isa, EveryInstructionSetOfThisMachineIsProbed) {
-  EXPECT_EQ(machine_probes().size(), testing::machine_kernels().size());
+  const auto tables = testing::machine_kernels();
+  const auto speaks_avx512 = [](const KernelTable* table) { return std::string_view(table->name) == "amx"; };
+  const auto without_own_words = static_cast<size_t>(std::count_if(tables.begin(), tables.end(), speaks_avx512));
+  EXPECT_EQ(machine_probes().size() + without_own_words, tables.size());
 }
 
 TEST(Isa, ArithmeticIsTheFloatOperationInEachLane) {

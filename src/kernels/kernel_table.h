@@ -125,7 +125,7 @@ struct AttentionArgs {
 };
 
 struct KernelTable {
-  const char* name;     // "scalar", "avx2", "avx512"
+  const char* name;     // "scalar", "avx2", "avx512", "amx"
   WeightStream stream;  // What MatmulArgs::stream should be on the processor that the table was chosen for.
   int token_tile;       // Tokens per activation tile.
 

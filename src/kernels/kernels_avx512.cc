@@ -36,6 +36,10 @@ namespace {
 //
 #include "kernels/generic/unpack.inl.h"
 //
+#include "kernels/generic/tiles.inl.h"
+//
+#include "kernels/generic/unpacked.inl.h"
+//
 #include "kernels/generic/matmul.inl.h"
 //
 #include "kernels/generic/pack.inl.h"

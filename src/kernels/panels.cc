@@ -10,6 +10,10 @@ constexpr size_t kAlignment = 64;
 
 size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
+// Kernels whose registers have places for more tokens than there are read what lies behind a tile's scales and sums,
+// and leave it: at most the two sums of three tokens.
+constexpr size_t kReadAhead = kAlignment;
+
 // The most panels that a register tile unpacks at once, over all instruction sets.
 constexpr size_t kPanelsAtOnceMax = 2;
 
@@ -38,7 +42,7 @@ size_t activation_bytes(bool int8, int tokens, int cols) {
   if (!int8) return aligned(elements * sizeof(float));
   INFER_CHECK(cols % kActivationBlock == 0);
   const size_t blocks = elements / kActivationBlock;
-  return aligned(elements) + 2 * aligned(blocks * sizeof(float)) + aligned(2 * blocks * sizeof(int32_t));
+  return aligned(elements) + 2 * aligned(blocks * sizeof(float)) + aligned(2 * blocks * sizeof(int32_t)) + kReadAhead;
 }
 
 Activations activation_view(std::byte* buffer, bool int8, int tokens, int cols) {

@@ -8,12 +8,18 @@
 #elif defined(__x86_64__)
 #include <cpuid.h>
 #endif
+#if defined(__linux__) && defined(__x86_64__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 namespace infer::os {
 
 namespace {
 
 constexpr int kOsxsaveBit = 27;  // Of leaf 1 ECX: XGETBV may be executed.
+constexpr int kAmxTileBit = 24;  // Of leaf 7 EDX.
+constexpr int kAmxInt8Bit = 25;
 
 bool bit(uint64_t word, int index) { return ((word >> index) & 1) != 0; }
 
@@ -55,6 +61,17 @@ uint64_t xgetbv0() {
 }
 #endif
 
+// Once granted it is for all threads, those to come too.
+bool request_tiles() {
+#if defined(__linux__)
+  constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr long kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+
 #endif
 
 }  // namespace
@@ -70,9 +87,11 @@ CpuidWords read_cpuid() {
     const Leaf leaf7 = cpuid(7, 0);
     words.leaf7_ebx = leaf7.ebx;
     words.leaf7_ecx = leaf7.ecx;
+    words.leaf7_edx = leaf7.edx;
     if (leaf7.eax >= 1) words.leaf7_1_eax = cpuid(7, 1).eax;
   }
   if (bit(words.leaf1_ecx, kOsxsaveBit)) words.xcr0 = xgetbv0();
+  if (bit(words.leaf7_edx, kAmxTileBit)) words.tiles_granted = request_tiles();
   if (cpuid(0x80000000u, 0).eax >= 0x80000004u) {
     for (uint32_t i = 0; i < 3; ++i) {
       const Leaf leaf = cpuid(0x80000002u + i, 0);
@@ -89,6 +108,7 @@ CpuidWords read_cpuid() {
 CpuFeatures decode_cpu_features(const CpuidWords& words) {
   constexpr uint64_t kYmmState = 0b110;                // SSE and AVX.
   constexpr uint64_t kZmmState = 0b1110'0000 | 0b110;  // Masks, upper halves, upper sixteen, and the above.
+  constexpr uint64_t kTileState = 0b11ull << 17;       // Shapes and contents.
   CpuFeatures out;
   const uint64_t xcr0 = bit(words.leaf1_ecx, kOsxsaveBit) ? words.xcr0 : 0;
   const bool has_avx = bit(words.leaf1_ecx, 28);
@@ -107,6 +127,9 @@ CpuFeatures decode_cpu_features(const CpuidWords& words) {
   out.avx512vl = out.avx512f && bit(words.leaf7_ebx, 31);
   out.avx512_vnni = out.avx512f && bit(words.leaf7_ecx, 11);
   out.avx512_bf16 = out.avx512f && bit(words.leaf7_1_eax, 5);
+
+  const bool tiles = (xcr0 & kTileState) == kTileState && words.tiles_granted;
+  out.amx_int8 = tiles && bit(words.leaf7_edx, kAmxTileBit) && bit(words.leaf7_edx, kAmxInt8Bit);
 
   out.vendor = unpadded_text(words.vendor);
   out.brand = unpadded_text(words.brand);

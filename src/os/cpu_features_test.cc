@@ -13,6 +13,7 @@ namespace {
 constexpr uint32_t kOsxsave = 1u << 27, kAvx = 1u << 28, kF16c = 1u << 29, kFma = 1u << 12;
 constexpr uint32_t kAvx2 = 1u << 5, kAvx512f = 1u << 16, kAvx512dq = 1u << 17, kAvx512bw = 1u << 30,
                    kAvx512vl = 1u << 31;
+constexpr uint32_t kAmxTile = 1u << 24, kAmxInt8 = 1u << 25;
 
 // A CPU with everything, under a system that saves everything.
 CpuidWords full() {
@@ -21,7 +22,9 @@ CpuidWords full() {
   words.leaf7_ebx = kAvx2 | kAvx512f | kAvx512dq | kAvx512bw | kAvx512vl;
   words.leaf7_ecx = 1u << 11;
   words.leaf7_1_eax = (1u << 4) | (1u << 5);
-  words.xcr0 = 0xE7;
+  words.leaf7_edx = kAmxTile | kAmxInt8;
+  words.xcr0 = 0x600E7;
+  words.tiles_granted = true;
   return words;
 }
 
@@ -35,7 +38,24 @@ TEST(CpuFeatures, AllFlagsOfAFullMachineAreFound) {
   const CpuFeatures f = decode_cpu_features(full());
   EXPECT_TRUE(f.avx2 && f.fma && f.f16c && f.avx_vnni);
   EXPECT_TRUE(f.avx512f && f.avx512bw && f.avx512dq && f.avx512vl && f.avx512_vnni && f.avx512_bf16);
+  EXPECT_TRUE(f.amx_int8);
   EXPECT_TRUE(f.os_saves_ymm && f.os_saves_zmm);
+}
+
+TEST(CpuFeatures, TilesNeedTheProcessorTheSystemAndItsLeave) {
+  CpuidWords words = full();
+  words.leaf7_edx = kAmxTile;
+  EXPECT_FALSE(decode_cpu_features(words).amx_int8);
+  words = full();
+  words.leaf7_edx = kAmxInt8;
+  EXPECT_FALSE(decode_cpu_features(words).amx_int8);
+  words = full();
+  words.xcr0 = 0x200E7;  // Their shapes are saved, what they hold is not.
+  EXPECT_FALSE(decode_cpu_features(words).amx_int8);
+  words = full();
+  words.tiles_granted = false;
+  EXPECT_FALSE(decode_cpu_features(words).amx_int8);
+  EXPECT_TRUE(decode_cpu_features(words).avx512_vnni);
 }
 
 TEST(CpuFeatures, EachFlagHangsOnItsOwnBit) {

@@ -4,13 +4,16 @@
 #include <span>
 
 #include "kernels/dispatch.h"
+#include "os/cpu_features.h"
 
 namespace infer::testing {
 
 inline std::span<const kernels::KernelTable* const> machine_kernels() {
+  const os::CpuFeatures cpu = os::detect_cpu_features();
   kernels::IsaSupport support;
-  support.avx2_fma_f16c = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  support.avx512_vnni = __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw");
+  support.avx2_fma_f16c = cpu.avx2 && cpu.fma && cpu.f16c;
+  support.avx512_vnni = cpu.avx512f && cpu.avx512bw && cpu.avx512dq && cpu.avx512vl && cpu.avx512_vnni;
+  support.amx_int8 = cpu.amx_int8;
   return kernels::supported_kernels(support);
 }
 

@@ -3,25 +3,6 @@
 // Many tokens: codes and scales of kPanelsAtOnce panels are unpacked to scratch once, where they stay in the
 // second-level cache, then every tile of tokens runs over them; the integer dot product is the limit.
 
-// Where the tile that starts at token t0 lies in the packed inputs, and its sizes.
-struct Tile {
-  int tokens;               // In the tile as packed.
-  const int8_t* codes;      // [block][tokens][32]
-  const float* scales;      // [block][tokens]
-  const float* sums;        // [block][tokens]
-  const int32_t* neg_sums;  // [block][tokens][2]
-  const float* values;      // [col][tokens]
-};
-
-Tile tile_at(const Activations& x, int t0) {
-  const int left = x.tokens - t0;
-  const int tokens = left < kTokenTile ? left : kTokenTile;
-  const size_t first = static_cast<size_t>(t0) * static_cast<size_t>(x.cols);
-  if (x.values != nullptr) return {tokens, nullptr, nullptr, nullptr, nullptr, x.values + first};
-  const size_t block = first / kActivationBlock;
-  return {tokens, x.codes + first, x.scales + block, x.scaled_sums + block, x.neg_sums + 2 * block, nullptr};
-}
-
 // What the integer dot product of a scale group starts from, so that codes need no subtraction: -zero * sum of inputs.
 template <class Format>
 inline __attribute__((always_inline)) I32 dot_start(const int32_t* neg_sums, int group) {
@@ -38,22 +19,6 @@ template <class Format>
 inline __attribute__((always_inline)) int32_t group_start(const int32_t* neg_sums, int group) {
   constexpr int kZero = Format::kZeroBits < 0 ? 0 : 1 << Format::kZeroBits;
   return (group == 0 ? neg_sums[1] : neg_sums[0] - neg_sums[1]) * kZero;
-}
-
-// The minima of a block whose halves have their own, before the inputs' scale: the second half's times the sum of all
-// inputs, and what the first half has beyond it times the sum of its inputs. The sums come negated: minima are
-// subtracted.
-struct HalfSums {
-  F32 whole, first;
-  explicit HalfSums(const int32_t* neg_sums)
-      : whole(to_f32(set_i32(neg_sums[0]))), first(to_f32(set_i32(neg_sums[1]))) {}
-};
-inline __attribute__((always_inline)) F32 with_half_minima(F32 part, F32 whole, F32 first, const HalfSums& sums) {
-  return fma(first, sums.first, fma(whole, sums.whole, part));
-}
-
-inline __attribute__((always_inline)) F32 start_from(const float* out, bool accumulate) {
-  return accumulate ? load_f32(out) : zero_f32();
 }
 
 // ---- Few tokens: decode in registers.
@@ -112,33 +77,6 @@ inline __attribute__((always_inline)) void stream_block(const std::byte* unit, c
   }
 }
 
-template <class Format>
-size_t packed_panel_bytes(int cols) {
-  const size_t bytes = static_cast<size_t>(cols) / (32 * Format::kBlocks) * Format::kUnitBytes;
-  return (bytes + 63) / 64 * 64;
-}
-
-// How far ahead of its use a streamed unit is asked for; a large unit, asked for at once, lies ahead by itself.
-// Measured (docs/internals/kernels.md): past the second-level cache 4 KB are 2 to 5 % faster than 1 or 8 KB for every
-// format, and than asking line by line; through it 2 KB are as fast as 4.
-template <int kUnitBytes>
-constexpr int prefetch_bytes(WeightStream stream) {
-  return ((stream == WeightStream::kPastL2 ? 4096 : 2048) - kUnitBytes / 3) / 64 * 64;
-}
-
-// Asks for a unit that will be used once, some units before its turn. Not unrolled: 36 and more requests at once hold
-// up the loads behind them (0.8 of the bandwidth instead of 1).
-template <int kBytes>
-inline __attribute__((always_inline)) void prefetch_unit(const std::byte* p, WeightStream stream) {
-  if (stream == WeightStream::kPastL2) {
-#pragma GCC unroll 1
-    for (int line = 0; line < kBytes; line += 64) __builtin_prefetch(p + line, 0, 0);
-  } else {
-#pragma GCC unroll 1
-    for (int line = 0; line < kBytes; line += 64) __builtin_prefetch(p + line, 0, 3);
-  }
-}
-
 // A unit times tokens [first, first + kTokens) of a tile; block: the unit's first one.
 template <class Format, int kTokens>
 inline __attribute__((always_inline)) void stream_unit(const std::byte* unit, size_t block, const Tile& tile,
@@ -151,20 +89,6 @@ inline __attribute__((always_inline)) void stream_unit(const std::byte* unit, si
     keep_in_memory(acc);
   });
 }
-
-// Where the units lie that are asked for while others are worked on. Several panels walked through side by side are
-// followed by as many others, so that near their end they ask behind their neighbours.
-struct UnitsAhead {
-  size_t panel_bytes;
-  size_t behind_bytes;  // What lies between the end of a panel and the one that follows it in the same walk.
-  WeightStream stream;
-
-  template <class Format>
-  inline __attribute__((always_inline)) void prefetch(const std::byte* panel, size_t offset) const {
-    const size_t ahead = offset + static_cast<size_t>(prefetch_bytes<Format::kUnitBytes>(stream));
-    prefetch_unit<Format::kUnitBytes>(panel + (ahead < panel_bytes ? ahead : ahead + behind_bytes), stream);
-  }
-};
 
 // kPanels neighbours times the kTokens tokens of a tile. Two panels are two streams of memory, which some processors
 // read faster than one, share their inputs' loads, and halve the time for which sums wait for each other.
@@ -222,58 +146,6 @@ void stream_panel_in_turns(const std::byte* panel, const Tile& tile, int tokens,
 }
 
 // ---- Many tokens: unpack once, then run tiles.
-
-// One panel in scratch: codes [block][8 steps][64 bytes], scales [block][groups][16], minima [block][16], or
-// [block][2][16] where halves have their own; group_scales [block][2][16] where the format has them.
-struct Unpacked {
-  std::byte* codes;
-  float* scales;
-  float* minima;
-  int8_t* group_scales;
-};
-
-template <class Format>
-Unpacked unpacked_at(std::byte* scratch, int cols, int index) {
-  const size_t blocks = static_cast<size_t>(cols) / kActivationBlock;
-  std::byte* start = scratch + static_cast<size_t>(index) * blocks * kScratchBlockBytes;
-  auto* scales = reinterpret_cast<float*>(start + blocks * 512);
-  float* minima = scales + blocks * Format::kGroups * 16;
-  if constexpr (!HasGroupScales<Format>) return {start, scales, minima, nullptr};
-  return {start, scales, minima, reinterpret_cast<int8_t*>(minima + blocks * 32)};
-}
-
-template <class Format>
-void unpack_panel(const std::byte* panel, int cols, WeightStream stream, const Unpacked& to) {
-  const size_t units = static_cast<size_t>(cols) / (32 * Format::kBlocks);
-  const UnitsAhead ahead{packed_panel_bytes<Format>(cols), 0, stream};
-  for (size_t u = 0; u < units; ++u) {
-    const std::byte* unit = panel + u * Format::kUnitBytes;
-    ahead.prefetch<Format>(panel, u * Format::kUnitBytes);
-    const typename Format::Scales scales(unit);
-    unrolled<0, Format::kBlocks>([&](auto block_constant) __attribute__((always_inline)) {
-      constexpr int kBlock = decltype(block_constant)::value;
-      const size_t block = u * Format::kBlocks + kBlock;
-      U8 codes[8];  // All before the first store, which might change what they share for all that is known of it.
-      unrolled<0, 8>([&](auto step) __attribute__((always_inline)) {
-        constexpr int kStep = decltype(step)::value;
-        codes[kStep] = Format::template codes<kBlock, kStep>(unit);
-      });
-      for (int step = 0; step < 8; ++step) store_u8(to.codes + block * 512 + step * 64, codes[step]);
-      for (int g = 0; g < Format::kGroups; ++g) {
-        store_f32(to.scales + (block * Format::kGroups + static_cast<size_t>(g)) * 16, scales.scale(kBlock, g));
-      }
-      if constexpr (Format::kHasMinimum) store_f32(to.minima + block * 16, scales.minimum(kBlock));
-      if constexpr (HasHalfMinima<Format>) {
-        for (int half = 0; half < 2; ++half) {
-          store_f32(to.minima + (2 * block + static_cast<size_t>(half)) * 16, scales.half_minimum(kBlock, half));
-        }
-      }
-      if constexpr (HasGroupScales<Format>) {
-        __builtin_memcpy(to.group_scales + block * 32, scales.group_scales(kBlock, 0), 32);
-      }
-    });
-  }
-}
 
 // kPanels panels times tokens [first, first + kTokens) of a tile.
 template <class Format, int kPanels, int kTokens>
@@ -375,21 +247,6 @@ void tile_tail(const Unpacked* w, const Tile& tile, int first, int count, const 
   }
 }
 
-// body(tile, its first token, first token inside it, count <= kTokens) for all tokens of the call, in even counts: with
-// a short rest the sums would be too few to hide what an addition takes.
-template <int kTokens, class Body>
-void for_each_register_tile(const MatmulArgs& args, Body body) {
-  for (int t0 = args.token_begin; t0 < args.token_end; t0 += kTokenTile) {
-    const Tile tile = tile_at(args.inputs, t0);
-    const int end = args.token_end - t0 < tile.tokens ? args.token_end - t0 : tile.tokens;
-    const int turns = (end + kTokens - 1) / kTokens;
-    const int even = (end + turns - 1) / turns;
-    for (int first = 0; first < end; first += even) {
-      body(tile, t0, first, end - first < even ? end - first : even);
-    }
-  }
-}
-
 template <class Format, int kPanels>
 void run_tiles(const Unpacked* w, int panel, const MatmulArgs& args) {
   for_each_register_tile<kRegisterTokens>(args, [&](const Tile& tile, int t0, int first, int count) {
@@ -418,8 +275,7 @@ void stream_tokens(const std::byte* panel, const Tile& tile, int tokens, const M
 // Up to this many tokens two panels are streamed side by side. More sums than registers hold would cost more than a
 // second stream gains, and the code of eight unrolled blocks is large.
 template <class Format>
-inline constexpr int kPairedTokensOf =
-    Format::kBlocks == 1 ? kPairedStreamTokens : (kPairedStreamTokens < 1 ? kPairedStreamTokens : 1);
+inline constexpr int kPairedTokensOf = Format::kBlocks == 1 ? kPairedStreamTokens : 1;
 
 template <class Format>
 void stream_panels(const MatmulArgs& args) {
@@ -429,10 +285,8 @@ void stream_panels(const MatmulArgs& args) {
   float* out = args.out + static_cast<size_t>(args.token_begin) * args.out_stride;
   const auto panel_at = [&](int p) { return args.weights.data + static_cast<size_t>(p) * bytes; };
   int p = args.panel_begin;
-  if constexpr (kPairedTokensOf<Format> > 0) {
-    for (; tokens <= kPairedTokensOf<Format> && p + 2 <= args.panel_end; p += 2) {
-      stream_tokens<Format, 2, kPairedTokensOf<Format>>(panel_at(p), tile, tokens, args, out + p * kPanelRows);
-    }
+  for (; tokens <= kPairedTokensOf<Format> && p + 2 <= args.panel_end; p += 2) {
+    stream_tokens<Format, 2, kPairedTokensOf<Format>>(panel_at(p), tile, tokens, args, out + p * kPanelRows);
   }
   for (; p < args.panel_end; ++p) {
     stream_tokens<Format, 1, kStreamTokensAtOnce>(panel_at(p), tile, tokens, args, out + p * kPanelRows);
@@ -442,21 +296,13 @@ void stream_panels(const MatmulArgs& args) {
 template <class Format>
 void matmul_int8(const MatmulArgs& args) {
   if (args.token_end - args.token_begin <= kStreamTokensOf<Format>) return stream_panels<Format>(args);
-  const size_t bytes = packed_panel_bytes<Format>(args.weights.cols);
-  Unpacked w[kPanelsAtOnce];
-  for (int i = 0; i < kPanelsAtOnce; ++i) w[i] = unpacked_at<Format>(args.scratch, args.weights.cols, i);
-  for (int p = args.panel_begin; p < args.panel_end; p += kPanelsAtOnce) {
-    const int panels = args.panel_end - p < kPanelsAtOnce ? args.panel_end - p : kPanelsAtOnce;
-    for (int i = 0; i < panels; ++i) {
-      unpack_panel<Format>(args.weights.data + static_cast<size_t>(p + i) * bytes, args.weights.cols, args.stream,
-                           w[i]);
-    }
+  for_each_unpacked<Format, ScratchCodes::kAsStored>(args, [&](const Unpacked* w, int panels, int p) {
     if (panels == kPanelsAtOnce) {
       run_tiles<Format, kPanelsAtOnce>(w, p, args);
     } else {
       for (int i = 0; i < panels; ++i) run_tiles<Format, 1>(w + i, p + i, args);
     }
-  }
+  });
 }
 
 // ---- Float weights: panel [col][16 rows].
@@ -559,18 +405,6 @@ void matmul(const MatmulArgs& args) {
     case WeightType::kF32: return matmul_float<PackedF32>(args);
     case WeightType::kF16: return matmul_float<PackedF16>(args);
     case WeightType::kBF16: return matmul_float<PackedBF16>(args);
-    case WeightType::kQ4_0: return matmul_int8<PackedQ4_0>(args);
-    case WeightType::kQ4_1: return matmul_int8<PackedQ4_1>(args);
-    case WeightType::kQ5_0: return matmul_int8<PackedQ5_0>(args);
-    case WeightType::kQ5_1: return matmul_int8<PackedQ5_1>(args);
-    case WeightType::kQ8_0: return matmul_int8<PackedQ8_0>(args);
-    case WeightType::kQ2_K: return matmul_int8<PackedQ2_K>(args);
-    case WeightType::kQ3_K: return matmul_int8<PackedQ3_K>(args);
-    case WeightType::kQ4_K: return matmul_int8<PackedQ4_K>(args);
-    case WeightType::kQ5_K: return matmul_int8<PackedQ5_K>(args);
-    case WeightType::kQ6_K: return matmul_int8<PackedQ6_K>(args);
-    case WeightType::kIQ4_NL: return matmul_int8<PackedIQ4_NL>(args);
-    case WeightType::kIQ4_XS: return matmul_int8<PackedIQ4_XS>(args);
-    case WeightType::kMXFP4: return matmul_int8<PackedMXFP4>(args);
+    default: return with_block_format(args.weights.type, [&]<class Format>(Format) { matmul_int8<Format>(args); });
   }
 }

@@ -340,3 +340,26 @@ struct PackedBF16 {
   using Element = uint16_t;
   static F32 load(const uint16_t* p) { return load_bf16(p); }
 };
+
+// body(the packed format of a block type).
+template <class Body>
+void with_block_format(WeightType type, Body body) {
+  switch (type) {
+    case WeightType::kF32:
+    case WeightType::kF16:
+    case WeightType::kBF16: return;  // Not block types.
+    case WeightType::kQ4_0: return body(PackedQ4_0{});
+    case WeightType::kQ4_1: return body(PackedQ4_1{});
+    case WeightType::kQ5_0: return body(PackedQ5_0{});
+    case WeightType::kQ5_1: return body(PackedQ5_1{});
+    case WeightType::kQ8_0: return body(PackedQ8_0{});
+    case WeightType::kQ2_K: return body(PackedQ2_K{});
+    case WeightType::kQ3_K: return body(PackedQ3_K{});
+    case WeightType::kQ4_K: return body(PackedQ4_K{});
+    case WeightType::kQ5_K: return body(PackedQ5_K{});
+    case WeightType::kQ6_K: return body(PackedQ6_K{});
+    case WeightType::kIQ4_NL: return body(PackedIQ4_NL{});
+    case WeightType::kIQ4_XS: return body(PackedIQ4_XS{});
+    case WeightType::kMXFP4: return body(PackedMXFP4{});
+  }
+}
