@@ -122,6 +122,7 @@ struct AttentionArgs {
   float* max;                   // [rows]: greatest score times log2 e, -infinity where nothing is visible.
   float* sum;                   // [rows]: sum of 2^(score * log2 e - max).
   PageShare* shares = nullptr;  // [page_count][rows]; null where nobody asks.
+  AttentionPage after{};        // What is likely attended next, to be asked for in time; or nothing.
 };
 
 struct KernelTable {

@@ -432,14 +432,28 @@ std::byte* Forward::query_row(int kv_head, int row) const {
 }
 
 void Forward::attend(int layer) {
-  const size_t items = items_.size();
-  pool_.run(items * static_cast<size_t>(config_.kv_heads), [&](size_t piece, int thread) {
-    // One KV head after the other, so that its pages stay in cache; the last tokens first, which see most.
-    attend_item(items_[items - 1 - piece % items], layer, static_cast<int>(piece / items), thread);
+  const size_t items = items_.size(), pieces = items * static_cast<size_t>(config_.kv_heads);
+  // One KV head after the other, so that its pages stay in cache; the last tokens first, which see most.
+  const auto item_of = [&](size_t piece) -> const AttentionItem& { return items_[items - 1 - piece % items]; };
+  const auto head_of = [&](size_t piece) { return static_cast<int>(piece / items); };
+  pool_.run(pieces, [&](size_t piece, int thread) {
+    kernels::AttentionPage after{};
+    if (spread_ && piece + 1 < pieces) {  // A thread mostly takes the next piece; its few rows would wait for memory.
+      const AttentionItem& next = item_of(piece + 1);
+      const kv::SequenceCache& cache = *rows_[static_cast<size_t>(next.row_begin)].cache;
+      after = cache.part(layer, first_page(next, layer, next.chunk_begin), head_of(piece + 1));
+    }
+    attend_item(item_of(piece), layer, head_of(piece), thread, after);
   });
 }
 
-void Forward::attend_item(const AttentionItem& item, int layer, int kv_head, int thread) {
+int Forward::first_page(const AttentionItem& item, int layer, int chunk) const {
+  const int position = rows_[static_cast<size_t>(item.row_begin)].position;
+  return std::max(chunk * kChunkPages, first_visible(layer, position) / kernels::kPageTokens);
+}
+
+void Forward::attend_item(const AttentionItem& item, int layer, int kv_head, int thread,
+                          const kernels::AttentionPage& after) {
   const ThreadScratch& scratch = buffers_.per_thread[static_cast<size_t>(thread)];
   const int rows = item.rows * group_, head_dim = config_.head_dim;
   // Chunks before the window of the first row, which reaches farthest back, are nobody's.
@@ -451,10 +465,10 @@ void Forward::attend_item(const AttentionItem& item, int layer, int kv_head, int
     return observed ? scratch.shares + static_cast<ptrdiff_t>(chunk - chunk_begin) * kChunkPages * rows : nullptr;
   };
   attend_chunk(item, layer, kv_head, chunk_begin, scratch, scratch.attention_out, scratch.max, scratch.sum,
-               shares_of(chunk_begin));
+               shares_of(chunk_begin), after);
   for (int chunk = chunk_begin + 1; chunk < item.chunk_end; ++chunk) {
     attend_chunk(item, layer, kv_head, chunk, scratch, scratch.attention_part, scratch.part_max, scratch.part_sum,
-                 shares_of(chunk));
+                 shares_of(chunk), {});
     for (int row = 0; row < rows; ++row) {
       kernels_.merge_attention(scratch.attention_part + row * head_dim, scratch.part_max[row], scratch.part_sum[row],
                                head_dim, scratch.attention_out + row * head_dim, scratch.max + row, scratch.sum + row);
@@ -476,10 +490,11 @@ int Forward::first_visible(int layer, int position) const {
 }
 
 void Forward::attend_chunk(const AttentionItem& item, int layer, int kv_head, int chunk, const ThreadScratch& scratch,
-                           float* out, float* max, float* sum, kernels::PageShare* shares) const {
+                           float* out, float* max, float* sum, kernels::PageShare* shares,
+                           const kernels::AttentionPage& after) const {
   const Row& first = rows_[static_cast<size_t>(item.row_begin)];
   const int length = first.position + item.rows;  // Tokens that the last row sees, but for its window.
-  const int page_begin = std::max(chunk * kChunkPages, first_visible(layer, first.position) / kernels::kPageTokens);
+  const int page_begin = first_page(item, layer, chunk);
   const int pages = std::min((chunk + 1) * kChunkPages, kv::pages_for_tokens(length)) - page_begin;
   std::array<kernels::AttentionPage, kChunkPages> parts{};
   for (int page = 0; page < pages; ++page) {
@@ -504,7 +519,8 @@ void Forward::attend_chunk(const AttentionItem& item, int layer, int kv_head, in
                    .out = out,
                    .max = max,
                    .sum = sum,
-                   .shares = shares});
+                   .shares = shares,
+                   .after = after});
 }
 
 void Forward::keep_partials(const AttentionItem& item, int kv_head, const ThreadScratch& scratch) {

@@ -116,9 +116,12 @@ class Forward {
   void prepare_heads(const LayerWeights& layer, int index, int row) const;
   void normalize_heads(const Norm& norm, int heads, float* vectors) const;
   void attend(int layer);
-  void attend_item(const AttentionItem& item, int layer, int kv_head, int thread);
+  // after: see kernels::AttentionArgs.
+  void attend_item(const AttentionItem& item, int layer, int kv_head, int thread, const kernels::AttentionPage& after);
   void attend_chunk(const AttentionItem& item, int layer, int kv_head, int chunk, const ThreadScratch& scratch,
-                    float* out, float* max, float* sum, kernels::PageShare* shares) const;
+                    float* out, float* max, float* sum, kernels::PageShare* shares,
+                    const kernels::AttentionPage& after) const;
+  int first_page(const AttentionItem& item, int layer, int chunk) const;
   // forward_observe.cc
   bool observes_layer(int layer) const { return config_.layer[static_cast<size_t>(layer)].window == 0; }
   bool observes(const AttentionItem& item, int layer) const;

@@ -52,7 +52,7 @@ F32 exp2_not_positive(F32 x) {
 // The page that a tile of rows attends to.
 struct PageView {
   AttentionPage parts;
-  AttentionPage next;  // The page after it, or again this one.
+  AttentionPage next;  // What comes after it, or again this one.
   const float* key_scales;
   const float* value_scales;
   int first_token;    // Counted like AttentionArgs::visible_end.
@@ -303,7 +303,11 @@ template <bool kAhead, bool kLow>
 void attend_planes(const PageView& page, RowTile* tile) {
   const int head_dim = tile->args.head_dim, values_at = plane_values_at(head_dim);
   const AttentionPage& parts = page.parts;
-  const auto* const next = reinterpret_cast<const std::byte*>(first_codes(page.next));
+  // Half a page at 4 bits is multiplied in less time than memory takes to answer: there each product asks for the same
+  // part of the next page.
+  const bool far = !kLow && page.next.full == nullptr;
+  const auto* const next = reinterpret_cast<const std::byte*>(first_codes(page.next)) + (far ? values_at : 0);
+  const std::byte* const next_of_keys = far ? page.next.high : parts.high + values_at;
   const float middle = kLow ? kMiddle : kMiddle - kLowMiddle;
   float key_offset[kTileRows], excess[kTileRows];
   for (int r = 0; r < tile->rows; ++r) {
@@ -320,7 +324,7 @@ void attend_planes(const PageView& page, RowTile* tile) {
                                                                .low = parts.low,
                                                                .right_columns = kPageTokens,
                                                                .steps = head_dim / 8,
-                                                               .next_high = parts.high + values_at,
+                                                               .next_high = next_of_keys,
                                                                .next_low = parts.low + values_at},
                                                  tile->rows, kPageVectors, [&](int r, int t, I32 sum) {
                                                    const F32 scale = load_f32(page.key_scales + t);
@@ -440,7 +444,8 @@ void attend(const AttentionArgs& args) {
     if (few && page == 0) prefetch_scales(args.pages[0], args.head_dim);
     alignas(64) float scales[2 * kPageTokens];
     PageView view = view_of(args.pages[page], args.head_dim, scales);
-    if (page + 1 < args.page_count && !is_absent(args.pages[page + 1])) view.next = args.pages[page + 1];
+    const AttentionPage& next = page + 1 < args.page_count ? args.pages[page + 1] : args.after;
+    if (!is_absent(next)) view.next = next;
     view.first_token = page * kPageTokens;
     view.shares = shares;
     if (few) {
