@@ -27,15 +27,6 @@ constexpr std::string_view kGet = "GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\
 constexpr std::string_view kLater = "GET /later HTTP/1.1\r\nHost: localhost\r\n\r\n";
 constexpr std::string_view kStream = "GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
-// Sanitizers keep freed memory to themselves.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kIsSanitized = true;
-#elif defined(__has_feature)
-constexpr bool kIsSanitized = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
-#else
-constexpr bool kIsSanitized = false;
-#endif
-
 // What handlers leave for the test's thread: it waits until there is something.
 template <class T>
 class Mailbox {
@@ -403,7 +394,8 @@ TEST_F(ServerTest, LosesNothingInTenThousandResets) {
   const uint64_t memory = os::resident_bytes().value_or(0);
   reset_some(10'000, seed + 1);
   EXPECT_LE(open_descriptors(), descriptors + 4);  // Asio keeps a few of its own.
-  const uint64_t allowed = kIsSanitized ? UINT64_MAX : memory + (8U << 20);
+  // Sanitizers keep freed memory to themselves.
+  const uint64_t allowed = testing::kIsSanitized ? UINT64_MAX : memory + (8U << 20);
   EXPECT_LT(os::resident_bytes().value_or(0), allowed);
   EXPECT_EQ(server_->counters().body_bytes, 0U);
   TcpPeer last(port());

@@ -12,7 +12,6 @@ namespace infer::kv {
 
 using kernels::AttentionPage;
 using kernels::kHeadDimMax;
-using kernels::kPageTokens;
 
 namespace {
 
@@ -69,7 +68,9 @@ class PageKeys {
 
   // A token that has none was not a number; codes of all others stand for finite ones.
   bool have_scales() const;
-  int count() const { return page_.full == nullptr && page_.low != nullptr ? 2 * kPageTokens : kPageTokens; }
+  int count() const {
+    return page_.full == nullptr && page_.low != nullptr ? 2 * kernels::kPageTokens : kernels::kPageTokens;
+  }
   // Dimension d of all keys; of two planes first at 4, then at 8 bits.
   void column(int d, double* keys) const {
     if (page_.full != nullptr) {
@@ -80,7 +81,7 @@ class PageKeys {
   }
 
  private:
-  static constexpr size_t kTokens = kPageTokens;
+  static constexpr size_t kTokens = kernels::kPageTokens;
   double full_code(size_t d, size_t token) const {
     return at<int16_t>(page_.full, (d / 2 * kTokens + token) * 2 + d % 2);
   }
@@ -115,7 +116,7 @@ void PageKeys::plane_column(size_t d, double* keys) const {
 
 // Codes of the centroid; returns what they are multiplied by.
 float store_centroid(const PageKeys& keys, int head_dim, std::byte* codes) {
-  std::array<double, 2 * kPageTokens> column;
+  std::array<double, 2 * kernels::kPageTokens> column;
   std::array<double, kHeadDimMax> mean;
   double most = 0.0;
   for (int d = 0; d < head_dim; ++d) {
@@ -154,7 +155,7 @@ double length_of_most(std::span<const double> squares) {
 
 Reach measure(const PageKeys& keys, int head_dim, const std::byte* digest, float scale) {
   Reach reach;
-  std::array<double, 2 * kPageTokens> column, squares{};
+  std::array<double, 2 * kernels::kPageTokens> column, squares{};
   for (int d = 0; d < head_dim; ++d) {
     keys.column(d, column.data());
     const double centre = centroid_at(digest, scale, d);

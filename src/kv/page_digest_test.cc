@@ -17,7 +17,6 @@ namespace infer::kv {
 namespace {
 
 using kernels::AttentionPage;
-using kernels::kPageTokens;
 
 const kernels::KernelTable& kernel_table() { return *testing::machine_kernels()[0]; }
 
@@ -35,7 +34,7 @@ DigestPage page_of(const std::vector<std::vector<float>>& keys) {
   DigestPage page{head_dim, std::vector<std::byte>(kernels::kv_page_bytes(head_dim)),
                   std::vector<std::byte>(kernels::kv_high_bytes(head_dim)),
                   std::vector<std::byte>(kernels::kv_low_bytes(head_dim))};
-  for (int t = 0; t < kPageTokens; ++t) {
+  for (int t = 0; t < kernels::kPageTokens; ++t) {
     kernel_table().store_key(keys[static_cast<size_t>(t)].data(), head_dim, t, page.full.data());
     kernel_table().store_value(keys[static_cast<size_t>(t)].data(), head_dim, t, page.full.data());
   }
@@ -45,10 +44,10 @@ DigestPage page_of(const std::vector<std::vector<float>>& keys) {
 
 // The keys [64][head_dim] by the documented layout, through the readers of attention's tests.
 std::vector<double> keys_in(const AttentionPage& page, int head_dim) {
-  testing::Cache cache{head_dim, kPageTokens, {}, {}, {}};
+  testing::Cache cache{head_dim, kernels::kPageTokens, {}, {}, {}};
   cache.pages = {page};
   std::vector<double> keys;
-  for (int t = 0; t < kPageTokens; ++t) {
+  for (int t = 0; t < kernels::kPageTokens; ++t) {
     for (int d = 0; d < head_dim; ++d) keys.push_back(cache.key(t, d));
   }
   return keys;
@@ -78,7 +77,7 @@ std::vector<std::vector<float>> keys_of(Rng& rng, int head_dim, Kind kind) {
   const auto n = static_cast<size_t>(head_dim);
   std::vector<std::vector<float>> keys;
   const auto common = testing::random_floats(rng, n, 1.0f);
-  for (int t = 0; t < kPageTokens; ++t) {
+  for (int t = 0; t < kernels::kPageTokens; ++t) {
     auto key = testing::random_floats(rng, n, 1.0f);
     for (size_t d = 0; d < n; ++d) {
       switch (kind) {
@@ -104,7 +103,7 @@ std::vector<float> query_for(Rng& rng, const std::vector<std::vector<float>>& ke
   auto query = testing::random_floats(rng, n, std::pow(10.0f, static_cast<float>(rng.below(7)) - 3.0f));
   switch (rng.below(4)) {
     case 0: break;
-    case 1: query = keys[rng.below(kPageTokens)]; break;
+    case 1: query = keys[rng.below(kernels::kPageTokens)]; break;
     case 2:
       std::fill(query.begin() + 1, query.end(), 0.0f);
       std::rotate(query.begin(), query.begin() + rng.below(static_cast<uint32_t>(n)), query.end());
@@ -209,11 +208,11 @@ TEST(PageDigest, ItIsNoLooserThanTheBoxAndTheBall) {
   double query_square = 0.0, radius_square = 0.0, centroid_product = 0.0;
   std::vector<double> mean(128);
   for (size_t d = 0; d < 128; ++d) {
-    for (size_t t = 0; t < kPageTokens; ++t) mean[d] += decoded[t * 128 + d] / kPageTokens;
+    for (size_t t = 0; t < kernels::kPageTokens; ++t) mean[d] += decoded[t * 128 + d] / kernels::kPageTokens;
     query_square += double{query[d]} * query[d];
     centroid_product += double{query[d]} * mean[d];
   }
-  for (size_t t = 0; t < kPageTokens; ++t) {
+  for (size_t t = 0; t < kernels::kPageTokens; ++t) {
     double square = 0.0;
     for (size_t d = 0; d < 128; ++d) square += std::pow(decoded[t * 128 + d] - mean[d], 2);
     radius_square = std::max(radius_square, square);

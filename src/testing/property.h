@@ -10,6 +10,17 @@
 
 namespace infer::testing {
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr bool kIsSanitized = true;
+#elif defined(__has_feature)
+inline constexpr bool kIsSanitized = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
+#else
+inline constexpr bool kIsSanitized = false;
+#endif
+
+// How many steps of a long random use to make: under a sanitizer, where one takes ten times as long, a quarter.
+constexpr int property_steps(int steps) { return kIsSanitized ? steps / 4 : steps; }
+
 // The seed to use: INFER_SEED when set, else `fallback` (fixed, so that runs repeat).
 uint64_t property_seed(uint64_t fallback);
 
