@@ -67,6 +67,16 @@ std::string ChatAnswer::delta_event(size_t choice, Json delta) {
   return event(Json::array().push(std::move(one)), std::nullopt, nullptr);
 }
 
+std::string ChatAnswer::content_event(size_t choice, std::string content) {
+  const auto make = [&](std::string text) {
+    return delta_event(choice, Json::object().set("content", std::move(text)));
+  };
+  if (options_.has_logprobs) return make(std::move(content));
+  std::optional<TextEvent>& event = states_[choice].content_event;
+  if (!event) event.emplace(make(TextEvent::kPlace));
+  return event->with(content);
+}
+
 std::string ChatAnswer::begin() {
   std::string events;
   for (size_t i = 0; options_.is_stream && i < states_.size(); ++i) {
@@ -94,7 +104,7 @@ std::string ChatAnswer::take(size_t choice, chat::AnswerParser::Parts parts) {
   if (!parts.reasoning.empty()) {
     events += delta_event(choice, Json::object().set("reasoning_content", std::move(parts.reasoning)));
   }
-  if (!parts.content.empty()) events += delta_event(choice, Json::object().set("content", std::move(parts.content)));
+  if (!parts.content.empty()) events += content_event(choice, std::move(parts.content));
   if (!calls.elements().empty()) events += delta_event(choice, Json::object().set("tool_calls", std::move(calls)));
   return events;
 }

@@ -11,6 +11,7 @@
 #include "api/answer_facts.h"
 #include "api/answer_writer.h"
 #include "api/served_model.h"
+#include "api/text_event.h"
 #include "chat/answer_parser.h"
 
 namespace infer::api {
@@ -41,10 +42,12 @@ class ChatAnswer final : public AnswerWriter {
     std::string content{}, reasoning{};        // Whole replies only.
     std::vector<chat::ToolCall> tool_calls{};  // With their ids.
     Json logprobs = Json::array();             // Not yet sent.
+    std::optional<TextEvent> content_event{};  // With nothing but content in it.
     std::optional<engine::RequestResult> result;
   };
 
   std::string take(size_t choice, chat::AnswerParser::Parts parts);
+  std::string content_event(size_t choice, std::string content);
   std::string delta_event(size_t choice, Json delta);
   std::string event(Json choices, std::optional<Json> usage, const engine::RequestResult* result) const;
   Json head(std::string_view object) const;

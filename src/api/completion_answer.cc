@@ -69,7 +69,10 @@ std::string CompletionAnswer::add(size_t choice, engine::AnswerPiece piece) {
     state.text += piece.text;
     return {};
   }
-  return piece.text.empty() ? std::string() : event(choice, std::move(piece.text), nullptr);
+  if (piece.text.empty()) return {};
+  if (options_.has_logprobs) return event(choice, std::move(piece.text), nullptr);
+  if (!state.within) state.within.emplace(event(choice, TextEvent::kPlace, nullptr));
+  return state.within->with(piece.text);
 }
 
 std::string CompletionAnswer::end_choice(size_t choice, const engine::RequestResult& result) {

@@ -9,6 +9,7 @@
 
 #include "api/answer_facts.h"
 #include "api/answer_writer.h"
+#include "api/text_event.h"
 #include "tokenizer/tokenizer.h"
 
 namespace infer::api {
@@ -44,7 +45,8 @@ class CompletionAnswer final : public AnswerWriter {
   struct State {
     std::string text;  // Whole replies only.
     LogprobLists logprobs;
-    size_t offset = 0;  // Of the next token in the text, in bytes.
+    size_t offset = 0;                  // Of the next token in the text, in bytes.
+    std::optional<TextEvent> within{};  // Events before the last one, where no logprobs are in them.
     std::optional<engine::RequestResult> result;
   };
 
