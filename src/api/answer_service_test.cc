@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -9,6 +11,7 @@
 #include "api/openai_routes.h"
 #include "http/event_stream.h"
 #include "testing/api_server.h"
+#include "testing/hooked_runner.h"
 #include "testing/property.h"
 #include "testing/tcp_peer.h"
 
@@ -16,6 +19,7 @@ namespace infer::api {
 namespace {
 
 using testing::ApiServer;
+using testing::ApiServerOptions;
 using testing::at;
 
 constexpr const char* kCompletions = "/v1/completions";
@@ -39,24 +43,62 @@ bool becomes_idle(const ApiServer& server) {
   return false;
 }
 
+// Waits for the service to have let go of all calls.
+bool becomes_free(const ApiServer& server) {
+  const Instant until = server.clock().now() + Duration::from_seconds(60);
+  while (server.service().calls() > 0 && server.clock().now() < until) std::this_thread::yield();
+  return server.service().calls() == 0;
+}
+
+// A server whose answers stand still behind some tokens until they may go on: on a machine under load they would else
+// be complete before it is noticed that somebody ends them.
+class HeldAnswers {
+ public:
+  ApiServerOptions options() {
+    ApiServerOptions options{.context = 2048};
+    options.limits.watchdog = {.silent_after = Duration::from_seconds(120),
+                               .hung_after = Duration::from_seconds(180),
+                               .lost_after = Duration::from_seconds(240)};
+    options.make_runner = [this](model::Model& model) {
+      auto runner = std::make_unique<testing::HookedRunner>(model);
+      runner->before_step = [this, steps = 0](const model::StepBatch&) mutable {
+        if (++steps > 8) may_go_.wait(false);
+      };
+      return runner;
+    };
+    return options;
+  }
+  void let_go() {
+    may_go_ = true;
+    may_go_.notify_all();
+  }
+
+ private:
+  std::atomic<bool> may_go_{false};
+};
+
 uint64_t ended_with(const ApiServer& server, engine::FinishReason reason) {
   return server.engine().snapshot().counters.ended[static_cast<size_t>(reason)];
 }
 
 TEST(AnswerService, AClientThatGoesWithinAStreamCancelsItsRequest) {
-  const ApiServer server({.context = 2048});
+  HeldAnswers held;
+  const ApiServer server(held.options());
   http::Client client;
   const auto leave = [](std::string_view) { return false; };
   const auto answer =
       client.stream({.method = "POST", .url = server.url() + kCompletions, .headers = {}, .body = kLong}, take_head,
                     leave, {server.clock(), Deadline::never(), {}});
-  ASSERT_FALSE(answer.has_value());
+  EXPECT_FALSE(answer.has_value());
+  EXPECT_TRUE(becomes_free(server));
+  held.let_go();
   ASSERT_TRUE(becomes_idle(server));
   EXPECT_EQ(ended_with(server, engine::FinishReason::kCancelled), 1u);
 }
 
 TEST(AnswerService, AClientThatGoesBeforeAWholeReplyCancelsItToo) {
-  const ApiServer server({.context = 2048});
+  HeldAnswers held;
+  const ApiServer server(held.options());
   CancelSource cancel;
   std::thread leave([&] {
     while (server.engine().snapshot().counters.generated_tokens < 5) std::this_thread::yield();
@@ -69,13 +111,16 @@ TEST(AnswerService, AClientThatGoesBeforeAWholeReplyCancelsItToo) {
                                    .body = R"({"prompt":"Once","max_tokens":-1,"ignore_eos":true})"},
                                   {server.clock(), Deadline::never(), cancel.token()});
   leave.join();
-  ASSERT_FALSE(answer.has_value());
+  EXPECT_FALSE(answer.has_value());
+  EXPECT_TRUE(becomes_free(server));
+  held.let_go();
   ASSERT_TRUE(becomes_idle(server));
   EXPECT_EQ(ended_with(server, engine::FinishReason::kCancelled), 1u);
 }
 
 TEST(AnswerService, ARequestIsCancelledByItsId) {
-  const ApiServer server({.context = 2048});
+  HeldAnswers held;
+  const ApiServer server(held.options());
   http::Headers headers;
   headers.add("X-Request-Id", "story-1");
   http::Client client;
@@ -88,6 +133,7 @@ TEST(AnswerService, ARequestIsCancelledByItsId) {
       const http::Response cancelled = server.send("POST", "/v1/requests/story-1/cancel");
       EXPECT_EQ(cancelled.status, 200);
       EXPECT_EQ(at(Json::parse(cancelled.body).value(), "cancelled").as_bool(), true);
+      held.let_go();
     }
     return true;
   };

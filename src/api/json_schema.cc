@@ -48,7 +48,7 @@ class SchemaCompiler {
   Result<MaybeExpr> compile(const SchemaGoal& goal);
   Result<MaybeExpr> compile_new(const SchemaGoal& goal);
   Result<MaybeExpr> compile_branches(const SchemaGoal& goal, const LocatedSchema& branches);
-  Result<MaybeExpr> compile_values(const SchemaGoal& goal, std::vector<Json> values);
+  Result<MaybeExpr> compile_values(const SchemaGoal& goal, const std::vector<Json>& values);
   Result<MaybeExpr> compile_type(const SchemaGoal& goal, uint32_t type);
   Status check_disjoint(const LocatedSchema& branches);
   Result<bool> are_disjoint(const SchemaGoal& a, const SchemaGoal& b);
@@ -124,7 +124,7 @@ Result<MaybeExpr> SchemaCompiler::compile_new(const SchemaGoal& goal) {
     }
   }
   INFER_ASSIGN(auto values, values_of(goal));
-  if (values) return compile_values(goal, std::move(*values));
+  if (values) return compile_values(goal, *values);
   INFER_ASSIGN(const uint32_t types, types_of(goal));
   std::vector<ExprId> alternatives;
   constexpr uint32_t kNumbers = kIntegerBit | kNumberBit;
@@ -215,7 +215,7 @@ Result<bool> SchemaCompiler::are_disjoint(const SchemaGoal& a, const SchemaGoal&
 
 // ---- values ---------------------------------------------------------------------------------------------------------
 
-Result<MaybeExpr> SchemaCompiler::compile_values(const SchemaGoal& goal, std::vector<Json> values) {
+Result<MaybeExpr> SchemaCompiler::compile_values(const SchemaGoal& goal, const std::vector<Json>& values) {
   for (const std::string_view keyword :
        {"properties", "required", "additionalProperties", "items", "prefixItems", "additionalItems", "minItems",
         "maxItems", "minLength", "maxLength", "pattern", "format", "minimum", "maximum", "exclusiveMinimum",
