@@ -278,6 +278,7 @@ constexpr std::array kSettings{
     Setting{.key = "server.waiting_max",
             .field = [](Config& c) -> SettingField { return &c.server.waiting_max; },
             .effect = kRestart,
+            .least = 1,
             .most = 100'000,
             .help = "requests that may wait for that"},
 

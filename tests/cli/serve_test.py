@@ -218,6 +218,96 @@ class ServeTest(program.ProgramTest):
         self.assertNotIn("Zanzibar", err)
         self.assertNotIn(answer["choices"][0]["text"].strip()[:12] or "never", err)
 
+    def config(self, text):
+        path = self.folder / "inferos.yaml"
+        path.write_text(text)
+        return "--config", str(path)
+
+    def refusal(self, url, body, **headers):
+        """Status and error object of a request that must fail."""
+        with self.assertRaises(urllib.error.HTTPError) as refused:
+            self.post(url, body, **headers)
+        with refused.exception as reply:
+            return reply.code, json.load(reply)["error"]
+
+    def test_the_file_names_threads_and_what_is_logged(self):
+        blocked = self.folder / "file"
+        blocked.write_text("in the way")  # Of a folder: a warning.
+        threads = []
+        for count, level in ((1, "error"), (4, "warning")):
+            process, served = self.start("--prefix-cache", str(blocked / "below"), *self.config(
+                f"infer_os:\n  log_level: {level}\n  server:\n    io_threads: {count}\n"))
+            self.assertEqual(self.get(served["url"] + "/health")["status"], "healthy")
+            if os.path.isdir("/proc/self/task"):
+                threads.append(len(os.listdir(f"/proc/{process.pid}/task")))
+            code, _, err = self.stop(process)
+            self.assertEqual(code, 0)
+            self.assertEqual("warning" in err, level == "warning", err)
+        if threads:
+            self.assertEqual(threads[1] - threads[0], 3)
+
+    def test_a_limit_for_the_first_token_is_that_of_the_file_or_of_the_request(self):
+        prompt = "The old king had three sons. " * 250
+        _, served = self.start(*self.config("infer_os:\n  deadlines:\n    first_token_ms: 1\n    stall_ms: 60000\n"))
+        url = served["url"] + "/v1/completions"
+        code, error = self.refusal(url, {"prompt": prompt, "max_tokens": 4})
+        self.assertEqual((code, error["code"]), (504, "deadline_exceeded"))
+        self.assertIn("first_token_ms passed before the first token", error["message"])
+        own = {"first_token_ms": 60000, "stall_ms": 60000}
+        answer = self.post(url, {"prompt": prompt, "max_tokens": 4, "ignore_eos": True, "infer_os": own})
+        self.assertEqual(answer["usage"]["completion_tokens"], 4)
+        self.assertIsNone(answer["infer_os"]["passed_limit"])
+        for wrong in ({"first_token_ms": 0}, {"stall_ms": "soon"}):
+            code, error = self.refusal(url, {"prompt": prompt, "infer_os": wrong})
+            self.assertEqual((code, error["param"]), (400, "infer_os." + next(iter(wrong))))
+
+    def test_more_than_may_wait_is_told_to_come_back(self):
+        _, served = self.start(*self.config("infer_os:\n  server:\n    running_max: 1\n    waiting_max: 1\n"))
+        host = served["url"].removeprefix("http://")
+        body = {"prompt": "Once", "max_tokens": 2000, "ignore_eos": True, "stream": True}
+        connections = []
+        for number in range(8):  # One is computed, one waits; the others come at once.
+            connection = http.client.HTTPConnection(host, timeout=program.TIMEOUT)
+            self.addCleanup(connection.close)
+            connection.request("POST", "/v1/completions", json.dumps({**body, "prompt": f"{number}"}))
+            connections.append(connection)
+        refused = [reply for reply in (connection.getresponse() for connection in connections) if reply.status != 200]
+        self.assertTrue(refused)
+        for reply in refused:
+            self.assertEqual(reply.status, 503)
+            self.assertTrue(reply.headers["Retry-After"])
+            self.assertIn("wait already, and 1 may", json.load(reply)["error"]["message"])
+
+    def test_a_bias_chooses_and_forbids_tokens(self):
+        _, served = self.start()
+        url = served["url"] + "/v1/completions"
+        ids = self.document("tokenize", "--no-special", "-p", " king")["ids"]
+        self.assertEqual(len(ids), 1)
+        body = {"prompt": "The old", "max_tokens": 5, "temperature": 0, "ignore_eos": True}
+        chosen = self.post(url, {**body, "logit_bias": {str(ids[0]): 100}})["choices"][0]["text"]
+        self.assertEqual(chosen, " king" * 5)
+        forbidden = self.post(url, {**body, "max_tokens": 60, "logit_bias": {str(ids[0]): -100}})
+        self.assertNotIn(" king", forbidden["choices"][0]["text"])
+        code, error = self.refusal(url, {**body, "logit_bias": {"4096": 1}})
+        self.assertEqual((code, error["param"]), (400, "logit_bias"))
+
+    def test_parallel_tool_calls_is_a_word_of_the_chat_api(self):
+        _, served = self.start()
+        url = served["url"] + "/v1/chat/completions"
+        body = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4, "temperature": 0}
+        plain = self.post(url, body)["choices"][0]["message"]
+        self.assertEqual(self.post(url, {**body, "parallel_tool_calls": False})["choices"][0]["message"], plain)
+        code, error = self.refusal(url, {**body, "parallel_tool_calls": "no"})
+        self.assertEqual((code, error["param"]), (400, "parallel_tool_calls"))
+
+    def test_settings_without_effect_are_named(self):
+        _, served = self.start(INFEROS_AGENT_TOKEN="a-token-of-the-test")
+        token = {"X-Inferos-Token": "a-token-of-the-test"}
+        reply = self.post(served["url"] + "/v1/config",
+                          {"scheduler": {"decode_device": "npu"}, "kv": {"recent_window": 128}}, **token)
+        self.assertEqual(list(reply["without_effect"]), ["scheduler.decode_device"])
+        self.assertIn("kv.recent_window", reply["applied"])
+
     def test_the_documented_lines_work(self):
         process, served = self.start()
         for name in ("README.md", "README.ja.md", "docs/formats/openai_api.md"):
