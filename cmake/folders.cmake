@@ -105,7 +105,7 @@ function(infer_test_program target)
   if(INFER_SANITIZE)
     target_compile_options(${target} PRIVATE -O0)
   elseif(CMAKE_BUILD_TYPE STREQUAL "Release")
-    target_compile_options(${target} PRIVATE -O1 -Wno-error -Wno-mismatched-new-delete)
+    target_compile_options(${target} PRIVATE -O1 -Wno-mismatched-new-delete)
   endif()
 endfunction()
 
