@@ -188,7 +188,7 @@ void Planner::fill() {
 void Planner::add_drafts() {
   const int answers = static_cast<int>(plan_.slices.size());
   int left = std::min(state_.logits_max, limits_.tokens_per_step) - answers;
-  const Duration time = std::min(limits_.step_target, plan_.stop_at - now_);
+  const Duration time = std::min(limits_.step_target, plan_.stop_at - now_) - state_.draft_time;
   left = std::min(left, state_.cost.tokens_within(time, limits_.tokens_per_step) - answers);
   for (PlannedSlice& slice : plan_.slices) {
     const SequenceView& answer = view(slice.sequence);

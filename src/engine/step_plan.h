@@ -54,6 +54,7 @@ struct EngineState {
   CostLine cost{};
   int abandoned = 0;   // Steps in a row that were abandoned because a limit passed: the next is shorter.
   int logits_max = 1;  // Rows of a step.
+  Duration draft_time{};  // What the draft model takes before the step, if the step has its drafts.
   int shortfall = 0;   // Steps in a row that lacked pages although they were planned with enough.
 };
 

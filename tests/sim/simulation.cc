@@ -26,8 +26,10 @@ void Tally::add(const Tally& other) {
   engine.cached_tokens += other.engine.cached_tokens;
   engine.generated_tokens += other.engine.generated_tokens;
   engine.parks += other.engine.parks;
-  engine.drafted_tokens += other.engine.drafted_tokens;
-  engine.accepted_tokens += other.engine.accepted_tokens;
+  for (size_t i = 0; i < engine.drafts.size(); ++i) {
+    engine.drafts[i].drafted += other.engine.drafts[i].drafted;
+    engine.drafts[i].accepted += other.engine.drafts[i].accepted;
+  }
   restored_tokens += other.restored_tokens;
   files_written += other.files_written;
   disk_failures += other.disk_failures;

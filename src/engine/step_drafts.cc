@@ -1,0 +1,119 @@
+// Drafts of a step: who guesses how answers go on, and how many tokens of it the step verifies.
+#include <algorithm>
+
+#include "engine/step_loop.h"
+
+namespace infer::engine {
+
+namespace {
+
+// Reading a text for the draft model holds up all answers: for this part of a step's target at most.
+constexpr int64_t kReadingPart = 4;
+// The least chance of being right that a guess may be asked for.
+constexpr double kLeastMin = 0.05, kLeastMax = 0.9;
+
+bool is_stop(const Status& status) {
+  return !status && (status.error().code == ErrorCode::kDeadline || status.error().code == ErrorCode::kCancelled);
+}
+
+}  // namespace
+
+SpeculationLimits StepLoop::speculation_limits() const {
+  SpeculationLimits limits = limits_.speculation;
+  limits.enabled = speculates_.load(std::memory_order_relaxed);
+  limits.min_accept_rate = min_accept_rate_.load(std::memory_order_relaxed);
+  return limits;
+}
+
+void StepLoop::set_speculation(bool enabled, float min_accept_rate) {
+  speculates_.store(enabled, std::memory_order_relaxed);
+  min_accept_rate_.store(min_accept_rate, std::memory_order_relaxed);
+}
+
+// Of one answer that the draft model cannot guess on yet, a portion.
+void StepLoop::read_for_drafts() {
+  const SpeculationLimits limits = speculation_limits();
+  if (!draft_model_ || !limits.enabled || limits.draft_max == 0 || !row_cost_.known()) return;
+  const Duration time = Duration::from_ns(limits_.step_target.ns() / kReadingPart);
+  for (const auto& active : requests_) {
+    const bool answers = active->running() && !active->ended() && active->due_tokens() == 1 && !active->choosing();
+    if (!answers || !active->wants_drafts(limits) || active->drafts_max() == 0) continue;
+    active->in_step = true;
+    const Result<bool> read = draft_model_->read(active->draft_sequence(), active->tokens(), time, *this);
+    active->in_step = false;
+    if (!read || *read) return;
+  }
+}
+
+// Of the answers that will get their next token.
+void StepLoop::propose_drafts() {
+  const SpeculationLimits limits = speculation_limits();
+  const DraftModel* const model = draft_model_ && draft_model_->usable() ? &*draft_model_ : nullptr;
+  const DraftCosts costs{row_cost_, model ? &model->pass_cost() : nullptr};
+  row_cost_.set_slope(state_.cost.per_token);
+  state_.draft_time = {};
+  StepRows step;
+  for (const SequenceView& view : state_.sequences) {
+    const bool runs = view.running && !view.held && !view.over;
+    if (runs && view.due_tokens > 1) return;  // A step with a prompt in it has no drafts.
+    step.rows += runs ? 1 : 0;
+  }
+  if (step.rows == 0 || step.rows >= state_.logits_max) return;
+  step.expected = step.rows;
+  for (size_t i = 0; i < state_.sequences.size(); ++i) {
+    SequenceView& view = state_.sequences[i];
+    if (!view.running || view.held || view.over || view.suspect || requests_[i]->wants_embedding()) continue;
+    view.draft_tokens = requests_[i]->propose_draft(limits, costs, model, step);
+  }
+  if (step.drafting == 0) return;
+  state_.draft_time = Duration::from_seconds(step.drafting);
+  // A guess costs a pass and a row: it has to be as likely as that time brings tokens otherwise.
+  const double seconds = model->pass_cost().seconds(1) + row_cost_.seconds(step.rows + 1) - row_cost_.seconds(step.rows);
+  draft_least_ = std::clamp(seconds * step.expected / step.seconds(row_cost_), kLeastMin, kLeastMax);
+}
+
+// The draft model guesses what the plan has room for; the plan then has what there is.
+Status StepLoop::make_drafts(StepPlan& plan) {
+  draft_jobs_.clear();
+  if (!draft_model_) return {};
+  for (const PlannedSlice& slice : plan.slices) {
+    ActiveRequest& active = *requests_[slice.sequence];
+    if (const auto job = active.draft_job(slice.drafts, draft_least_)) draft_jobs_.push_back(*job);
+  }
+  if (draft_jobs_.empty()) return {};
+  const auto set_in_step = [&](bool in_step) {
+    for (const PlannedSlice& slice : plan.slices) requests_[slice.sequence]->in_step = in_step;
+  };
+  set_in_step(true);
+  const Status status = draft_model_->draft(draft_jobs_, *this);
+  set_in_step(false);
+  if (is_stop(status)) return status;
+  auto job = draft_jobs_.begin();
+  for (PlannedSlice& slice : plan.slices) {
+    ActiveRequest& active = *requests_[slice.sequence];
+    if (active.draft_job(slice.drafts, draft_least_)) slice.drafts = active.take_draft(*job++);
+  }
+  return {};
+}
+
+// What the step of answers would have taken with only so many of its drafts.
+double StepLoop::seconds_with(int drafts) const {
+  const double bare = row_cost_.seconds(answer_rows_);
+  if (drafts == step_drafts_) return step_seconds_;
+  return bare + std::max(0.0, step_seconds_ - bare) * drafts / step_drafts_;
+}
+
+void StepLoop::note_drafts(ActiveRequest& active, int drafted, int accepted) {
+  const bool by_model = active.draft_source() == DraftSource::kModel;
+  if (answer_rows_ > 0) {
+    const double gained =
+        active.drafts_verified(row_cost_, answer_rows_, drafted, accepted, seconds_with(drafted));
+    if (by_model) draft_model_->budget().add_gain(gained * row_cost_.seconds(answer_rows_) / answer_rows_);
+  }
+  accept_window_.add(drafted, accepted);
+  DraftCounters& counters = snapshot_.counters.drafts[static_cast<size_t>(active.draft_source())];
+  counters.drafted += static_cast<uint64_t>(drafted);
+  counters.accepted += static_cast<uint64_t>(accepted);
+}
+
+}  // namespace infer::engine
