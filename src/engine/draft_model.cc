@@ -13,6 +13,7 @@ namespace {
 constexpr int kSpareTokensMax = 128;  // That vocabularies of one kind differ by.
 constexpr size_t kLookbackMin = 64;   // Less of a longer text is not worth reading.
 constexpr int kFirstPortion = 16;     // While nothing was measured.
+constexpr int kPassesMeasured = 3;    // Of one token, at the very first.
 constexpr int kPortion = 128;         // What the price of reading is told from.
 
 bool is_stop(const Error& error) { return error.code == ErrorCode::kDeadline || error.code == ErrorCode::kCancelled; }
@@ -37,10 +38,11 @@ Status check_draft_vocabulary(const tokenizer::Tokenizer& target, const tokenize
     if (different++ == 0) first = token;
   }
   if (different == 0) return {};
-  return Error{ErrorCode::kInvalidArgument,
-               format("the draft model means other texts by its tokens than the model: {} of {} differ, the first is {}, "
-                      "\"{}\" there and \"{}\" here; choose a draft model with the same vocabulary",
-                      different, shared, first, draft.token_text(first), target.token_text(first))};
+  return Error{
+      ErrorCode::kInvalidArgument,
+      format("the draft model means other texts by its tokens than the model: {} of {} differ, the first is {}, "
+             "\"{}\" there and \"{}\" here; choose a draft model with the same vocabulary",
+             different, shared, first, draft.token_text(first), target.token_text(first))};
 }
 
 size_t DraftSequence::agreed(std::span<const TokenId> text) const {
@@ -64,7 +66,7 @@ bool DraftModel::has_room(size_t tokens) const {
 }
 
 std::optional<int> DraftModel::lag(const DraftSequence& sequence, std::span<const TokenId> text) const {
-  if (!usable() || !pass_cost_.known()) return std::nullopt;
+  if (!usable() || passes_ < kPassesMeasured) return std::nullopt;
   const size_t known = sequence.cache_ ? std::min(sequence.agreed(text), text.size() - 1) : 0;
   const size_t begin = sequence.cache_ ? sequence.begin_ : 0;
   const auto lag = static_cast<int>(text.size() - known);
@@ -113,10 +115,13 @@ Result<bool> DraftModel::read(DraftSequence& sequence, std::span<const TokenId> 
   }
   settle(sequence, text);
   const CostLine line = cost_.line();
-  const int portion = line.known() ? line.tokens_within(time, runner_->tokens_per_step()) : kFirstPortion;
+  int portion = line.known() ? line.tokens_within(time, runner_->tokens_per_step()) : kFirstPortion;
+  portion = std::clamp(portion, kFirstPortion, runner_->tokens_per_step());
+  // What a pass of one token takes is measured again with each text, as nothing would be guessed if it was thought to
+  // take long.
+  if (passes_ < kPassesMeasured || sequence.known_ == sequence.begin_) portion = 1;
   const size_t left = text.size() - 1 - sequence.known_;
-  const size_t count =
-      std::min(left, static_cast<size_t>(std::clamp(portion, kFirstPortion, runner_->tokens_per_step())));
+  const size_t count = std::min(left, static_cast<size_t>(portion));
   const std::span<const TokenId> tokens = text.subspan(sequence.known_, count);
   if (count == 0 || !can_read(tokens)) return false;
   slices_.assign(1, {&*sequence.cache_, tokens, static_cast<int>(count), static_cast<int>(count)});
@@ -148,6 +153,7 @@ Status DraftModel::pass(model::StepWatch& watch) {
   }
   failures_ = 0;
   counters_.computed_tokens += static_cast<uint64_t>(tokens);
+  if (passes_++ == 0) return status;  // It touches memory that the others find ready.
   cost_.observe(tokens, taken);
   pass_cost_.set_slope(cost_.line().per_token);
   pass_cost_.observe(tokens, taken);
@@ -181,8 +187,7 @@ void DraftModel::add_first_slices(std::span<DraftJob> jobs) {
     settle(sequence, job.text);
     const std::span<const TokenId> missing = job.text.subspan(sequence.known_);
     const int count = static_cast<int>(missing.size());
-    if (tokens + count > runner_->tokens_per_step() ||
-        static_cast<int>(slices_.size()) >= runner_->logits_per_step()) {
+    if (tokens + count > runner_->tokens_per_step() || static_cast<int>(slices_.size()) >= runner_->logits_per_step()) {
       continue;
     }
     tokens += count;

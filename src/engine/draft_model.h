@@ -1,13 +1,13 @@
 // A small model of the same vocabulary guesses how answers go on; the large one verifies (speculation.h).
 //
 // It has a KV cache of its own, with a sequence for each answer that is kept in step with the answer's text: what was
-// guessed wrongly is taken back, what the text has got since is computed with the next guess. Guesses of several answers
-// are made together, one token of each in a pass. A guess is the likeliest token; a draft ends before it gets unlikely,
-// by the small model's own probabilities.
+// guessed wrongly is taken back, what the text has got since is computed with the next guess. Guesses of several
+// answers are made together, one token of each in a pass. A guess is the likeliest token; a draft ends before it gets
+// unlikely, by the small model's own probabilities.
 //
-// A text has to be read before it can be guessed on. That is done in portions, as far as a budget allows (ReadingBudget):
-// only the text's end where it allows no more, or where the context of the small model is shorter. Guesses get worse by
-// that, and answers stay the same, as whatever is guessed is verified.
+// A text has to be read before it can be guessed on. That is done in portions, as far as a budget allows
+// (ReadingBudget): only the text's end where it allows no more, or where the context of the small model is shorter.
+// Guesses get worse by that, and answers stay the same, as whatever is guessed is verified.
 //
 // Nothing here is needed: a pass that fails costs its sequences, and after kFailuresMax in a row nothing is guessed any
 // more. Thread safety: one thread (the engine's). Ownership: owns the runner; sequences must not outlive it.
@@ -112,6 +112,7 @@ class DraftModel {
   StepCost cost_;
   ReadingBudget budget_;
   int failures_ = 0;  // In a row.
+  int64_t passes_ = 0;
   DraftModelSnapshot counters_;
   struct Working {
     DraftJob* job;

@@ -64,8 +64,9 @@ class DraftModelTest : public ::testing::Test {
   }
   // What the model alone goes on with, greedily, when it sees the text from `begin` on.
   std::vector<TokenId> continuation(const std::vector<TokenId>& text, size_t begin, size_t tokens) {
-    const auto other = testing::load_random({.vocabulary = testing::kByteTokens, .seed = 6},
-                                            *testing::machine_kernels().front(), 1, {.context = 512, .logits_per_step = 512});
+    const auto other =
+        testing::load_random({.vocabulary = testing::kByteTokens, .seed = 6}, *testing::machine_kernels().front(), 1,
+                             {.context = 512, .logits_per_step = 512});
     kv::SequenceCache cache = other->model->make_sequence();
     std::vector<TokenId> seen(text.begin() + static_cast<std::ptrdiff_t>(begin), text.end()), result;
     while (result.size() < tokens) {

@@ -81,8 +81,8 @@ Result<std::unique_ptr<Engine>> Engine::start(std::unique_ptr<StepRunner> runner
                         "good copy",
                         tokenizer.vocabulary_size(), runner->vocabulary())};
   }
-  auto engine = std::unique_ptr<Engine>(new Engine(std::make_unique<State>(
-      std::move(runner), tokenizer, limits, clock, std::move(parts))));
+  auto engine = std::unique_ptr<Engine>(
+      new Engine(std::make_unique<State>(std::move(runner), tokenizer, limits, clock, std::move(parts))));
   State* const state = engine->state_.get();
   INFER_ASSIGN(state->watchdog_thread, os::ServiceThread::start([state] { state->stand_guard(); }));
   INFER_ASSIGN(state->thread, os::ServiceThread::start([state] { state->serve(); }));

@@ -35,7 +35,7 @@ struct EngineCounters {
   uint64_t cached_tokens = 0;                        // Of those, taken over from earlier requests.
   uint64_t generated_tokens = 0;
   std::array<DraftCounters, kDraftSources> drafts{};  // By DraftSource.
-  double nll = 0;                // Of generated tokens, in nats; of how many.
+  double nll = 0;                                     // Of generated tokens, in nats; of how many.
   uint64_t nll_tokens = 0;
   uint64_t parks = 0;  // Requests that gave their pages up and waited again.
 

@@ -1,14 +1,14 @@
 // How many drafted tokens a request lets its next step verify, and who drafts them: as many as are expected to pay,
 // never at a loss that matters.
 //
-// A draft of d tokens makes a step longer by what its rows cost, and gives one more token for each that is accepted; one
-// by a draft model (draft_model.h) takes the time of its passes besides. With the chance `a` that a token is accepted,
-// learnt for each source from its last drafts, and the measured time of steps of so many rows, the source and the length
-// with the most tokens per time are taken. An account keeps the price down: each step pays in 2 % of a token,
-// each accepted token one, each draft takes out the tokens that the time it took would have given otherwise; nothing is
-// drafted that the account cannot pay. Where no length pays, or less than min_accept_rate of a source's last 50 drafted
-// tokens were accepted, its drafts are probes of two tokens, as often as the account allows, until one is right.
-// Thread safety: one request, one thread.
+// A draft of d tokens makes a step longer by what its rows cost, and gives one more token for each that is accepted;
+// one by a draft model (draft_model.h) takes the time of its passes besides. With the chance `a` that a token is
+// accepted, learnt for each source from its last drafts, and the measured time of steps of so many rows, the source and
+// the length with the most tokens per time are taken. An account keeps the price down: each step pays in 2 % of a
+// token, each accepted token one, each draft takes out the tokens that the time it took would have given otherwise;
+// nothing is drafted that the account cannot pay. Where no length pays, or less than min_accept_rate of a source's last
+// 50 drafted tokens were accepted, its drafts are probes of two tokens, as often as the account allows, until one is
+// right. Thread safety: one request, one thread.
 #pragma once
 
 #include <array>
@@ -55,9 +55,9 @@ struct DraftCosts {
 
 // A step as planned so far.
 struct StepRows {
-  int rows = 0;         // That it computes: answers and drafts before this one.
-  double expected = 0;  // Tokens that it is expected to give.
-  double drafting = 0;  // Seconds that the draft model takes before it,
+  int rows = 0;                                    // That it computes: answers and drafts before this one.
+  double expected = 0;                             // Tokens that it is expected to give.
+  double drafting = 0;                             // Seconds that the draft model takes before it,
   std::array<int, RowCost::kRowsMax> pass_rows{};  // and the tokens that each of its passes computes.
 
   double seconds(const RowCost& step) const { return step.seconds(rows) + drafting; }
@@ -87,8 +87,8 @@ class Speculation {
   // The source and the length of the next step's draft, which counts itself in `step`.
   DraftChoice choose(const SpeculationLimits& limits, const DraftCosts& costs, std::span<const DraftOffer> offers,
                      StepRows& step);
-  // A step of answers was computed, with only this draft in `seconds`, those of the draft model included: `rows` without
-  // it. Returns how many tokens it gained, or lost.
+  // A step of answers was computed, with only this draft in `seconds`, those of the draft model included: `rows`
+  // without it. Returns how many tokens it gained, or lost.
   double observe(const RowCost& cost, int rows, const DraftOutcome& outcome, double seconds);
 
  private:
@@ -107,8 +107,8 @@ class Speculation {
 
   const Learnt& learnt(DraftSource source) const { return learnt_[static_cast<size_t>(source)]; }
   bool is_bad(DraftSource source, const SpeculationLimits& limits) const;
-  void find_best(const SpeculationLimits& limits, const DraftCosts& costs, const DraftOffer& offer, const StepRows& step,
-                 double account, Best& best) const;
+  void find_best(const SpeculationLimits& limits, const DraftCosts& costs, const DraftOffer& offer,
+                 const StepRows& step, double account, Best& best) const;
   DraftChoice choose_probe(const SpeculationLimits& limits, const DraftCosts& costs, std::span<const DraftOffer> offers,
                            bool only_bad, const StepRows& step) const;
 

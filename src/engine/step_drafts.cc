@@ -35,12 +35,13 @@ void StepLoop::read_for_drafts() {
   const SpeculationLimits limits = speculation_limits();
   if (!draft_model_ || !limits.enabled || limits.draft_max == 0 || !row_cost_.known()) return;
   const Duration time = Duration::from_ns(limits_.step_target.ns() / kReadingPart);
-  for (const auto& active : requests_) {
-    const bool answers = active->running() && !active->ended() && active->due_tokens() == 1 && !active->choosing();
-    if (!answers || !active->wants_drafts(limits) || active->drafts_max() == 0) continue;
-    active->in_step = true;
-    const Result<bool> read = draft_model_->read(active->draft_sequence(), active->tokens(), time, *this);
-    active->in_step = false;
+  for (size_t i = 0; i < requests_.size(); ++i) {  // More come in while a text is read.
+    ActiveRequest& active = *requests_[i];
+    const bool answers = active.running() && !active.ended() && active.due_tokens() == 1 && !active.choosing();
+    if (!answers || !active.wants_drafts(limits) || active.drafts_max() == 0) continue;
+    active.in_step = true;
+    const Result<bool> read = draft_model_->read(active.draft_sequence(), active.tokens(), time, *this);
+    active.in_step = false;
     if (!read || *read) return;
   }
 }
@@ -68,7 +69,8 @@ void StepLoop::propose_drafts() {
   if (step.drafting == 0) return;
   state_.draft_time = Duration::from_seconds(step.drafting);
   // A guess costs a pass and a row: it has to be as likely as that time brings tokens otherwise.
-  const double seconds = model->pass_cost().seconds(1) + row_cost_.seconds(step.rows + 1) - row_cost_.seconds(step.rows);
+  const double seconds =
+      model->pass_cost().seconds(1) + row_cost_.seconds(step.rows + 1) - row_cost_.seconds(step.rows);
   draft_least_ = std::clamp(seconds * step.expected / step.seconds(row_cost_), kLeastMin, kLeastMax);
 }
 
@@ -106,8 +108,7 @@ double StepLoop::seconds_with(int drafts) const {
 void StepLoop::note_drafts(ActiveRequest& active, int drafted, int accepted) {
   const bool by_model = active.draft_source() == DraftSource::kModel;
   if (answer_rows_ > 0) {
-    const double gained =
-        active.drafts_verified(row_cost_, answer_rows_, drafted, accepted, seconds_with(drafted));
+    const double gained = active.drafts_verified(row_cost_, answer_rows_, drafted, accepted, seconds_with(drafted));
     if (by_model) draft_model_->budget().add_gain(gained * row_cost_.seconds(answer_rows_) / answer_rows_);
   }
   accept_window_.add(drafted, accepted);

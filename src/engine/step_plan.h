@@ -52,10 +52,10 @@ struct EngineState {
   int64_t pages_available = 0;  // Free, or only in the prefix index.
   int layers = 1;               // Pages that 64 more tokens take.
   CostLine cost{};
-  int abandoned = 0;   // Steps in a row that were abandoned because a limit passed: the next is shorter.
-  int logits_max = 1;  // Rows of a step.
+  int abandoned = 0;      // Steps in a row that were abandoned because a limit passed: the next is shorter.
+  int logits_max = 1;     // Rows of a step.
   Duration draft_time{};  // What the draft model takes before the step, if the step has its drafts.
-  int shortfall = 0;   // Steps in a row that lacked pages although they were planned with enough.
+  int shortfall = 0;      // Steps in a row that lacked pages although they were planned with enough.
 };
 
 struct PlannedSlice {
