@@ -8,8 +8,8 @@
 //   soak        mixed load; memory over time
 //   --smoke     a little of each
 //
-// Without a model a small random one. Deadlines are drawn log-uniformly from 5 ms to 1 s on and fall into the queue, the
-// prompt and the answer; overshoot is seen by the reader, thread switch included.
+// Without a model a small random one. Deadlines are drawn log-uniformly from 5 ms to 1 s on and fall into the queue,
+// the prompt and the answer; overshoot is seen by the reader, thread switch included.
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -307,9 +307,9 @@ int run(const Choices& choices) {
                                     {clock, Deadline::never(), {}}, &loaded);
     parts.draft = engine::make_model_runner(draft.get());
   }
-  const auto engine = engine::Engine::start(engine::make_model_runner(loaded.get()), *loaded.tokenizer, {}, clock,
-                                            std::move(parts))
-                          .value();
+  const auto engine =
+      engine::Engine::start(engine::make_model_runner(loaded.get()), *loaded.tokenizer, {}, clock, std::move(parts))
+          .value();
   {  // Speeds are known from here on.
     Rng rng(9);
     const CallContext call{clock, Deadline::never(), {}};
@@ -326,7 +326,7 @@ int run(const Choices& choices) {
 
 int run_smoke() {
   for (const char* what : {"deadlines", "cancel", "retry", "soak"}) {
-    const int failed = run({.model = "", .what = what, .clients = 6, .requests = 24, .seconds = 2});
+    const int failed = run({.model = "", .draft = "", .what = what, .clients = 6, .requests = 24, .seconds = 2});
     if (failed != 0) return failed;
   }
   return 0;

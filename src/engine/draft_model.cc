@@ -151,7 +151,6 @@ Status DraftModel::pass(model::StepWatch& watch) {
     ++counters_.failures;
     return status;
   }
-  failures_ = 0;
   counters_.computed_tokens += static_cast<uint64_t>(tokens);
   if (passes_++ == 0) return status;  // It touches memory that the others find ready.
   cost_.observe(tokens, taken);
@@ -225,6 +224,7 @@ Status DraftModel::draft(std::span<DraftJob> jobs, model::StepWatch& watch) {
       for (const Working& each : working_) each.job->sequence->release();
       return {};
     }
+    failures_ = 0;
     for (size_t i = 0; i < working_.size(); ++i) {
       DraftSequence& sequence = *working_[i].job->sequence;
       // In the first pass the rest of the text, later the guess before.

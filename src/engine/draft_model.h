@@ -9,7 +9,8 @@
 // (ReadingBudget): only the text's end where it allows no more, or where the context of the small model is shorter.
 // Guesses get worse by that, and answers stay the same, as whatever is guessed is verified.
 //
-// Nothing here is needed: a pass that fails costs its sequences, and after kFailuresMax in a row nothing is guessed any
+// Nothing here is needed: a pass that fails costs its sequences, and after kFailuresMax of them without a guess between
+// nothing is guessed any
 // more. Thread safety: one thread (the engine's). Ownership: owns the runner; sequences must not outlive it.
 #pragma once
 
@@ -111,7 +112,7 @@ class DraftModel {
   RowCost pass_cost_;
   StepCost cost_;
   ReadingBudget budget_;
-  int failures_ = 0;  // In a row.
+  int failures_ = 0;  // Since the last guess.
   int64_t passes_ = 0;
   DraftModelSnapshot counters_;
   struct Working {
