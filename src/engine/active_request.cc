@@ -139,12 +139,13 @@ std::span<const TokenId> ActiveRequest::tokens_with_draft(int drafts) {
   return step_tokens_;
 }
 
-double ActiveRequest::drafts_verified(const RowCost& cost, int rows, int drafted, int accepted, double seconds) {
+double ActiveRequest::drafts_verified(int drafted, int accepted, double price) {
   result_.drafted_tokens += drafted;
   result_.accepted_tokens += accepted;
   if (drafted == 0 && draft_seconds_ <= 0) choice_ = {};  // There was no room for it.
-  const DraftOutcome outcome{.choice = choice_, .drafted = drafted, .accepted = accepted};
-  return speculation_.observe(cost, rows, outcome, seconds + draft_seconds_);
+  const DraftOutcome outcome{.choice = std::exchange(choice_, {}), .drafted = drafted, .accepted = accepted};
+  draft_seconds_ = 0;
+  return speculation_.observe(outcome, price);
 }
 
 // ---- Its limits.

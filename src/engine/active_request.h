@@ -103,8 +103,10 @@ class ActiveRequest {
   std::span<const TokenId> tokens_with_draft(int drafts);
   // The draft's token at the place of the one chosen last was right.
   bool draft_agrees(int place) const { return draft_[static_cast<size_t>(place)] == tokens_.back(); }
-  // After a step of answers that took `seconds`, `rows` without its draft. How many tokens the draft gained.
-  double drafts_verified(const RowCost& cost, int rows, int drafted, int accepted, double seconds);
+  // What the draft model took for it.
+  double draft_seconds() const { return draft_seconds_; }
+  // After a step. price: see Speculation. How many tokens the draft gained.
+  double drafts_verified(int drafted, int accepted, double price);
 
   // What the next `count` due tokens are computed for.
   model::SequenceSlice slice(int count);

@@ -143,11 +143,11 @@ DraftChoice Speculation::choose(const SpeculationLimits& limits, const DraftCost
   return choice;
 }
 
-double Speculation::observe(const RowCost& cost, int rows, const DraftOutcome& outcome, double seconds) {
+double Speculation::observe(const DraftOutcome& outcome, double price) {
   account_ += kShare;
   double gained = 0;
   if (outcome.choice.length > 0) {
-    gained = outcome.accepted - std::max(0.0, seconds / cost.seconds(rows) - 1) * rows;
+    gained = outcome.accepted - price;
     account_ += gained;
   }
   if (outcome.drafted > 0) {

@@ -87,9 +87,9 @@ class Speculation {
   // The source and the length of the next step's draft, which counts itself in `step`.
   DraftChoice choose(const SpeculationLimits& limits, const DraftCosts& costs, std::span<const DraftOffer> offers,
                      StepRows& step);
-  // A step of answers was computed, with only this draft in `seconds`, those of the draft model included: `rows`
-  // without it. Returns how many tokens it gained, or lost.
-  double observe(const RowCost& cost, int rows, const DraftOutcome& outcome, double seconds);
+  // A step was computed. price: in tokens that its answers would have got in the time that this draft took, the draft
+  // model's included. Returns how many tokens it gained, or lost.
+  double observe(const DraftOutcome& outcome, double price);
 
  private:
   // Of a source.

@@ -41,7 +41,7 @@ Course run(Speculation& speculation, const RowCost& cost, int steps, Rng& rng, R
     int accepted = 0;
     while (accepted < drafted && rng.uniform() < right(i)) ++accepted;
     const DraftOutcome outcome{{DraftSource::kText, drafted}, drafted, accepted};
-    speculation.observe(cost, 1, outcome, cost.seconds(1 + drafted));
+    speculation.observe(outcome, cost.seconds(1 + drafted) / cost.seconds(1) - 1);
     result.tokens += 1 + accepted;
     result.seconds += cost.seconds(1 + drafted);
     result.drafted += drafted;
@@ -67,7 +67,7 @@ GuessedCourse run_guessed(Speculation& speculation, const DraftCosts& costs, int
     const double passes = by_text ? 0 : choice.length * costs.pass->seconds(1);
     const double seconds = costs.step.seconds(1 + choice.length) + passes;
     EXPECT_NEAR(step.seconds(costs.step), seconds, 1e-9);
-    speculation.observe(costs.step, 1, {choice, choice.length, accepted}, seconds);
+    speculation.observe({choice, choice.length, accepted}, seconds / costs.step.seconds(1) - 1);
     result.tokens += 1 + accepted;
     result.seconds += seconds;
     result.drafted += choice.length;
@@ -211,7 +211,7 @@ TEST(Speculation, ADraftThatTheModelWasNotSureOfIsPaidToo) {
     const DraftOffer offer{.source = DraftSource::kModel, .most = kMost, .missing = 1};
     const DraftChoice choice = speculation.choose({}, {cost, &pass}, {&offer, 1}, step);
     asked += choice.length > 0 ? 1 : 0;
-    speculation.observe(cost, 1, {choice, 0, 0}, cost.seconds(1) + (choice.length > 0 ? pass.seconds(1) : 0));
+    speculation.observe({choice, 0, 0}, choice.length > 0 ? pass.seconds(1) / cost.seconds(1) : 0);
   }
   // A fifth of a token each; half a token was there, and each step pays in a fiftieth.
   EXPECT_LE(asked, (0.5 + 300 * 0.02) / 0.2 + 1);

@@ -46,32 +46,45 @@ void StepLoop::read_for_drafts() {
   }
 }
 
+// What the next step takes by its rows of answers: beside a prompt the time that it is to take, or less where there is
+// not so much of the prompt left.
+RowCost StepLoop::mixed_cost(int answers, int64_t prompt_tokens) const {
+  const Duration whole = state_.cost.time(static_cast<double>(prompt_tokens + answers));
+  RowCost cost;
+  cost.observe(answers, std::min(limits_.step_target, whole));
+  cost.set_slope(state_.cost.per_token);
+  return cost;
+}
+
 // Of the answers that will get their next token.
 void StepLoop::propose_drafts() {
   const SpeculationLimits limits = speculation_limits();
   const DraftModel* const model = draft_model_ && draft_model_->usable() ? &*draft_model_ : nullptr;
-  const DraftCosts costs{row_cost_, model ? &model->pass_cost() : nullptr};
   row_cost_.set_slope(state_.cost.per_token);
   state_.draft_time = {};
   StepRows step;
+  int64_t prompt_tokens = 0;
   for (const SequenceView& view : state_.sequences) {
-    const bool runs = view.running && !view.held && !view.over;
-    if (runs && view.due_tokens > 1) return;  // A step with a prompt in it has no drafts.
-    step.rows += runs ? 1 : 0;
+    if (!view.running || view.held || view.over) continue;
+    step.rows += view.due_tokens == 1 ? 1 : 0;
+    prompt_tokens += view.due_tokens > 1 ? view.due_tokens : 0;
   }
-  if (step.rows == 0 || step.rows >= state_.logits_max) return;
+  if (step.rows == 0 || step.rows >= state_.logits_max || !row_cost_.known()) return;
+  const RowCost mixed = mixed_cost(step.rows, prompt_tokens);
+  const RowCost& step_cost = prompt_tokens > 0 ? mixed : row_cost_;
+  const DraftCosts costs{step_cost, model ? &model->pass_cost() : nullptr};
   step.expected = step.rows;
   for (size_t i = 0; i < state_.sequences.size(); ++i) {
     SequenceView& view = state_.sequences[i];
-    if (!view.running || view.held || view.over || view.suspect || requests_[i]->wants_embedding()) continue;
+    if (!view.running || view.held || view.over || view.suspect || view.due_tokens != 1) continue;
     view.draft_tokens = requests_[i]->propose_draft(limits, costs, model, step);
   }
   if (step.drafting == 0) return;
   state_.draft_time = Duration::from_seconds(step.drafting);
   // A guess costs a pass and a row: it has to be as likely as that time brings tokens otherwise.
-  const double seconds =
-      model->pass_cost().seconds(1) + row_cost_.seconds(step.rows + 1) - row_cost_.seconds(step.rows);
-  draft_least_ = std::clamp(seconds * step.expected / step.seconds(row_cost_), kLeastMin, kLeastMax);
+  const double row = step_cost.seconds(step.rows + 1) - step_cost.seconds(step.rows);
+  const double chance = (model->pass_cost().seconds(1) + row) * step.expected / step.seconds(step_cost);
+  draft_least_ = std::clamp(chance, kLeastMin, kLeastMax);
 }
 
 // The draft model guesses what the plan has room for; the plan then has what there is.
@@ -98,21 +111,22 @@ Status StepLoop::make_drafts(StepPlan& plan) {
   return {};
 }
 
-// What the step of answers would have taken with only so many of its drafts.
-double StepLoop::seconds_with(int drafts) const {
-  const double bare = row_cost_.seconds(answer_rows_);
-  if (drafts == step_drafts_) return step_seconds_;
-  return bare + std::max(0.0, step_seconds_ - bare) * drafts / step_drafts_;
+// Of one request's draft in the step that was computed, in tokens that its answers would have got in the time.
+double StepLoop::draft_price(int drafts, double draft_seconds) const {
+  double longer = std::max(0.0, step_.seconds - step_.bare_seconds);
+  if (drafts < step_.drafts) longer *= static_cast<double>(drafts) / step_.drafts;
+  return (longer + draft_seconds) / step_.bare_seconds * step_.answers;
 }
 
 void StepLoop::note_drafts(ActiveRequest& active, int drafted, int accepted) {
-  const bool by_model = active.draft_source() == DraftSource::kModel;
-  if (answer_rows_ > 0) {
-    const double gained = active.drafts_verified(row_cost_, answer_rows_, drafted, accepted, seconds_with(drafted));
-    if (by_model) draft_model_->budget().add_gain(gained * row_cost_.seconds(answer_rows_) / answer_rows_);
+  const DraftSource source = active.draft_source();
+  if (step_.answers > 0) {
+    const double price = draft_price(drafted, active.draft_seconds());
+    const double gained = active.drafts_verified(drafted, accepted, price);
+    if (source == DraftSource::kModel) draft_model_->budget().add_gain(gained * step_.bare_seconds / step_.answers);
   }
   accept_window_.add(drafted, accepted);
-  DraftCounters& counters = snapshot_.counters.drafts[static_cast<size_t>(active.draft_source())];
+  DraftCounters& counters = snapshot_.counters.drafts[static_cast<size_t>(source)];
   counters.drafted += static_cast<uint64_t>(drafted);
   counters.accepted += static_cast<uint64_t>(accepted);
 }

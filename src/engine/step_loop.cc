@@ -354,8 +354,8 @@ void StepLoop::run(StepPlan& plan, Instant start) {
   }
   if (!draft_jobs_.empty()) start = clock_.now();
   slices_.clear();
-  int tokens = 0, drafts = 0;
-  bool only_answers = true;
+  int tokens = 0, drafts = 0, answers = 0;
+  const int rows = static_cast<int>(plan.slices.size());
   for (const PlannedSlice& slice : plan.slices) {
     ActiveRequest& active = *requests_[slice.sequence];
     if (slice.drafts > 0) {
@@ -364,9 +364,10 @@ void StepLoop::run(StepPlan& plan, Instant start) {
       active.in_step = true;
       tokens += static_cast<int>(all.size());
       drafts += slice.drafts;
+      ++answers;
       continue;
     }
-    only_answers = only_answers && active.due_tokens() == 1;
+    answers += active.due_tokens() == 1 ? 1 : 0;
     // A prefix that was taken over may have left less to do than was planned.
     const int count = std::min(slice.tokens, active.due_tokens());
     slices_.push_back(active.slice(count));
@@ -381,11 +382,11 @@ void StepLoop::run(StepPlan& plan, Instant start) {
     return;
   }
   cost_.observe(tokens, end - start);
-  answer_rows_ = only_answers ? tokens - drafts : 0;
-  step_drafts_ = drafts;
-  step_seconds_ = (end - start).seconds();
-  if (only_answers) row_cost_.observe(tokens, end - start);
-  if (draft_model_) draft_model_->budget().add_step(step_seconds_);
+  if (answers == rows) row_cost_.observe(tokens, end - start);
+  step_ = {.answers = answers, .drafts = drafts, .has_prompt = answers < rows, .seconds = (end - start).seconds()};
+  step_.bare_seconds = step_.has_prompt ? std::max(step_.seconds / 2, step_.seconds - drafts * cost_.line().per_token)
+                                        : row_cost_.seconds(answers);
+  if (draft_model_) draft_model_->budget().add_step(step_.seconds);
   state_.abandoned = state_.shortfall = 0;
   snapshot_.last_step = end;
   snapshot_.counters.computed_tokens += static_cast<uint64_t>(tokens);

@@ -102,6 +102,7 @@ class StepLoop final : private model::StepWatch {
   void build_state(Instant now);
   SpeculationLimits speculation_limits() const;
   void read_for_drafts();
+  RowCost mixed_cost(int answers, int64_t prompt_tokens) const;
   void propose_drafts();
   Status make_drafts(StepPlan& plan);
   void note_drafts(ActiveRequest& active, int drafted, int accepted);
@@ -117,7 +118,7 @@ class StepLoop final : private model::StepWatch {
   void commit(const StepPlan& plan);
   void commit_embedding(ActiveRequest& active, int computed);
   void commit_answer(const PlannedSlice& slice, int computed, int first_row);
-  double seconds_with(int drafts) const;
+  double draft_price(int drafts, double draft_seconds) const;
   void share_prompt(ActiveRequest& leader, std::span<const float> logits);
   // The next token of a request, from the logits or from those that it kept, with at most this time for its grammar.
   // Its end, if it is that.
@@ -156,10 +157,15 @@ class StepLoop final : private model::StepWatch {
   EngineState state_;                      // Its sequences are requests_, one to one.
   std::vector<model::SequenceSlice> slices_;
   StepCost cost_;
-  RowCost row_cost_;            // Of steps of answers.
-  int answer_rows_ = 0;         // Of the last step, if it had nothing else: without its
-  int step_drafts_ = 0;         // drafts,
-  double step_seconds_ = 0;     // and its time.
+  RowCost row_cost_;  // Of steps of answers.
+  // Of the last step that was computed.
+  struct StepFacts {
+    int answers = 0;          // That got their next token,
+    int drafts = 0;           // and more that were to be verified.
+    bool has_prompt = false;  // Tokens of a prompt besides.
+    double seconds = 0;
+    double bare_seconds = 0;  // What it would have taken without drafts.
+  } step_;
   AcceptWindow accept_window_;  // Of all requests.
   std::vector<DraftJob> draft_jobs_;
   double draft_least_ = 0;  // What a guess must have as a chance.

@@ -9,8 +9,8 @@
 // tokens are kept, and its pages stay in the prefix index while nobody needs them. A request whose reader does not keep
 // up is left alone, and gives its place to one that waits.
 //
-// A step of nothing but answers may compute drafted tokens too, as far as pages, rows and limits allow; nobody gives
-// anything up for them.
+// A step may compute drafted tokens too, as far as pages, rows and limits allow. Prompts beside them get that many
+// tokens less, by a quarter at most; nobody else gives anything up for them.
 //
 // A request whose limit would pass before the step ends is left out of it where others would lose by it: its limit then
 // ends it without the step being abandoned.
