@@ -82,7 +82,8 @@ void StepLoop::propose_drafts() {
   if (step.drafting == 0) return;
   state_.draft_time = Duration::from_seconds(step.drafting);
   // A guess costs a pass and a row: it has to be as likely as that time brings tokens otherwise.
-  const double row = step_cost.seconds(step.rows + 1) - step_cost.seconds(step.rows);
+  constexpr int kRows = 4;  // Of one row alone the measured times say too little.
+  const double row = (step_cost.seconds(step.rows + kRows) - step_cost.seconds(step.rows)) / kRows;
   const double chance = (model->pass_cost().seconds(1) + row) * step.expected / step.seconds(step_cost);
   draft_least_ = std::clamp(chance, kLeastMin, kLeastMax);
 }

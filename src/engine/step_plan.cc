@@ -197,7 +197,10 @@ void Planner::fill() {
 
 // In a step of nothing but answers.
 int Planner::rows_for_drafts(size_t answers) const {
-  const Duration time = std::min(limits_.step_target, plan_.stop_at - now_) - state_.draft_time;
+  // Where a step of one token each takes long already, twice that: its answers gain by it.
+  const Duration bare = state_.cost.time(static_cast<double>(answers));
+  const Duration longest = std::max(limits_.step_target, bare + bare);
+  const Duration time = std::min(longest, plan_.stop_at - now_) - state_.draft_time;
   const int in_time = state_.cost.tokens_within(time, limits_.tokens_per_step);
   return std::min({state_.logits_max, limits_.tokens_per_step, in_time}) - static_cast<int>(answers);
 }

@@ -241,6 +241,14 @@ TEST(StepPlan, DraftsDoNotMakeAStepMissALimit) {
   EXPECT_EQ(drafts_of(plan_step(state, kLimits, kNow), 0), 4);
 }
 
+TEST(StepPlan, StepsThatTakeLongAnywayHaveDraftsToo) {
+  EngineState state = with_drafts({7});
+  state.cost = {.fixed = 2 * kLimits.step_target.seconds(), .per_token = kLimits.step_target.seconds() / 10};
+  EXPECT_EQ(drafts_of(plan_step(state, kLimits, kNow), 0), 7);
+  state.sequences[0].stop_at = kNow + state.cost.time(1) + Duration::from_ms(1);
+  EXPECT_EQ(drafts_of(plan_step(state, kLimits, kNow), 0), 0);
+}
+
 TEST(StepPlan, WhatLackedPagesLetsOthersInOnlyWhenItIsGone) {
   EngineState state = with({running(100, 1), waiting(100)});
   state.shortfall = 1;
