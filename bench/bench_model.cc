@@ -8,7 +8,8 @@
 
 namespace infer::bench {
 
-BenchModel load_bench_model(const std::string& path, const model::ModelOptions& options, const CallContext& call) {
+BenchModel load_bench_model(const std::string& path, const model::ModelOptions& options, const CallContext& call,
+                            const BenchModel* beside) {
   constexpr int kThreads = 2;
   const kernels::KernelTable& kernels = *testing::machine_kernels().front();
   BenchModel loaded;
@@ -21,8 +22,9 @@ BenchModel load_bench_model(const std::string& path, const model::ModelOptions& 
   loaded.file = gguf::File::open(path).value();
   auto vocabulary = tokenizer::Tokenizer::from_gguf(*loaded.file, log);
   loaded.tokenizer = vocabulary ? *std::move(vocabulary) : testing::make_byte_tokenizer(false);
-  loaded.pool = std::make_unique<os::ThreadPool>(kThreads);
-  loaded.model = model::Model::load(*loaded.file, kernels, *loaded.pool, options, call, nullptr).value();
+  if (beside == nullptr || !beside->pool) loaded.pool = std::make_unique<os::ThreadPool>(kThreads);
+  os::ThreadPool& pool = loaded.pool ? *loaded.pool : *beside->pool;
+  loaded.model = model::Model::load(*loaded.file, kernels, pool, options, call, nullptr).value();
   return loaded;
 }
 

@@ -24,7 +24,9 @@ struct BenchModel {
 };
 
 // On two threads with this machine's best kernels. An empty path: the small random model. A file without a vocabulary
-// (random weights have none) gets one of bytes. Ends the program where the file cannot be loaded.
-BenchModel load_bench_model(const std::string& path, const model::ModelOptions& options, const CallContext& call);
+// (random weights have none) gets one of bytes. Ends the program where the file cannot be loaded. beside: a model on
+// whose threads this one computes too.
+BenchModel load_bench_model(const std::string& path, const model::ModelOptions& options, const CallContext& call,
+                            const BenchModel* beside = nullptr);
 
 }  // namespace infer::bench

@@ -1,10 +1,12 @@
 // The engine under load, in this process: how late it is, how soon it rests, what a retry costs, whether memory grows.
 //
-//   engine_load [-m MODEL.gguf] deadlines [--clients N] [--requests N] [--seconds N]   overshoot by phase, of deadlines
-//   that passed engine_load [-m MODEL.gguf] cancel [--requests N]                    from a cancellation to an idle
-//   processor engine_load [-m MODEL.gguf] retry [--requests N]                     what a second attempt computes again
-//   engine_load [-m MODEL.gguf] soak [--clients N] [--seconds N]         mixed load; memory over time
-//   engine_load --smoke                                                  a little of each
+//   engine_load [-m MODEL.gguf] [--draft MODEL.gguf] WHAT [--clients N] [--requests N] [--seconds N]
+//
+//   deadlines   overshoot by phase, of deadlines that passed
+//   cancel      from a cancellation to an idle processor
+//   retry       what a second attempt computes again
+//   soak        mixed load; memory over time
+//   --smoke     a little of each
 //
 // Without a model a small random one. Deadlines are drawn log-uniformly from 5 ms to 1 s on and fall into the queue,
 // the prompt and the answer; overshoot is seen by the reader, thread switch included.
@@ -32,7 +34,7 @@ namespace infer {
 namespace {
 
 struct Choices {
-  std::string model, what;
+  std::string model, draft, what;
   int clients = 8;
   int requests = 1000;
   int seconds = 60;
@@ -283,6 +285,9 @@ void soak(engine::Engine& engine, const Choices& choices, const Clock& clock) {
     }
   });
   const engine::EngineSnapshot snapshot = engine.snapshot();
+  std::printf("%llu tokens drafted, %llu accepted\n",
+              static_cast<unsigned long long>(snapshot.counters.drafted_tokens()),
+              static_cast<unsigned long long>(snapshot.counters.accepted_tokens()));
   std::printf(
       "memory from 30 %% of the time to its end: %+.2f %%; %llu steps, %llu abandoned, %llu failed; %d running\n",
       100 * (static_cast<double>(last) / static_cast<double>(std::max<uint64_t>(1, settled)) - 1),
@@ -295,8 +300,16 @@ int run(const Choices& choices) {
   const os::SystemClock clock;
   const bench::BenchModel loaded = bench::load_bench_model(
       choices.model, {.context = kContext, .sequences = 8, .logits_per_step = 24}, {clock, Deadline::never(), {}});
+  bench::BenchModel draft;
+  engine::EngineParts parts;
+  if (!choices.draft.empty()) {
+    draft = bench::load_bench_model(choices.draft, {.context = kContext, .sequences = 8, .logits_per_step = 8},
+                                    {clock, Deadline::never(), {}}, &loaded);
+    parts.draft = engine::make_model_runner(draft.get());
+  }
   const auto engine =
-      engine::Engine::start(engine::make_model_runner(loaded.get()), *loaded.tokenizer, {}, clock).value();
+      engine::Engine::start(engine::make_model_runner(loaded.get()), *loaded.tokenizer, {}, clock, std::move(parts))
+          .value();
   {  // Speeds are known from here on.
     Rng rng(9);
     const CallContext call{clock, Deadline::never(), {}};
@@ -313,7 +326,7 @@ int run(const Choices& choices) {
 
 int run_smoke() {
   for (const char* what : {"deadlines", "cancel", "retry", "soak"}) {
-    const int failed = run({.model = "", .what = what, .clients = 6, .requests = 24, .seconds = 2});
+    const int failed = run({.model = "", .draft = "", .what = what, .clients = 6, .requests = 24, .seconds = 2});
     if (failed != 0) return failed;
   }
   return 0;
@@ -330,6 +343,8 @@ int main(int argc, char** argv) {
     if (word == "--smoke") return infer::run_smoke();
     if (word == "-m" && i + 1 < argc) {
       choices.model = argv[++i];
+    } else if (word == "--draft" && i + 1 < argc) {
+      choices.draft = argv[++i];
     } else if (word == "--clients") {
       choices.clients = number();
     } else if (word == "--requests") {

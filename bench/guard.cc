@@ -73,7 +73,7 @@ class Session {
         clock_(clock),
         work_(no_text_, loaded.get().kernels().log_sum_exp, loaded.tokenizer->vocabulary_size()),
         engine_(engine::Engine::start(engine::make_model_runner(loaded.get()), *loaded.tokenizer, {.running_max = 1},
-                                      clock, {}, &work_)
+                                      clock, {.idle = &work_})
                     .value()),
         target_(*engine_, work_) {
     control::Config config;

@@ -105,8 +105,11 @@ def llama(root, model, context, parallel):
                                    "--port", "PORT", "--no-webui"])
 
 
+VOCABULARY = 40000
+
+
 def random_prompt(rng, tokens):
-    return [rng.randrange(1000, 40000) for _ in range(tokens)]
+    return [rng.randrange(1000, VOCABULARY) for _ in range(tokens)]
 
 
 def together(jobs):
@@ -243,7 +246,10 @@ def main():
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=40)
     parser.add_argument("--deadline-ms", type=int, default=10000)
+    parser.add_argument("--vocabulary", type=int, default=40000, help="prompts are of tokens below this")
     arguments = parser.parse_args()
+    global VOCABULARY
+    VOCABULARY = arguments.vocabulary
     {"streams": streams, "prefix": prefix, "overload": overload}[arguments.what](arguments)
 
 

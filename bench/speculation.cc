@@ -1,9 +1,11 @@
-// What drafting from the text itself gains: the same answers of the engine with and without, in turns.
+// What drafts gain, from the text itself and by a draft model: the same answers of the engine with and without, in
+// turns.
 //
-//   speculation [-m MODEL.gguf] [--text TEXT | --random] [--drawn] [--tokens N] [--rounds N] [--at-once N] [--smoke]
+//   speculation [-m MODEL.gguf] [--draft MODEL.gguf] [--text TEXT | --random] [--drawn] [--temperature X] [--tokens N]
+//               [--rounds N] [--at-once N] [--smoke]
 //
-// --random takes a prompt of random tokens, --drawn draws at temperature 1 instead of taking the likeliest token. The
-// smoke size runs on a small random model. Each line is a round: tokens per second without and with, the ratio, and how
+// --random takes a prompt of random tokens, --drawn draws (at temperature 1) instead of taking the likeliest token. The
+// smoke size runs on small random models. Each line is a round: tokens per second without and with, the ratio, and how
 // many drafted tokens were right; the last one has the median ratio.
 #include <algorithm>
 #include <cstdio>
@@ -15,6 +17,7 @@
 
 #include "base/rng.h"
 #include "bench_model.h"
+#include "engine/draft_model.h"
 #include "engine/engine.h"
 #include "kernels/dispatch.h"
 #include "os/cpu_features.h"
@@ -25,7 +28,8 @@ namespace infer {
 namespace {
 
 struct Choices {
-  std::string model;
+  std::string model, draft;
+  float temperature = 1;
   std::string text = "once upon a time there was a king, and once upon a time there was a queen, and once upon a time";
   bool random = false;
   bool drawn = false;
@@ -50,7 +54,7 @@ Measured measure(engine::Engine& engine, const std::vector<TokenId>& prompt, con
     engine::Request request{
         .prompt = prompt,
         .options = {.tokens_max = choices.tokens, .ignore_end_tokens = true},
-        .sampling = {.temperature = choices.drawn ? 1.0f : 0.0f, .top_k = 0, .top_p = 1, .min_p = 0},
+        .sampling = {.temperature = choices.drawn ? choices.temperature : 0.0f, .top_k = 0, .top_p = 1, .min_p = 0},
         .limits = {Deadline::never()},
         .speculate = speculate};
     request.prompt.front() = static_cast<TokenId>(i % 7);  // Different texts.
@@ -75,8 +79,21 @@ int run(const Choices& choices) {
       {clock, Deadline::never(), {}});
   engine::EngineLimits limits;
   limits.stream_tokens = static_cast<size_t>(choices.tokens) + 1;
+  bench::BenchModel draft;
+  engine::EngineParts parts;
+  if (choices.smoke || !choices.draft.empty()) {
+    draft = bench::load_bench_model(choices.draft,
+                                    {.context = 2048, .sequences = choices.at_once, .logits_per_step = choices.at_once},
+                                    {clock, Deadline::never(), {}}, &loaded);
+    if (const Status same = engine::check_draft_vocabulary(*loaded.tokenizer, *draft.tokenizer); !same) {
+      std::fprintf(stderr, "%s\n", same.error().message.c_str());
+      return 1;
+    }
+    parts.draft = engine::make_model_runner(draft.get());
+  }
   const auto engine =
-      engine::Engine::start(engine::make_model_runner(loaded.get()), *loaded.tokenizer, limits, clock).value();
+      engine::Engine::start(engine::make_model_runner(loaded.get()), *loaded.tokenizer, limits, clock, std::move(parts))
+          .value();
   std::vector<TokenId> prompt = loaded.tokenizer->encode(choices.text, {.add_special = false});
   if (choices.random) {
     Rng rng(1);
@@ -96,6 +113,16 @@ int run(const Choices& choices) {
                 with.tokens_per_second, ratios.back(), with.accepted, with.drafted);
     std::fflush(stdout);
   }
+  const engine::EngineSnapshot seen = engine->snapshot();
+  for (const auto source : {engine::DraftSource::kText, engine::DraftSource::kModel}) {
+    const engine::DraftCounters& counters = seen.counters.drafts[static_cast<size_t>(source)];
+    std::printf("by the %s: %llu of %llu accepted\n", engine::draft_source_name(source),
+                static_cast<unsigned long long>(counters.accepted), static_cast<unsigned long long>(counters.drafted));
+  }
+  if (seen.draft_model) {
+    std::printf("the draft model computed %llu tokens in %.2f s\n",
+                static_cast<unsigned long long>(seen.draft_model->computed_tokens), seen.draft_model->time.seconds());
+  }
   std::sort(ratios.begin(), ratios.end());
   std::printf("median %.3f (%.3f to %.3f)\n", ratios[ratios.size() / 2], ratios[ratios.size() / 4],
               ratios[ratios.size() * 3 / 4]);
@@ -111,6 +138,8 @@ int main(int argc, char** argv) {
     const std::string name = argv[i];
     const auto value = [&] { return i + 1 < argc ? argv[++i] : ""; };
     if (name == "-m") choices.model = value();
+    if (name == "--draft") choices.draft = value();
+    if (name == "--temperature") choices.temperature = static_cast<float>(std::atof(value()));
     if (name == "--text") choices.text = value();
     if (name == "--random") choices.random = true;
     if (name == "--drawn") choices.drawn = true;
@@ -125,7 +154,9 @@ int main(int argc, char** argv) {
     choices.at_once = 3;
   }
   if (!choices.smoke && choices.model.empty()) {
-    std::fprintf(stderr, "usage: speculation -m MODEL.gguf [--text TEXT | --random] [--tokens N] [--rounds N]\n");
+    std::fprintf(
+        stderr,
+        "usage: speculation -m MODEL.gguf [--draft MODEL.gguf] [--text TEXT | --random] [--tokens N] [--rounds N]\n");
     return 2;
   }
   return infer::run(choices);

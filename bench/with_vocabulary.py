@@ -95,4 +95,5 @@ def main():
         shutil.copyfileobj(model.file, out, 1 << 24)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -36,6 +36,25 @@ Json latency_json(const LatencySummary& latency) {
       .set("std_ms", or_null(latency.std_ms));
 }
 
+Json drafts_json(const engine::EngineSnapshot& engine) {
+  Json drafts = Json::object();
+  for (size_t i = 0; i < engine.counters.drafts.size(); ++i) {
+    const engine::DraftCounters& source = engine.counters.drafts[i];
+    drafts.set(engine::draft_source_name(static_cast<engine::DraftSource>(i)),
+               Json::object().set("drafted", source.drafted).set("accepted", source.accepted));
+  }
+  Json model;
+  if (engine.draft_model) {
+    model = Json::object()
+                .set("computed_tokens", engine.draft_model->computed_tokens)
+                .set("seconds", engine.draft_model->time.seconds())
+                .set("failures", engine.draft_model->failures)
+                .set("usable", engine.draft_model->usable)
+                .set("kv_bytes", engine.draft_model->kv_bytes);
+  }
+  return drafts.set("draft_model", std::move(model));
+}
+
 // The estimate is of what was generated; null while too little was, or what lowering costs is not known.
 Json quality_json(const Metrics& metrics, const control::Policy& policy) {
   Json full = last_evaluation_json(metrics.evaluation);
@@ -56,7 +75,8 @@ Json quality_json(const Metrics& metrics, const control::Policy& policy) {
       Json::object()
           .set("current", or_null(metrics.engine.accept_rate))
           .set("target", policy.quality.min_accept_rate)
-          .set("measurement", Json::object().set("method", "accepted of speculated tokens").set("window_size", 50));
+          .set("measurement", Json::object().set("method", "accepted of speculated tokens").set("window_size", 50))
+          .set("drafts", drafts_json(metrics.engine.snapshot));
   return Json::object()
       .set("delta_ppl_est", std::move(estimate))
       .set("accept_rate", std::move(accepted))

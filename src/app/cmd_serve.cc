@@ -32,6 +32,8 @@ api::Json as_json(const LocalServer& server) {
       .set("weights_bytes", memory.weights_bytes)
       .set("kv_bytes_max", memory.kv_bytes)
       .set("buffers_bytes", memory.buffers_bytes)
+      .set("draft_model", server.draft().model ? api::Json(server.draft().name) : api::Json())
+      .set("draft_bytes_max", server.draft().model ? api::Json(server.draft().model->memory().total()) : api::Json())
       .set("isa", loaded.model->kernels().name)
       .set("threads", loaded.model->threads())
       .set("load_ms", loaded.load_time.ms())
@@ -42,6 +44,15 @@ std::string token_text(const AgentToken& token) {
   std::string text = token.is_new ? token.text : token.path.empty() ? "that of INFEROS_AGENT_TOKEN" : "as before";
   if (!token.path.empty()) text += format(", in {}", token.path);
   return text;
+}
+
+std::string draft_text(const LocalServer& server) {
+  const LoadedDraft& draft = server.draft();
+  if (!draft.model) return "";
+  const model::MemoryEstimate& memory = draft.model->memory();
+  return format("  drafts    {}, {}: weights {}, KV cache up to {}, buffers {}\n", draft.name,
+                format_bytes(memory.total()), format_bytes(memory.weights_bytes), format_bytes(memory.kv_bytes),
+                format_bytes(memory.buffers_bytes));
 }
 
 std::string as_text(const LocalServer& server, bool wants_token) {
@@ -56,6 +67,7 @@ std::string as_text(const LocalServer& server, bool wants_token) {
                 server.engine().limits().running_max) +
          format("  memory    {}: weights {}, KV cache up to {}, buffers {}\n", format_bytes(memory.total()),
                 format_bytes(memory.weights_bytes), format_bytes(memory.kv_bytes), format_bytes(memory.buffers_bytes)) +
+         draft_text(server) +
          format("  kernels   {}, {} threads\n", loaded.model->kernels().name, loaded.model->threads()) +
          format("  token     {}\n\n", token_text(server.token())) + format("curl {}/v1/health{}\n", url, post) +
          format(

@@ -393,6 +393,11 @@ void add_serve(Command& command, ServeCommand& options) {
                   INFER_ASSIGN(options.model.prefix_limit_bytes, parse_bytes(given));
                   return {};
                 });
+  command.text("--draft,--model-draft", options.model.draft_path, "FILE",
+               "a small GGUF model with the same vocabulary that guesses what answers say next; the model checks all "
+               "guesses at once, and answers stay the same (none)");
+  command.number("--draft-max", options.model.draft_max, 0, 63,
+                 "most tokens that are guessed at a time, by the draft model or from the text itself; 0: none (15)");
   const auto into = [](Duration& target) {
     return [&target](const std::string& given) -> Status {
       INFER_ASSIGN(target, parse_duration(given));

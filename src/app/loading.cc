@@ -121,9 +121,7 @@ model::ModelOptions model_options_of(const ModelChoice& choice) {
   return options;
 }
 
-namespace {
-
-// The folder that was named, by flag or environment, or one below the user's cache folder. Null: no cache.
+// The folder that was named, by flag or environment, or one below the user's cache folder.
 std::unique_ptr<model::RepackCache> open_repack_cache(const ModelChoice& choice, Services& services) {
   // The embedded model is small, and its bytes are in memory already.
   if (!choice.repack_cache || choice.path.empty()) return nullptr;
@@ -142,8 +140,6 @@ std::unique_ptr<model::RepackCache> open_repack_cache(const ModelChoice& choice,
   }
   return std::make_unique<model::RepackCache>(std::move(options), services.err());
 }
-
-}  // namespace
 
 Result<std::unique_ptr<chat::ChatTemplate>> load_chat_template(const LoadedModel& loaded, Services& services) {
   auto chat = chat::ChatTemplate::from_gguf(*loaded.file, *loaded.tokenizer);

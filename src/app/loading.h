@@ -41,6 +41,9 @@ int threads_of(const ModelChoice& choice);
 // Options for the model with what this machine can give filled in.
 model::ModelOptions model_options_of(const ModelChoice& choice);
 
+// Where repacked weights are kept. Null: nowhere.
+std::unique_ptr<model::RepackCache> open_repack_cache(const ModelChoice& choice, Services& services);
+
 // Declaration order is lifetime: the model goes first, the file last.
 struct LoadedModel {
   std::string name;

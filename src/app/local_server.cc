@@ -76,19 +76,23 @@ Status LocalServer::load(const ServeConfig& config, const CallContext& call, Ser
   model_options.logits_per_step = options.parallel + kDraftRows;
   model_options.tokens_per_step = std::max(model_options.tokens_per_step, options.parallel);
   INFER_ASSIGN(loaded_, load_model(options.model, model_options, true, call, services));
+  INFER_ASSIGN(draft_, load_draft(options.model, loaded_, options.parallel, call, services));
   // That the embedded model has no template is no news.
   INFER_ASSIGN(chat_, options.model.path.empty() ? chat::ChatTemplate::from_gguf(*loaded_.file, *loaded_.tokenizer)
                                                  : load_chat_template(loaded_, services));
   engine::EngineLimits limits;
   limits.running_max = options.parallel;
+  limits.speculation.draft_max = options.model.draft_max;
   INFER_ASSIGN(evaluation_text_, read_evaluation_text(config.config.evaluation.dataset, *loaded_.tokenizer,
                                                       loaded_.model->options().context));
   quality_work_.emplace(evaluation_text_, loaded_.model->kernels().log_sum_exp, loaded_.tokenizer->vocabulary_size());
   limits.waiting_max = config.config.server.waiting_max;
-  INFER_ASSIGN(engine_, engine::Engine::start(
-                            services.make_runner(*loaded_.model), *loaded_.tokenizer, limits, services.clock(),
-                            [this] { lost_.store(true); }, &*quality_work_,
-                            open_prefix_cache(options.model, loaded_, services)));
+  engine::EngineParts parts{.on_lost = [this] { lost_.store(true); },
+                            .idle = &*quality_work_,
+                            .store = open_prefix_cache(options.model, loaded_, services),
+                            .draft = draft_.model ? engine::make_model_runner(*draft_.model) : nullptr};
+  INFER_ASSIGN(engine_, engine::Engine::start(services.make_runner(*loaded_.model), *loaded_.tokenizer, limits,
+                                              services.clock(), std::move(parts)));
   const kv::KernelCheck check = kv::check_kernels(loaded_.model->kernels());
   target_.emplace(*engine_, options.model.levels, model_id(options.model.path), &*quality_work_,
                   control::Capabilities{.int8_works = check.works_8(), .int4_works = check.works_4()});

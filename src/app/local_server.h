@@ -14,6 +14,7 @@
 #include "api/control_service.h"
 #include "api/served_model.h"
 #include "app/agent_token.h"
+#include "app/draft_loading.h"
 #include "app/engine_target.h"
 #include "app/loading.h"
 #include "app/serve_config.h"
@@ -35,6 +36,7 @@ class LocalServer {
                                                     Services& services);
 
   const LoadedModel& loaded() const { return loaded_; }
+  const LoadedDraft& draft() const { return draft_; }
   const api::ServedModel& model() const { return *model_; }
   const engine::Engine& engine() const { return *engine_; }
   const api::AnswerService& service() const { return *service_; }
@@ -58,6 +60,7 @@ class LocalServer {
 
   std::atomic<bool> lost_{false};
   LoadedModel loaded_;
+  LoadedDraft draft_;
   std::unique_ptr<chat::ChatTemplate> chat_;
   quality::EvaluationText evaluation_text_;
   std::optional<quality::QualityWork> quality_work_;

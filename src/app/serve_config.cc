@@ -35,6 +35,9 @@ std::vector<DocumentEntry> flag_entries(const ServeCommand& command) {
       {"--kv-spill-limit", "model.spill_limit", size(model.spill_limit_bytes)},
       {"--prefix-cache", "model.prefix_folder", model.prefix_folder},
       {"--prefix-cache-limit", "model.prefix_limit", size(model.prefix_limit_bytes)},
+      {"--draft", "model.draft_path", model.draft_path},
+      {"--model-draft", "model.draft_path", model.draft_path},
+      {"--draft-max", "model.draft_max", number(model.draft_max)},
       {"--kv", "kv.mode", mode},
       {"--kv-preset", "kv.mode", mode},
       {"--kv-preset", "kv.recent_window", number(model.levels.recent_window)},
@@ -62,6 +65,8 @@ ServeCommand filled(const control::Config& config, ServeCommand command) {
   model.spill_limit_bytes = config.model.spill_limit;
   model.prefix_folder = config.model.prefix_folder;
   model.prefix_limit_bytes = config.model.prefix_limit;
+  model.draft_path = config.model.draft_path;
+  model.draft_max = config.model.draft_max;
   model.levels =
       control::level_policy(config.enabled ? config.policy : control::baseline_of(config.policy), model.levels);
   command.host = config.server.host;

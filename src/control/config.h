@@ -46,6 +46,8 @@ struct ModelConfig {
   uint64_t spill_limit = uint64_t{4} << 30;
   std::string prefix_folder;  // "": none.
   uint64_t prefix_limit = uint64_t{4} << 30;
+  std::string draft_path;  // "": none.
+  int draft_max = 15;      // Tokens of one draft, whoever makes it.
 };
 
 struct DeadlineConfig {

@@ -50,6 +50,7 @@ void ActiveRequest::park() { give_up_cache(); }
 
 // What its pages were like is part of its result.
 void ActiveRequest::give_up_cache() {
+  draft_sequence_.release();
   if (!cache_) return;
   result_.kv_pages = cache_->pages_at_levels();
   result_.kv_bytes = cache_->kv_bytes();
@@ -98,14 +99,38 @@ int ActiveRequest::drafts_max() const {
   return std::clamp(most, 0, kv::kRewindTokens - 1);
 }
 
-int ActiveRequest::propose_draft(const SpeculationLimits& limits, const RowCost& cost, StepRows& step) {
+bool ActiveRequest::wants_drafts(const SpeculationLimits& limits) const {
+  if (!request_.speculate || !limits.enabled || wants_embedding()) return false;
+  return !group_ || group_->prompt_computed;  // Else others will start where this step ends.
+}
+
+int ActiveRequest::propose_draft(const SpeculationLimits& limits, const DraftCosts& costs, const DraftModel* model,
+                                 StepRows& step) {
   draft_.clear();
-  if (!request_.speculate || !limits.enabled) return 0;
-  if (group_ && !group_->prompt_computed) return 0;  // Others will start where this step ends.
-  lookup_.propose(tokens_, std::min(drafts_max(), limits.draft_max), draft_);
-  const int length = speculation_.choose_length(limits, cost, static_cast<int>(draft_.size()), step);
-  draft_.resize(static_cast<size_t>(length));
-  return length;
+  draft_seconds_ = 0;
+  choice_ = {};
+  if (!wants_drafts(limits)) return 0;
+  const int most = std::min(drafts_max(), limits.draft_max);
+  lookup_.propose(tokens_, most, draft_);
+  std::array<DraftOffer, kDraftSources> offers{
+      DraftOffer{.source = DraftSource::kText, .most = static_cast<int>(draft_.size())}};
+  size_t count = 1;
+  if (const auto lag = model != nullptr ? model->lag(draft_sequence_, tokens_) : std::nullopt) {
+    offers[count++] = {.source = DraftSource::kModel, .most = most, .missing = *lag};
+  }
+  choice_ = speculation_.choose(limits, costs, {offers.data(), count}, step);
+  draft_.resize(choice_.source == DraftSource::kText ? static_cast<size_t>(choice_.length) : 0);
+  return choice_.length;
+}
+
+std::optional<DraftJob> ActiveRequest::draft_job(int most, double least) {
+  if (choice_.source != DraftSource::kModel || most == 0) return std::nullopt;
+  return DraftJob{.sequence = &draft_sequence_, .text = tokens_, .most = most, .least = least, .draft = &draft_};
+}
+
+int ActiveRequest::take_draft(const DraftJob& job) {
+  draft_seconds_ = job.seconds;
+  return static_cast<int>(draft_.size());
 }
 
 std::span<const TokenId> ActiveRequest::tokens_with_draft(int drafts) {
@@ -114,10 +139,13 @@ std::span<const TokenId> ActiveRequest::tokens_with_draft(int drafts) {
   return step_tokens_;
 }
 
-void ActiveRequest::drafts_verified(const RowCost& cost, int rows, int drafted, int accepted, double seconds) {
+double ActiveRequest::drafts_verified(int drafted, int accepted, double price) {
   result_.drafted_tokens += drafted;
   result_.accepted_tokens += accepted;
-  speculation_.observe(cost, rows, drafted, accepted, seconds);
+  if (drafted == 0 && draft_seconds_ <= 0) choice_ = {};  // There was no room for it.
+  const DraftOutcome outcome{.choice = std::exchange(choice_, {}), .drafted = drafted, .accepted = accepted};
+  draft_seconds_ = 0;
+  return speculation_.observe(outcome, price);
 }
 
 // ---- Its limits.

@@ -13,6 +13,7 @@
 #include "engine/answer_stream.h"
 #include "engine/answer_text.h"
 #include "engine/draft_lookup.h"
+#include "engine/draft_model.h"
 #include "engine/request.h"
 #include "engine/speculation.h"
 #include "grammar/token_automaton.h"
@@ -85,17 +86,27 @@ class ActiveRequest {
   // is forgotten.
   void computed(int count, int valid_tokens, kv::PrefixIndex& index);
 
-  // ---- Its drafts: what its answer may say next (draft_lookup.h, speculation.h).
+  // ---- Its drafts: what its answer may say next (draft_lookup.h, draft_model.h, speculation.h).
   // At most this many tokens can be verified in the next step: by its limits and its reader's room.
   int drafts_max() const;
-  // Proposes as many as are worth it, given what else the step computes; returns how many.
-  int propose_draft(const SpeculationLimits& limits, const RowCost& cost, StepRows& step);
+  bool wants_drafts(const SpeculationLimits& limits) const;
+  // Proposes as many as are worth it, given what else the step computes; returns how many. model: null where there is
+  // none.
+  int propose_draft(const SpeculationLimits& limits, const DraftCosts& costs, const DraftModel* model, StepRows& step);
+  // Where the draft model has to guess `most` of them.
+  std::optional<DraftJob> draft_job(int most, double least);
+  // What of them there is in the end, with what the draft model took for it.
+  int take_draft(const DraftJob& job);
+  DraftSequence& draft_sequence() { return draft_sequence_; }
+  DraftSource draft_source() const { return choice_.source; }
   // The due token and the first `drafts` proposed ones.
   std::span<const TokenId> tokens_with_draft(int drafts);
   // The draft's token at the place of the one chosen last was right.
   bool draft_agrees(int place) const { return draft_[static_cast<size_t>(place)] == tokens_.back(); }
-  // After a step of answers that took `seconds`, `rows` without its draft.
-  void drafts_verified(const RowCost& cost, int rows, int drafted, int accepted, double seconds);
+  // What the draft model took for it.
+  double draft_seconds() const { return draft_seconds_; }
+  // After a step. price: see Speculation. How many tokens the draft gained.
+  double drafts_verified(int drafted, int accepted, double price);
 
   // What the next `count` due tokens are computed for.
   model::SequenceSlice slice(int count);
@@ -160,7 +171,10 @@ class ActiveRequest {
   std::vector<TokenId> tokens_;
   DraftLookup lookup_;
   Speculation speculation_;
-  std::vector<TokenId> draft_;        // Proposed for the next step.
+  DraftSequence draft_sequence_;
+  DraftChoice choice_;                // For the next step,
+  std::vector<TokenId> draft_;        // and the tokens,
+  double draft_seconds_ = 0;          // that the draft model took so long for.
   std::vector<TokenId> step_tokens_;  // The due token and the draft, in one piece.
   std::optional<kv::SequenceCache> cache_;
   kv::PrefixCursor cursor_;

@@ -35,14 +35,13 @@ struct Engine::State {
   std::unique_ptr<os::ServiceThread> thread;
 
   State(std::unique_ptr<StepRunner> given_runner, const tokenizer::Tokenizer& tokenizer, const EngineLimits& limits,
-        const Clock& given_clock, std::function<void()> on_lost, IdleWork* idle,
-        std::unique_ptr<kv::PrefixStore> given_store)
+        const Clock& given_clock, EngineParts parts)
       : runner(std::move(given_runner)),
         clock(given_clock),
-        store(std::move(given_store)),
+        store(std::move(parts.store)),
         inbox(static_cast<size_t>(limits.waiting_max)),
-        loop(*runner, tokenizer, limits, clock, inbox, stop.token(), idle, store.get()),
-        watchdog(loop.heartbeat(), limits.watchdog, std::move(on_lost)),
+        loop(*runner, tokenizer, limits, clock, inbox, stop.token(), parts.idle, store.get(), std::move(parts.draft)),
+        watchdog(loop.heartbeat(), limits.watchdog, std::move(parts.on_lost)),
         intake(loop, watchdog, inbox, wake, runner->context(), tokenizer.vocabulary_size()) {
     if (store) store->set_on_done([signal = wake] { signal->notify(); });
   }
@@ -74,9 +73,7 @@ Engine::~Engine() {
 }
 
 Result<std::unique_ptr<Engine>> Engine::start(std::unique_ptr<StepRunner> runner, const tokenizer::Tokenizer& tokenizer,
-                                              const EngineLimits& limits, const Clock& clock,
-                                              std::function<void()> on_lost, IdleWork* idle,
-                                              std::unique_ptr<kv::PrefixStore> store) {
+                                              const EngineLimits& limits, const Clock& clock, EngineParts parts) {
   INFER_TRY(limits.validate());
   if (tokenizer.vocabulary_size() > runner->vocabulary()) {
     return Error{ErrorCode::kInvalidArgument,
@@ -84,8 +81,8 @@ Result<std::unique_ptr<Engine>> Engine::start(std::unique_ptr<StepRunner> runner
                         "good copy",
                         tokenizer.vocabulary_size(), runner->vocabulary())};
   }
-  auto engine = std::unique_ptr<Engine>(new Engine(std::make_unique<State>(
-      std::move(runner), tokenizer, limits, clock, std::move(on_lost), idle, std::move(store))));
+  auto engine = std::unique_ptr<Engine>(
+      new Engine(std::make_unique<State>(std::move(runner), tokenizer, limits, clock, std::move(parts))));
   State* const state = engine->state_.get();
   INFER_ASSIGN(state->watchdog_thread, os::ServiceThread::start([state] { state->stand_guard(); }));
   INFER_ASSIGN(state->thread, os::ServiceThread::start([state] { state->serve(); }));

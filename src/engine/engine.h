@@ -30,18 +30,26 @@
 
 namespace infer::engine {
 
+// What an engine can do without. All may be empty.
+struct EngineParts {
+  // Called once each time that the engine's thread is lost, on the watchdog's thread: nothing but a new process helps
+  // then.
+  std::function<void()> on_lost{};
+  // What the thread does while there are no requests; borrowed; it holds no pages any more when the engine is
+  // destroyed.
+  IdleWork* idle = nullptr;
+  std::unique_ptr<kv::PrefixStore> store{};  // Where prefixes are kept beyond memory.
+  // Of a small model that drafts answers, with the same vocabulary (draft_model.h).
+  std::unique_ptr<StepRunner> draft{};
+};
+
 class Engine {
  public:
   // kInvalidArgument: limits that make no sense, or a tokenizer with more tokens than the runner has logits.
-  // kExhausted: no thread. on_lost: called once each time that the engine's thread is lost, on the watchdog's thread:
-  // nothing but a new process helps then. May be empty. idle: what the thread does while there are no requests;
-  // borrowed, may be null; it holds no pages any more when the engine is destroyed. store: where prefixes are kept
-  // beyond memory, or null.
+  // kExhausted: no thread.
   static Result<std::unique_ptr<Engine>> start(std::unique_ptr<StepRunner> runner,
                                                const tokenizer::Tokenizer& tokenizer, const EngineLimits& limits,
-                                               const Clock& clock, std::function<void()> on_lost = {},
-                                               IdleWork* idle = nullptr,
-                                               std::unique_ptr<kv::PrefixStore> store = nullptr);
+                                               const Clock& clock, EngineParts parts = {});
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;

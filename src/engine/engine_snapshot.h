@@ -8,6 +8,7 @@
 
 #include "base/time.h"
 #include "engine/request.h"
+#include "engine/speculation.h"
 #include "engine/step_cost.h"
 #include "engine/watchdog.h"
 #include "kv/level_policy.h"
@@ -15,6 +16,11 @@
 #include "kv/prefix_store.h"
 
 namespace infer::engine {
+
+// Tokens that speculation drafted, and how many of them were right.
+struct DraftCounters {
+  uint64_t drafted = 0, accepted = 0;
+};
 
 // Since the start.
 struct EngineCounters {
@@ -28,11 +34,23 @@ struct EngineCounters {
   uint64_t prompt_tokens = 0;                        // Of requests that got pages.
   uint64_t cached_tokens = 0;                        // Of those, taken over from earlier requests.
   uint64_t generated_tokens = 0;
-  uint64_t drafted_tokens = 0;   // By speculation,
-  uint64_t accepted_tokens = 0;  // and how many were right.
-  double nll = 0;                // Of generated tokens, in nats; of how many.
+  std::array<DraftCounters, kDraftSources> drafts{};  // By DraftSource.
+  double nll = 0;                                     // Of generated tokens, in nats; of how many.
   uint64_t nll_tokens = 0;
   uint64_t parks = 0;  // Requests that gave their pages up and waited again.
+
+  // Of all sources.
+  uint64_t drafted_tokens() const { return drafts[0].drafted + drafts[1].drafted; }
+  uint64_t accepted_tokens() const { return drafts[0].accepted + drafts[1].accepted; }
+};
+
+// The small model that drafts.
+struct DraftModelSnapshot {
+  uint64_t computed_tokens = 0;  // Texts that it read, and guesses that it went on from.
+  Duration time;                 // That it took.
+  uint64_t failures = 0;         // Of its steps.
+  bool usable = true;            // Not any more after some failures in a row.
+  uint64_t kv_bytes = 0;
 };
 
 // The KV cache: of running requests and of what is kept for later ones.
@@ -65,6 +83,7 @@ struct EngineSnapshot {
   int64_t pages_free = 0;
   int64_t prefix_nodes = 0;
   std::optional<PrefixStoreSnapshot> prefix_store;  // Where there is one.
+  std::optional<DraftModelSnapshot> draft_model;    // Likewise.
   KvSnapshot kv;
   CostLine cost;          // Of a step.
   float accept_rate = 0;  // Of the last drafted tokens, AcceptWindow::kTokens at most: of so many:

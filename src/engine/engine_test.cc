@@ -34,8 +34,8 @@ class EngineTest : public ::testing::Test {
     options.logits_per_step = limits.running_max;
     loaded_ = testing::load_random({.vocabulary = testing::kByteTokens, .seed = 4}, *testing::machine_kernels().front(),
                                    2, options);
-    engine_ = Engine::start(make_model_runner(*loaded_->model), *tokenizer_, limits, clock_, {}, nullptr,
-                            disk == nullptr ? nullptr : store_on(*disk))
+    engine_ = Engine::start(make_model_runner(*loaded_->model), *tokenizer_, limits, clock_,
+                            {.store = disk == nullptr ? nullptr : store_on(*disk)})
                   .value();
   }
   std::unique_ptr<kv::PrefixStore> store_on(testing::FolderDisk& disk) {
@@ -499,7 +499,7 @@ TEST_F(EngineTest, ReadersGetAnEndWhileAStepHangsAndTheEngineRecovers) {
   EngineLimits limits;
   limits.watchdog = {Duration::from_ms(300), Duration::from_ms(700), Duration::from_ms(900)};
   std::atomic<int> lost{0};
-  engine_ = Engine::start(std::move(runner), *tokenizer_, limits, clock_, [&] { ++lost; }).value();
+  engine_ = Engine::start(std::move(runner), *tokenizer_, limits, clock_, {.on_lost = [&] { ++lost; }}).value();
   EXPECT_TRUE(engine_->is_ready());
   const Answer given = answer(request("hangs", 10));
   EXPECT_EQ(given.result.finish_reason, FinishReason::kFailed);

@@ -1,16 +1,19 @@
-// How many drafted tokens a request lets its next step verify: as many as are expected to pay, never at a loss that
-// matters.
+// How many drafted tokens a request lets its next step verify, and who drafts them: as many as are expected to pay,
+// never at a loss that matters.
 //
-// A draft of d tokens makes a step longer by what its rows cost, and gives one more token for each that is accepted.
-// With the chance `a` that one is, learnt from the last drafts, and the measured time of steps of so many rows, the
-// length with the most tokens per time is taken. An account keeps the price down: each step pays in 2 % of a token,
-// each accepted token one, each draft takes out the tokens that the time it took would have given otherwise; nothing is
-// drafted that the account cannot pay. Where no length pays, or less than min_accept_rate of the last 50 drafted tokens
-// were accepted, drafts are probes of two tokens, as often as the account allows, until one is right. Thread safety:
-// one request, one thread.
+// A draft of d tokens makes a step longer by what its rows cost, and gives one more token for each that is accepted;
+// one by a draft model (draft_model.h) takes the time of its passes besides. With the chance `a` that a token is
+// accepted, learnt for each source from its last drafts, and the measured time of steps of so many rows, the source and
+// the length with the most tokens per time are taken. An account keeps the price down: each step pays in 2 % of a
+// token, each accepted token one, each draft takes out the tokens that the time it took would have given otherwise;
+// nothing is drafted that the account cannot pay. Where no length pays, or less than min_accept_rate of a source's last
+// 50 drafted tokens were accepted, its drafts are probes of two tokens, as often as the account allows, until one is
+// right. Thread safety: one request, one thread.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <span>
 
 #include "engine/step_cost.h"
 
@@ -21,6 +24,11 @@ struct SpeculationLimits {
   float min_accept_rate = 0.5f;  // 0..1
   int draft_max = 15;            // Tokens of one draft; 0: none.
 };
+
+// Who guesses: the text itself (draft_lookup.h), or a small model.
+enum class DraftSource : uint8_t { kText, kModel };
+inline constexpr int kDraftSources = 2;
+const char* draft_source_name(DraftSource source);  // "text", "model".
 
 // Of the last 50 drafted tokens.
 class AcceptWindow {
@@ -39,32 +47,90 @@ class AcceptWindow {
   int drafted_ = 0;        // At most kTokens.
 };
 
+// How long steps take, and passes of the draft model, where there is one.
+struct DraftCosts {
+  const RowCost& step;
+  const RowCost* pass = nullptr;
+};
+
 // A step as planned so far.
 struct StepRows {
-  int rows = 0;         // That it computes: answers and drafts before this one.
-  double expected = 0;  // Tokens that it is expected to give.
+  int rows = 0;                                    // That it computes: answers and drafts before this one.
+  double expected = 0;                             // Tokens that it is expected to give.
+  double drafting = 0;                             // Seconds that the draft model takes before it,
+  std::array<int, RowCost::kRowsMax> pass_rows{};  // and the tokens that each of its passes computes.
+
+  double seconds(const RowCost& step) const { return step.seconds(rows) + drafting; }
+};
+
+// What a source can do for the next step.
+struct DraftOffer {
+  DraftSource source = DraftSource::kText;
+  int most = 0;     // Tokens.
+  int missing = 0;  // Of the text, that the draft model computes in its first pass.
+};
+
+struct DraftChoice {
+  DraftSource source = DraftSource::kText;
+  int length = 0;
+};
+
+// What became of one draft.
+struct DraftOutcome {
+  DraftChoice choice{};  // What was wished for; no length: nothing.
+  int drafted = 0;       // A draft model may have stopped before.
+  int accepted = 0;
 };
 
 class Speculation {
  public:
-  // The draft's length for the next step, at most `most`, which counts itself in `step`.
-  int choose_length(const SpeculationLimits& limits, const RowCost& cost, int most, StepRows& step);
-  // A step of answers was computed in `seconds`: `rows` without this request's draft.
-  void observe(const RowCost& cost, int rows, int drafted, int accepted, double seconds);
-
-  float accept_rate() const { return window_.rate(); }
+  // The source and the length of the next step's draft, which counts itself in `step`.
+  DraftChoice choose(const SpeculationLimits& limits, const DraftCosts& costs, std::span<const DraftOffer> offers,
+                     StepRows& step);
+  // A step was computed. price: in tokens that its answers would have got in the time that this draft took, the draft
+  // model's included. Returns how many tokens it gained, or lost.
+  double observe(const DraftOutcome& outcome, double price);
 
  private:
-  int best_length(const RowCost& cost, int most, const StepRows& step) const;
-  // Expected tokens beyond the one that comes anyway.
-  double expected_tokens(int drafted) const;
-  // In tokens that all answers of the step would have got in its time.
-  static double price(const RowCost& cost, int rows, int drafted);
+  // Of a source.
+  struct Learnt {
+    AcceptWindow window;
+    double hits = 1.5, tries = 2;  // Faded; of tokens that came after right ones only.
 
-  AcceptWindow window_;
-  double hits_ = 1.5, tries_ = 2;  // Faded; of tokens that came after right ones only.
-  double account_ = 0.5;           // In tokens.
+    // Expected tokens beyond the one that comes anyway.
+    double expected_tokens(int drafted) const;
+  };
+  struct Best {
+    DraftChoice choice{};
+    double rate = 0;  // Tokens per second of the step with it.
+  };
+
+  const Learnt& learnt(DraftSource source) const { return learnt_[static_cast<size_t>(source)]; }
+  bool is_bad(DraftSource source, const SpeculationLimits& limits) const;
+  void find_best(const SpeculationLimits& limits, const DraftCosts& costs, const DraftOffer& offer,
+                 const StepRows& step, double account, Best& best) const;
+  DraftChoice choose_probe(const SpeculationLimits& limits, const DraftCosts& costs, std::span<const DraftOffer> offers,
+                           bool only_bad, const StepRows& step) const;
+
+  std::array<Learnt, kDraftSources> learnt_{};
+  double account_ = 0.5;  // In tokens.
   bool probing_ = false;
+  DraftSource probed_ = DraftSource::kModel;  // Last,
+  int since_probe_ = 0;                       // so many choices ago.
+};
+
+// What draft models may take to read texts that they have not seen: a share of the time of all steps, what their drafts
+// have gained, and no more. In seconds.
+class ReadingBudget {
+ public:
+  double left() const { return left_; }
+  void add_step(double seconds);
+  // Of a draft: gained, or lost.
+  void add_gain(double seconds);
+  void spend(double seconds) { left_ -= seconds; }
+
+ private:
+  double left_ = 0.25;
 };
 
 }  // namespace infer::engine

@@ -23,6 +23,13 @@ struct Course {
   double speed(const RowCost& cost) const { return tokens / seconds * cost.seconds(1); }  // Times that without.
 };
 
+constexpr int kMost = 15;
+
+int draft_length(Speculation& speculation, const SpeculationLimits& limits, const RowCost& cost, StepRows& step) {
+  const DraftOffer offer{.source = DraftSource::kText, .most = kMost};
+  return speculation.choose(limits, {cost}, {&offer, 1}, step).length;
+}
+
 // Answers alone, each of whose drafted tokens is right with the chance that `right` gives for the step.
 template <class Right>
 Course run(Speculation& speculation, const RowCost& cost, int steps, Rng& rng, Right&& right,
@@ -30,13 +37,41 @@ Course run(Speculation& speculation, const RowCost& cost, int steps, Rng& rng, R
   Course result;
   for (int i = 0; i < steps; ++i) {
     StepRows step{1, 1};
-    const int drafted = speculation.choose_length(limits, cost, limits.draft_max, step);
+    const int drafted = draft_length(speculation, limits, cost, step);
     int accepted = 0;
     while (accepted < drafted && rng.uniform() < right(i)) ++accepted;
-    speculation.observe(cost, 1, drafted, accepted, cost.seconds(1 + drafted));
+    const DraftOutcome outcome{{DraftSource::kText, drafted}, drafted, accepted};
+    speculation.observe(outcome, cost.seconds(1 + drafted) / cost.seconds(1) - 1);
     result.tokens += 1 + accepted;
     result.seconds += cost.seconds(1 + drafted);
     result.drafted += drafted;
+  }
+  return result;
+}
+
+// The same where a small model guesses, whose passes take `pass`: it stops where it is not sure.
+struct GuessedCourse : Course {
+  int by_text = 0;
+};
+GuessedCourse run_guessed(Speculation& speculation, const DraftCosts& costs, int steps, Rng& rng, double right,
+                          double right_text = -1) {
+  GuessedCourse result;
+  for (int i = 0; i < steps; ++i) {
+    StepRows step{1, 1};
+    const DraftOffer offers[] = {{.source = DraftSource::kText, .most = right_text >= 0 ? kMost : 0},
+                                 {.source = DraftSource::kModel, .most = kMost, .missing = 1}};
+    const DraftChoice choice = speculation.choose({}, costs, offers, step);
+    const bool by_text = choice.length > 0 && choice.source == DraftSource::kText;
+    int accepted = 0;
+    while (accepted < choice.length && rng.uniform() < (by_text ? right_text : right)) ++accepted;
+    const double passes = by_text ? 0 : choice.length * costs.pass->seconds(1);
+    const double seconds = costs.step.seconds(1 + choice.length) + passes;
+    EXPECT_NEAR(step.seconds(costs.step), seconds, 1e-9);
+    speculation.observe({choice, choice.length, accepted}, seconds / costs.step.seconds(1) - 1);
+    result.tokens += 1 + accepted;
+    result.seconds += seconds;
+    result.drafted += choice.length;
+    result.by_text += by_text ? choice.length : 0;
   }
   return result;
 }
@@ -58,9 +93,9 @@ TEST(AcceptWindow, CountsTheLastFiftyTokens) {
 TEST(Speculation, NothingIsDraftedBeforeAStepWasMeasuredOrWhereItIsOff) {
   Speculation speculation;
   StepRows step{1, 1};
-  EXPECT_EQ(speculation.choose_length({}, RowCost(), 8, step), 0);
-  EXPECT_EQ(speculation.choose_length({.enabled = false}, cost_with(0.1), 8, step), 0);
-  EXPECT_GT(speculation.choose_length({}, cost_with(0.1), 8, step), 0);
+  EXPECT_EQ(draft_length(speculation, {}, RowCost(), step), 0);
+  EXPECT_EQ(draft_length(speculation, {.enabled = false}, cost_with(0.1), step), 0);
+  EXPECT_GT(draft_length(speculation, {}, cost_with(0.1), step), 0);
 }
 
 TEST(Speculation, GoodDraftsGrowLongAndPay) {
@@ -70,7 +105,7 @@ TEST(Speculation, GoodDraftsGrowLongAndPay) {
     const Course good = run(speculation, cost, 200, rng, [](int) { return 0.97; });
     EXPECT_GT(good.speed(cost), 2.5);
     StepRows step{1, 1};
-    const int length = speculation.choose_length({}, cost, 15, step);
+    const int length = draft_length(speculation, {}, cost, step);
     EXPECT_EQ(step.rows, 1 + length);
   });
 }
@@ -107,8 +142,93 @@ TEST(Speculation, ABusyStepHasRoomForFewDrafts) {
   const RowCost cost = cost_with(20);
   Speculation speculation;
   StepRows step{8, 8};
-  EXPECT_EQ(speculation.choose_length({}, cost, 8, step), 0);
+  EXPECT_EQ(draft_length(speculation, {}, cost, step), 0);
   EXPECT_EQ(step.rows, 8);
+}
+
+// A small model at a fifth of the large one's time.
+RowCost pass_cost() {
+  RowCost cost;
+  for (int rows = 1; rows <= RowCost::kRowsMax; ++rows) cost.observe(rows, Duration::from_us(4000 + 50 * rows));
+  return cost;
+}
+
+TEST(Speculation, GoodGuessesPayWhatTheyCost) {
+  const RowCost cost = cost_with(1), pass = pass_cost();
+  testing::for_each_case(20, [&](Rng& rng) {
+    Speculation speculation;
+    // With all of five guesses at 90 %: 4.7 tokens in 20 + 5 + 5 * 4.05 ms, against 2.26.
+    EXPECT_GT(run_guessed(speculation, {cost, &pass}, 300, rng, 0.9).speed(cost), 1.6);
+  });
+}
+
+TEST(Speculation, BadGuessesNeverCostMoreThanThreePercent) {
+  const RowCost pass = pass_cost();
+  for (const double right : {0.0, 0.05, 0.2, 0.4, 0.6}) {
+    for (const double row_ms : {1.0, 4.0, 15.0}) {
+      const RowCost cost = cost_with(row_ms);
+      testing::for_each_case(20, [&](Rng& rng) {
+        Speculation speculation;
+        EXPECT_GT(run_guessed(speculation, {cost, &pass}, 300, rng, right).speed(cost), 0.97) << right << ' ' << row_ms;
+      });
+    }
+  }
+}
+
+TEST(Speculation, TheSourceThatPaysMoreIsAsked) {
+  const RowCost cost = cost_with(1), pass = pass_cost();
+  testing::for_each_case(20, [&](Rng& rng) {
+    Speculation speculation;
+    const GuessedCourse quoted = run_guessed(speculation, {cost, &pass}, 100, rng, 0.8, 0.98);
+    EXPECT_GT(quoted.by_text, quoted.drafted / 2);
+    run_guessed(speculation, {cost, &pass}, 200, rng, 0.9, 0.0);
+    const GuessedCourse guessed = run_guessed(speculation, {cost, &pass}, 100, rng, 0.9, 0.0);
+    EXPECT_LT(guessed.by_text, guessed.drafted / 5);
+    EXPECT_GT(guessed.speed(cost), 1.3);
+  });
+}
+
+TEST(Speculation, GuessesOfSeveralAnswersShareTheirPasses) {
+  const RowCost cost = cost_with(1), pass = pass_cost();
+  Speculation first, second;
+  StepRows step{2, 2};
+  const DraftOffer offer{.source = DraftSource::kModel, .most = 3, .missing = 2};
+  const int one = first.choose({}, {cost, &pass}, {&offer, 1}, step).length;
+  ASSERT_GT(one, 0);
+  EXPECT_DOUBLE_EQ(step.drafting, pass.seconds(2) + (one - 1) * pass.seconds(1));
+  const int other = second.choose({}, {cost, &pass}, {&offer, 1}, step).length;
+  ASSERT_EQ(other, one);
+  EXPECT_DOUBLE_EQ(step.drafting, pass.seconds(4) + (one - 1) * pass.seconds(2));
+  EXPECT_EQ(step.rows, 2 + 2 * one);
+}
+
+TEST(Speculation, ADraftThatTheModelWasNotSureOfIsPaidToo) {
+  const RowCost cost = cost_with(1), pass = pass_cost();
+  Speculation speculation;
+  int asked = 0;
+  for (int i = 0; i < 300; ++i) {
+    StepRows step{1, 1};
+    const DraftOffer offer{.source = DraftSource::kModel, .most = kMost, .missing = 1};
+    const DraftChoice choice = speculation.choose({}, {cost, &pass}, {&offer, 1}, step);
+    asked += choice.length > 0 ? 1 : 0;
+    speculation.observe({choice, 0, 0}, choice.length > 0 ? pass.seconds(1) / cost.seconds(1) : 0);
+  }
+  // A fifth of a token each; half a token was there, and each step pays in a fiftieth.
+  EXPECT_LE(asked, (0.5 + 300 * 0.02) / 0.2 + 1);
+  EXPECT_GT(asked, 5);
+}
+
+TEST(ReadingBudget, IsAShareOfTheTimeAndWhatWasGained) {
+  ReadingBudget budget;
+  const double begin = budget.left();
+  budget.add_step(10);
+  EXPECT_NEAR(budget.left(), begin + 0.1, 1e-9);
+  budget.spend(2);
+  budget.add_gain(0.5);
+  budget.add_gain(-0.2);
+  EXPECT_NEAR(budget.left(), begin - 1.6, 1e-9);
+  budget.add_gain(1000);
+  EXPECT_LE(budget.left(), 10);
 }
 
 TEST(RowCost, KnowsWhatWasMeasuredAndGuessesTheRest) {

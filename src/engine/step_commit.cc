@@ -55,23 +55,11 @@ void StepLoop::commit_answer(const PlannedSlice& slice, int computed, int first_
       ++accepted;
       if (outcome) break;
     }
-    if (answer_rows_ > 0) {
-      active.drafts_verified(row_cost_, answer_rows_, slice.drafts, accepted, seconds_with(slice.drafts));
-    }
+    note_drafts(active, slice.drafts, accepted);
     valid += accepted;
-    accept_window_.add(slice.drafts, accepted);
-    snapshot_.counters.drafted_tokens += static_cast<uint64_t>(slice.drafts);
-    snapshot_.counters.accepted_tokens += static_cast<uint64_t>(accepted);
   }
   active.computed(computed, valid, index_);
   end_as(active, std::move(outcome));
-}
-
-// What the step of answers would have taken with only so many of its drafts.
-double StepLoop::seconds_with(int drafts) const {
-  const double bare = row_cost_.seconds(answer_rows_);
-  if (drafts == step_drafts_) return step_seconds_;
-  return bare + std::max(0.0, step_seconds_ - bare) * drafts / step_drafts_;
 }
 
 void StepLoop::share_prompt(ActiveRequest& leader, std::span<const float> logits) {

@@ -47,9 +47,11 @@ CostLine StepCost::line() const {
 void RowCost::observe(int rows, Duration time) {
   if (rows < 1 || rows > kRowsMax || time.ns() <= 0) return;
   double& mean = mean_[static_cast<size_t>(rows)];
+  int& seen = seen_[static_cast<size_t>(rows)];
+  seen = std::min(seen + 1, kMemory);
   // A step that others' work made long tells little: it counts as twice as long at most.
   const double seconds = mean > 0 ? std::min(time.seconds(), 2 * mean) : time.seconds();
-  mean = mean > 0 ? mean + (seconds - mean) / 8 : seconds;
+  mean += (seconds - mean) / seen;
   // What was not measured for long is no longer believed, or one long step would keep its length from being tried
   // again.
   for (int i = rows + 1; i <= highest_; ++i) mean_[static_cast<size_t>(i)] *= kForgetting;

@@ -38,6 +38,7 @@ class StepCost {
 class RowCost {
  public:
   static constexpr int kRowsMax = 64;
+  static constexpr int kMemory = 8;  // Measurements that count, about.
 
   void observe(int rows, Duration time);
   bool known() const { return highest_ > 0; }
@@ -48,6 +49,7 @@ class RowCost {
 
  private:
   std::array<double, kRowsMax + 1> mean_{};  // Faded; 0: not measured.
+  std::array<int, kRowsMax + 1> seen_{};     // Measurements, up to kMemory.
   int highest_ = 0;                          // Measured.
   double slope_ = 0;
 };

@@ -26,7 +26,7 @@ bool is_stop(const Error& error) { return error.code == ErrorCode::kDeadline || 
 
 StepLoop::StepLoop(StepRunner& runner, const tokenizer::Tokenizer& tokenizer, const EngineLimits& limits,
                    const Clock& clock, BoundedQueue<Submission>& inbox, CancelToken stop, IdleWork* idle,
-                   kv::PrefixStore* store)
+                   kv::PrefixStore* store, std::unique_ptr<StepRunner> draft)
     : runner_(runner),
       tokenizer_(tokenizer),
       limits_(limits_of(limits, runner)),
@@ -40,6 +40,7 @@ StepLoop::StepLoop(StepRunner& runner, const tokenizer::Tokenizer& tokenizer, co
       speculates_(limits.speculation.enabled),
       min_accept_rate_(limits.speculation.min_accept_rate),
       running_max_(limits_.running_max) {
+  if (draft) draft_model_.emplace(std::move(draft), tokenizer.vocabulary_size(), clock);
   index_.set_store(store);
   state_.layers = empty_.layers();
   state_.logits_max = runner.logits_per_step();
@@ -250,32 +251,6 @@ bool StepLoop::make_room_for_requests() {
   return true;
 }
 
-// Of the answers that will get their next token.
-void StepLoop::propose_drafts() {
-  SpeculationLimits limits = limits_.speculation;
-  limits.enabled = speculates_.load(std::memory_order_relaxed);
-  limits.min_accept_rate = min_accept_rate_.load(std::memory_order_relaxed);
-  row_cost_.set_slope(state_.cost.per_token);
-  StepRows step;
-  for (const SequenceView& view : state_.sequences) {
-    const bool runs = view.running && !view.held && !view.over;
-    if (runs && view.due_tokens > 1) return;  // A step with a prompt in it has no drafts.
-    step.rows += runs ? 1 : 0;
-  }
-  if (step.rows == 0 || step.rows >= state_.logits_max) return;
-  step.expected = step.rows;
-  for (size_t i = 0; i < state_.sequences.size(); ++i) {
-    SequenceView& view = state_.sequences[i];
-    if (!view.running || view.held || view.over || view.suspect || requests_[i]->wants_embedding()) continue;
-    view.draft_tokens = requests_[i]->propose_draft(limits, row_cost_, step);
-  }
-}
-
-void StepLoop::set_speculation(bool enabled, float min_accept_rate) {
-  speculates_.store(enabled, std::memory_order_relaxed);
-  min_accept_rate_.store(min_accept_rate, std::memory_order_relaxed);
-}
-
 void StepLoop::set_running_max(int running_max) {
   running_max_.store(std::clamp(running_max, 1, limits_.running_max), std::memory_order_relaxed);
 }
@@ -309,12 +284,13 @@ StepLoop::Turn StepLoop::turn() {
   take_in();
   apply_levels();
   choose_open_tokens();
+  read_for_drafts();
   const Instant now = clock_.now();
   index_.tend(now);
   build_state(now);
   EngineLimits limits = limits_;
   limits.running_max = running_max_.load(std::memory_order_relaxed);
-  const StepPlan plan = plan_step(state_, limits, now);
+  StepPlan plan = plan_step(state_, limits, now);
   apply(plan, now);
   if (!plan.slices.empty()) {
     free_pages_for(plan);
@@ -371,10 +347,15 @@ void StepLoop::free_pages_for(const StepPlan& plan) {
   if (missing > 0) index_.evict(missing);
 }
 
-void StepLoop::run(const StepPlan& plan, Instant start) {
+void StepLoop::run(StepPlan& plan, Instant start) {
+  if (const Status drafted = make_drafts(plan); !drafted) {
+    fail(plan, drafted.error());
+    return;
+  }
+  if (!draft_jobs_.empty()) start = clock_.now();
   slices_.clear();
-  int tokens = 0, drafts = 0;
-  bool only_answers = true;
+  int tokens = 0, drafts = 0, answers = 0;
+  const int rows = static_cast<int>(plan.slices.size());
   for (const PlannedSlice& slice : plan.slices) {
     ActiveRequest& active = *requests_[slice.sequence];
     if (slice.drafts > 0) {
@@ -383,9 +364,10 @@ void StepLoop::run(const StepPlan& plan, Instant start) {
       active.in_step = true;
       tokens += static_cast<int>(all.size());
       drafts += slice.drafts;
+      ++answers;
       continue;
     }
-    only_answers = only_answers && active.due_tokens() == 1;
+    answers += active.due_tokens() == 1 ? 1 : 0;
     // A prefix that was taken over may have left less to do than was planned.
     const int count = std::min(slice.tokens, active.due_tokens());
     slices_.push_back(active.slice(count));
@@ -400,10 +382,11 @@ void StepLoop::run(const StepPlan& plan, Instant start) {
     return;
   }
   cost_.observe(tokens, end - start);
-  answer_rows_ = only_answers ? tokens - drafts : 0;
-  step_drafts_ = drafts;
-  step_seconds_ = (end - start).seconds();
-  if (only_answers) row_cost_.observe(tokens, end - start);
+  if (answers == rows) row_cost_.observe(tokens, end - start);
+  step_ = {.answers = answers, .drafts = drafts, .has_prompt = answers < rows, .seconds = (end - start).seconds()};
+  step_.bare_seconds = step_.has_prompt ? std::max(step_.seconds / 2, step_.seconds - drafts * cost_.line().per_token)
+                                        : row_cost_.seconds(answers);
+  if (draft_model_) draft_model_->budget().add_step(step_.seconds);
   state_.abandoned = state_.shortfall = 0;
   snapshot_.last_step = end;
   snapshot_.counters.computed_tokens += static_cast<uint64_t>(tokens);
@@ -466,6 +449,7 @@ void StepLoop::publish(Instant now) {
   snapshot_.cost = cost_.line();
   snapshot_.accept_rate = accept_window_.rate();
   snapshot_.accept_window = accept_window_.drafted();
+  if (draft_model_) snapshot_.draft_model = draft_model_->snapshot();
   publish_kv();
   published_.store(snapshot_);
 }

@@ -13,7 +13,8 @@
 //
 // Drafts of what an answer may say next are verified in the same step as the token that is due: their rows' logits are
 // sampled one after the other, as without drafts, until one chooses something else than the draft; what lies behind is
-// forgotten. Logits do not depend on what else is in a step, so answers are the same with and without.
+// forgotten. Logits do not depend on what else is in a step, so answers are the same with and without. Where there is a
+// draft model (draft_model.h), it guesses between plan and step, and reads what answers have said before plans.
 //
 // While no request is there, idle work (idle_work.h) gets its portions; the first request that comes ends one.
 // Pages of a request's beginning that only the disk has are waited for, though no longer than computing them would take
@@ -36,6 +37,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "engine/active_request.h"
+#include "engine/draft_model.h"
 #include "engine/engine_limits.h"
 #include "engine/engine_snapshot.h"
 #include "engine/heartbeat.h"
@@ -52,10 +54,10 @@ class StepLoop final : private model::StepWatch {
  public:
   // The limits are valid; those that the runner cannot serve are lowered to what it can.
   // `stop` abandons a step, so that end_all can follow soon. idle: may be null. store: where prefixes are saved, or
-  // null; its on_done calls for a turn.
+  // null; its on_done calls for a turn. draft: of a small model with the same vocabulary, or null.
   StepLoop(StepRunner& runner, const tokenizer::Tokenizer& tokenizer, const EngineLimits& limits, const Clock& clock,
            BoundedQueue<Submission>& inbox, CancelToken stop, IdleWork* idle = nullptr,
-           kv::PrefixStore* store = nullptr);
+           kv::PrefixStore* store = nullptr, std::unique_ptr<StepRunner> draft = nullptr);
   // Ends what is left (shutdown).
   ~StepLoop() override;
   StepLoop(const StepLoop&) = delete;
@@ -98,7 +100,12 @@ class StepLoop final : private model::StepWatch {
   void let_go();
   void settle_leaders();
   void build_state(Instant now);
+  SpeculationLimits speculation_limits() const;
+  void read_for_drafts();
+  RowCost mixed_cost(int answers, int64_t prompt_tokens) const;
   void propose_drafts();
+  Status make_drafts(StepPlan& plan);
+  void note_drafts(ActiveRequest& active, int drafted, int accepted);
   bool make_room_for_requests();
   Instant run_idle_work();
   void begin_sample(ActiveRequest& active);
@@ -107,11 +114,11 @@ class StepLoop final : private model::StepWatch {
   SequenceView view_of(ActiveRequest& active, bool look_for_prefix, Instant now);
   void apply(const StepPlan& plan, Instant now);
   void free_pages_for(const StepPlan& plan);
-  void run(const StepPlan& plan, Instant start);
+  void run(StepPlan& plan, Instant start);
   void commit(const StepPlan& plan);
   void commit_embedding(ActiveRequest& active, int computed);
   void commit_answer(const PlannedSlice& slice, int computed, int first_row);
-  double seconds_with(int drafts) const;
+  double draft_price(int drafts, double draft_seconds) const;
   void share_prompt(ActiveRequest& leader, std::span<const float> logits);
   // The next token of a request, from the logits or from those that it kept, with at most this time for its grammar.
   // Its end, if it is that.
@@ -140,6 +147,7 @@ class StepLoop final : private model::StepWatch {
   std::optional<kv::LevelPolicy> new_levels_;  // Guarded by levels_mutex_.
   Heartbeat heartbeat_;
 
+  std::optional<DraftModel> draft_model_;
   kv::PrefixStore* const store_;
   kv::PrefixIndex index_;
   const kv::SequenceCache empty_;                         // What matches in the index are looked for with.
@@ -149,11 +157,18 @@ class StepLoop final : private model::StepWatch {
   EngineState state_;                      // Its sequences are requests_, one to one.
   std::vector<model::SequenceSlice> slices_;
   StepCost cost_;
-  RowCost row_cost_;            // Of steps of answers.
-  int answer_rows_ = 0;         // Of the last step, if it had nothing else: without its
-  int step_drafts_ = 0;         // drafts,
-  double step_seconds_ = 0;     // and its time.
+  RowCost row_cost_;  // Of steps of answers.
+  // Of the last step that was computed.
+  struct StepFacts {
+    int answers = 0;          // That got their next token,
+    int drafts = 0;           // and more that were to be verified.
+    bool has_prompt = false;  // Tokens of a prompt besides.
+    double seconds = 0;
+    double bare_seconds = 0;  // What it would have taken without drafts.
+  } step_;
   AcceptWindow accept_window_;  // Of all requests.
+  std::vector<DraftJob> draft_jobs_;
+  double draft_least_ = 0;  // What a guess must have as a chance.
   std::atomic<bool> speculates_;
   std::atomic<float> min_accept_rate_;
   std::atomic<int> running_max_;

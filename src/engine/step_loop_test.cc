@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/rng.h"
 #include "engine/generation.h"
 #include "engine/intake.h"
 #include "engine/vocabulary_trie.h"
@@ -21,6 +22,18 @@ constexpr sampling::SamplingParams kWild{.temperature = 1.5f, .top_k = 0, .top_p
 // The loop on a small random model, turn by turn, on a clock that passes only by being read.
 class StepLoopTest : public ::testing::Test {
  protected:
+  // With a draft model of these random weights; 0: none.
+  void start_with_draft(const EngineLimits& limits, uint64_t seed, model::ModelOptions options) {
+    loop_.reset();
+    small_ = testing::load_random({.vocabulary = testing::kByteTokens, .seed = seed},
+                                  *testing::machine_kernels().front(), 1, options);
+    auto draft = std::make_unique<testing::HookedRunner>(*small_->model);
+    draft->before_step = [this](const model::StepBatch& batch) { pass_time(batch, 1000, 20); };
+    draft->is_sure = true;
+    draft_ = std::move(draft);
+    start(limits, {});
+    let_steps_take_time();
+  }
   void start(const EngineLimits& limits, Duration per_reading, const kv::LevelPolicy& levels = {}) {
     intake_.reset();
     loop_.reset();
@@ -30,7 +43,8 @@ class StepLoopTest : public ::testing::Test {
                                    1, {.context = 512, .sequences = 2, .logits_per_step = 24, .levels = levels});
     runner_ = std::make_unique<testing::HookedRunner>(*loaded_->model);
     inbox_ = std::make_unique<BoundedQueue<Submission>>(static_cast<size_t>(limits.waiting_max));
-    loop_ = std::make_unique<StepLoop>(*runner_, *tokenizer_, limits, *clock_, *inbox_, CancelToken());
+    loop_ = std::make_unique<StepLoop>(*runner_, *tokenizer_, limits, *clock_, *inbox_, CancelToken(), nullptr, nullptr,
+                                       std::move(draft_));
     watchdog_ = std::make_unique<Watchdog>(loop_->heartbeat(), limits.watchdog, nullptr);
     intake_ = std::make_unique<Intake>(*loop_, *watchdog_, *inbox_, std::make_shared<os::WakeSignal>(),
                                        runner_->context(), tokenizer_->vocabulary_size());
@@ -43,11 +57,30 @@ class StepLoopTest : public ::testing::Test {
   }
   // Steps take time as those of a large model do, so that drafts pay.
   void let_steps_take_time() {
-    runner_->before_step = [this](const model::StepBatch& batch) {
-      size_t tokens = 0;
-      for (const model::SequenceSlice& slice : batch.slices) tokens += slice.tokens.size();
-      clock_->advance(Duration::from_us(20000 + 200 * static_cast<int64_t>(tokens)));
-    };
+    runner_->before_step = [this](const model::StepBatch& batch) { pass_time(batch, 20000, 200); };
+  }
+  void pass_time(const model::StepBatch& batch, int64_t step_us, int64_t token_us) {
+    size_t tokens = 0;
+    for (const model::SequenceSlice& slice : batch.slices) tokens += slice.tokens.size();
+    clock_->advance(Duration::from_us(step_us + token_us * static_cast<int64_t>(tokens)));
+  }
+  // Prompts that nothing repeats itself in, drawn and greedy.
+  std::vector<Request> plain_requests(int count, int tokens) {
+    std::vector<Request> requests;
+    Rng rng(17);
+    for (int i = 0; i < count; ++i) {
+      std::string prompt;
+      for (uint32_t left = 1 + rng.below(200); left > 0; --left) prompt += static_cast<char>('!' + rng.below(90));
+      requests.push_back(request(prompt, tokens));
+      requests.back().sampling.temperature = i % 2 == 0 ? 0.0f : 0.5f;
+      requests.back().sampling.seed = static_cast<uint64_t>(i);
+      requests.back().options.ignore_end_tokens = true;
+    }
+    return requests;
+  }
+  const DraftCounters& drafts(DraftSource source) {
+    seen_ = loop_->published();
+    return seen_.counters.drafts[static_cast<size_t>(source)];
   }
   // What a conversation alone with the model says.
   std::vector<TokenId> alone(const Request& request) {
@@ -78,7 +111,9 @@ class StepLoopTest : public ::testing::Test {
   }
   std::unique_ptr<tokenizer::Tokenizer> tokenizer_ = testing::make_byte_tokenizer(false);
   std::unique_ptr<testing::TestClock> clock_;
-  std::unique_ptr<testing::LoadedModel> loaded_;
+  std::unique_ptr<testing::LoadedModel> loaded_, small_;
+  std::unique_ptr<StepRunner> draft_;  // For the loop that is started next.
+  EngineSnapshot seen_;
   std::unique_ptr<testing::HookedRunner> runner_;
   std::unique_ptr<BoundedQueue<Submission>> inbox_;
   std::unique_ptr<StepLoop> loop_;
@@ -216,7 +251,7 @@ TEST_F(StepLoopTest, GreedyAnswersAreTheSameWithDraftsAndTakeFewerSteps) {
   const auto given = answers(requests);
   for (size_t i = 0; i < requests.size(); ++i) EXPECT_EQ(given[i], alone(requests[i])) << i;
   const EngineSnapshot seen = loop_->published();
-  EXPECT_GT(seen.counters.accepted_tokens, 100u);  // Random weights are soon in a loop.
+  EXPECT_GT(seen.counters.accepted_tokens(), 100u);  // Random weights are soon in a loop.
   EXPECT_LT(seen.counters.steps, 200u);
   EXPECT_EQ(seen.accept_window, AcceptWindow::kTokens);
   EXPECT_EQ(seen.counters.generated_tokens, 600u);
@@ -224,15 +259,15 @@ TEST_F(StepLoopTest, GreedyAnswersAreTheSameWithDraftsAndTakeFewerSteps) {
   start({.running_max = 4, .speculation = {.enabled = false}}, {});
   let_steps_take_time();
   EXPECT_EQ(answers(requests), given);
-  EXPECT_EQ(loop_->published().counters.drafted_tokens, 0u);
+  EXPECT_EQ(loop_->published().counters.drafted_tokens(), 0u);
   EXPECT_GE(loop_->published().counters.steps, 200u);
   loop_->set_speculation(true, 0.5f);
   for (Request& each : requests) each.speculate = false;
   EXPECT_EQ(answers(requests), given);
-  EXPECT_EQ(loop_->published().counters.drafted_tokens, 0u);
+  EXPECT_EQ(loop_->published().counters.drafted_tokens(), 0u);
   for (Request& each : requests) each.speculate = true;
   EXPECT_EQ(answers(requests), given);
-  EXPECT_GT(loop_->published().counters.drafted_tokens, 0u);
+  EXPECT_GT(loop_->published().counters.drafted_tokens(), 0u);
 }
 
 // Stronger than an equal distribution: the same draws give the same tokens.
@@ -249,8 +284,8 @@ TEST_F(StepLoopTest, DrawnAnswersAreTheSameWithDraftsForEachSeed) {
   const auto given = answers(requests);
   for (size_t i = 0; i < requests.size(); ++i) EXPECT_EQ(given[i], alone(requests[i])) << i;
   const EngineCounters& seen = loop_->published().counters;
-  EXPECT_GT(seen.accepted_tokens, 0u);
-  EXPECT_GT(seen.drafted_tokens, seen.accepted_tokens);
+  EXPECT_GT(seen.accepted_tokens(), 0u);
+  EXPECT_GT(seen.drafted_tokens(), seen.accepted_tokens());
 }
 
 TEST_F(StepLoopTest, DraftsFollowGrammarsStopsAndLimits) {
@@ -267,8 +302,73 @@ TEST_F(StepLoopTest, DraftsFollowGrammarsStopsAndLimits) {
     if (tokens % 2 == 0) requests.back().options.stops = {"e, abcdf", "f, abcde"};
   }
   const auto given = answers(requests);
-  EXPECT_GT(loop_->published().counters.accepted_tokens, 0u);
+  EXPECT_GT(loop_->published().counters.accepted_tokens(), 0u);
   for (size_t i = 0; i < requests.size(); ++i) EXPECT_EQ(given[i], alone(requests[i])) << i;
+}
+
+TEST_F(StepLoopTest, AModelThatSaysTheSameDraftsLongAndRight) {
+  start_with_draft({.running_max = 4}, 4, {.context = 512, .sequences = 4, .logits_per_step = 4});
+  std::vector<Request> requests = plain_requests(4, 150);
+  for (Request& each : requests) each.sampling.temperature = 0;
+  const auto given = answers(requests);
+  for (size_t i = 0; i < requests.size(); ++i) EXPECT_EQ(given[i], alone(requests[i])) << i;
+  EXPECT_GT(drafts(DraftSource::kModel).accepted, 200u);
+  EXPECT_EQ(drafts(DraftSource::kModel).accepted, drafts(DraftSource::kModel).drafted);
+  EXPECT_LT(seen_.counters.steps, 100u);
+  ASSERT_TRUE(seen_.draft_model.has_value());
+  EXPECT_GT(seen_.draft_model->computed_tokens, drafts(DraftSource::kModel).drafted);
+  EXPECT_GT(seen_.draft_model->time, Duration());
+  EXPECT_EQ(seen_.draft_model->failures, 0u);
+  // Nothing is left behind.
+  EXPECT_EQ(seen_.draft_model->kv_bytes, 0u);
+
+  loop_->set_speculation(false, 0.5f);
+  const uint64_t drafted = drafts(DraftSource::kModel).drafted;
+  EXPECT_EQ(answers(requests), given);
+  EXPECT_EQ(drafts(DraftSource::kModel).drafted, drafted);
+}
+
+TEST_F(StepLoopTest, AnswersAreTheSameWhateverADraftModelSays) {
+  for (const uint64_t seed : {4u, 5u}) {  // The same model, and one that says other things.
+    start_with_draft({.running_max = 6, .speculation = {.min_accept_rate = 0}}, seed,
+                     {.context = 256, .sequences = 6, .logits_per_step = 6});
+    const std::vector<Request> requests = plain_requests(30, 100);
+    const auto given = answers(requests);
+    for (size_t i = 0; i < requests.size(); ++i) EXPECT_EQ(given[i], alone(requests[i])) << i;
+    EXPECT_GT(drafts(DraftSource::kModel).drafted, 0u);
+    EXPECT_EQ(seen_.draft_model->kv_bytes, 0u);
+  }
+}
+
+// A model whose guesses are wrong, and one without pages for all, cost little time and change nothing.
+TEST_F(StepLoopTest, ADraftModelThatIsNoGoodCostsLittle) {
+  const std::vector<Request> requests = plain_requests(24, 120);
+  const auto time_of_all = [&] {
+    const Instant begin = clock_->now();
+    const auto given = answers(requests);
+    for (size_t i = 0; i < requests.size(); i += 5) EXPECT_EQ(given[i], alone(requests[i])) << i;
+    return (clock_->now() - begin).seconds();
+  };
+  start({.running_max = 4}, {});
+  let_steps_take_time();
+  const double without = time_of_all();
+  start_with_draft({.running_max = 4}, 5, {.context = 512, .sequences = 4, .logits_per_step = 4});
+  EXPECT_LT(time_of_all(), 1.03 * without);
+  EXPECT_GT(drafts(DraftSource::kModel).drafted, 0u);
+  start_with_draft({.running_max = 4}, 5, {.context = 192, .sequences = 1, .logits_per_step = 4});
+  EXPECT_LT(time_of_all(), 1.03 * without);
+}
+
+TEST_F(StepLoopTest, ADraftIsGivenUpForALimit) {
+  start_with_draft({.running_max = 4}, 4, {.context = 512, .sequences = 4, .logits_per_step = 4});
+  Request endless = plain_requests(1, 400).front();
+  const RequestHandle handle = submit(endless);
+  while (drafts(DraftSource::kModel).accepted < 20) ASSERT_TRUE(loop_->turn().computed);
+  handle->cancel(CancelReason::kUser);
+  while (loop_->turn().computed) EXPECT_TRUE(loop_->check_integrity());
+  EXPECT_EQ(handle->result().finish_reason, FinishReason::kCancelled);
+  loop_->turn();
+  EXPECT_EQ(loop_->published().draft_model->kv_bytes, 0u);
 }
 
 TEST_F(StepLoopTest, LoweredPagesAreNotTakenBack) {
@@ -280,8 +380,8 @@ TEST_F(StepLoopTest, LoweredPagesAreNotTakenBack) {
     made.options.ignore_end_tokens = true;
     EXPECT_EQ(answers({made, made})[1].size(), 200u);
     const EngineCounters& seen = loop_->published().counters;
-    EXPECT_EQ(seen.drafted_tokens > 0, window > 0);
-    EXPECT_LE(seen.computed_tokens, 2 * 299u + seen.drafted_tokens);  // Nothing twice.
+    EXPECT_EQ(seen.drafted_tokens() > 0, window > 0);
+    EXPECT_LE(seen.computed_tokens, 2 * 299u + seen.drafted_tokens());  // Nothing twice.
   }
 }
 

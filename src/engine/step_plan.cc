@@ -9,6 +9,9 @@ namespace infer::engine {
 
 namespace {
 
+// Of the tokens that prompts may have in a step, so many parts are one of drafts at most.
+constexpr int kDraftPart = 4;
+
 class Planner {
  public:
   Planner(const EngineState& state, const EngineLimits& limits, Instant now)
@@ -72,7 +75,8 @@ class Planner {
   int prompt_budget(const std::vector<size_t>& candidates, size_t answers) const;
   void fill_with_prompts(const std::vector<size_t>& prompts, int budget);
   void add_slice(size_t index, int tokens);
-  void add_drafts();
+  int add_drafts(int left);
+  int rows_for_drafts(size_t answers) const;
 
   const EngineState& state_;
   const EngineLimits& limits_;
@@ -178,27 +182,42 @@ void Planner::fill() {
       add_slice(index, 1);
     }
   }
+  const size_t answers = plan_.slices.size();
   if (prompts.empty()) {
-    add_drafts();
-  } else {
-    fill_with_prompts(prompts, prompt_budget(candidates, plan_.slices.size()));
+    add_drafts(rows_for_drafts(answers));
+    return;
   }
+  const int budget = prompt_budget(candidates, answers);
+  // Each answer and each prompt wants a row of logits. Of the prompts' tokens drafts get a part.
+  const int rows = state_.logits_max - static_cast<int>(candidates.size());
+  const bool in_time = plan_.stop_at - now_ > limits_.step_target + state_.draft_time;
+  const int drafts = in_time ? add_drafts(std::min(rows, budget / kDraftPart)) : 0;
+  fill_with_prompts(prompts, budget - drafts);
 }
 
-void Planner::add_drafts() {
-  const int answers = static_cast<int>(plan_.slices.size());
-  int left = std::min(state_.logits_max, limits_.tokens_per_step) - answers;
-  const Duration time = std::min(limits_.step_target, plan_.stop_at - now_);
-  left = std::min(left, state_.cost.tokens_within(time, limits_.tokens_per_step) - answers);
+// In a step of nothing but answers.
+int Planner::rows_for_drafts(size_t answers) const {
+  // Where a step of one token each takes long already, twice that: its answers gain by it.
+  const Duration bare = state_.cost.time(static_cast<double>(answers));
+  const Duration longest = std::max(limits_.step_target, bare + bare);
+  const Duration time = std::min(longest, plan_.stop_at - now_) - state_.draft_time;
+  const int in_time = state_.cost.tokens_within(time, limits_.tokens_per_step);
+  return std::min({state_.logits_max, limits_.tokens_per_step, in_time}) - static_cast<int>(answers);
+}
+
+// At most `left`. How many.
+int Planner::add_drafts(int left) {
+  int added = 0;
   for (PlannedSlice& slice : plan_.slices) {
     const SequenceView& answer = view(slice.sequence);
-    int drafts = std::max(0, std::min(answer.draft_tokens, left));
+    int drafts = std::max(0, std::min(answer.draft_tokens, left - added));
     const auto more_pages = [&] { return pages_for(answer, 1 + drafts) - pages_for(answer, 1); };
     while (drafts > 0 && more_pages() > pages_) --drafts;
     pages_ -= more_pages();
-    left -= drafts;
+    added += drafts;
     slice.drafts = drafts;
   }
+  return added;
 }
 
 bool Planner::fill_with_suspect() {

@@ -9,8 +9,8 @@
 // tokens are kept, and its pages stay in the prefix index while nobody needs them. A request whose reader does not keep
 // up is left alone, and gives its place to one that waits.
 //
-// A step of nothing but answers may compute drafted tokens too, as far as pages, rows and limits allow; nobody gives
-// anything up for them.
+// A step may compute drafted tokens too, as far as pages, rows and limits allow. Prompts beside them get that many
+// tokens less, by a quarter at most; nobody else gives anything up for them.
 //
 // A request whose limit would pass before the step ends is left out of it where others would lose by it: its limit then
 // ends it without the step being abandoned.
@@ -52,9 +52,10 @@ struct EngineState {
   int64_t pages_available = 0;  // Free, or only in the prefix index.
   int layers = 1;               // Pages that 64 more tokens take.
   CostLine cost{};
-  int abandoned = 0;   // Steps in a row that were abandoned because a limit passed: the next is shorter.
-  int logits_max = 1;  // Rows of a step.
-  int shortfall = 0;   // Steps in a row that lacked pages although they were planned with enough.
+  int abandoned = 0;      // Steps in a row that were abandoned because a limit passed: the next is shorter.
+  int logits_max = 1;     // Rows of a step.
+  Duration draft_time{};  // What the draft model takes before the step, if the step has its drafts.
+  int shortfall = 0;      // Steps in a row that lacked pages although they were planned with enough.
 };
 
 struct PlannedSlice {

@@ -206,9 +206,23 @@ TEST(StepPlan, DraftsTakeTheRowsThatAnswersLeave) {
   EXPECT_EQ(tokens_of(plan, 0), 1);
 }
 
-TEST(StepPlan, AStepWithAPromptHasNoDrafts) {
-  EngineState state = with_drafts({7});
+TEST(StepPlan, DraftsTakeAQuarterOfAPromptsTokensAtMost) {
+  EngineState state = with_drafts({7, 5});
+  state.logits_max = 100;
   state.sequences.push_back(running(0, 300));
+  EngineState without = state;
+  for (SequenceView& view : without.sequences) view.draft_tokens = 0;
+  const int prompt = tokens_of(plan_step(without, kLimits, kNow), 2);
+  const StepPlan plan = plan_step(state, kLimits, kNow);
+  const int drafts = drafts_of(plan, 0) + drafts_of(plan, 1);
+  EXPECT_GT(drafts, 0);
+  EXPECT_EQ(drafts, std::min(12, prompt / 4));
+  EXPECT_EQ(tokens_of(plan, 2), prompt - drafts);
+  // The prompt's last token wants logits as well.
+  state.logits_max = 5;
+  EXPECT_EQ(drafts_of(plan_step(state, kLimits, kNow), 0), 2);
+  // Where a limit is near, the prompt alone fills the time.
+  state.sequences[1].stop_at = kNow + Duration::from_ms(5);
   EXPECT_EQ(drafts_of(plan_step(state, kLimits, kNow), 0), 0);
 }
 
@@ -225,6 +239,14 @@ TEST(StepPlan, DraftsDoNotMakeAStepMissALimit) {
   EngineState state = with_drafts({7, 0});
   state.sequences[1].stop_at = kNow + Duration::from_ms(6);
   EXPECT_EQ(drafts_of(plan_step(state, kLimits, kNow), 0), 4);
+}
+
+TEST(StepPlan, StepsThatTakeLongAnywayHaveDraftsToo) {
+  EngineState state = with_drafts({7});
+  state.cost = {.fixed = 2 * kLimits.step_target.seconds(), .per_token = kLimits.step_target.seconds() / 10};
+  EXPECT_EQ(drafts_of(plan_step(state, kLimits, kNow), 0), 7);
+  state.sequences[0].stop_at = kNow + state.cost.time(1) + Duration::from_ms(1);
+  EXPECT_EQ(drafts_of(plan_step(state, kLimits, kNow), 0), 0);
 }
 
 TEST(StepPlan, WhatLackedPagesLetsOthersInOnlyWhenItIsGone) {

@@ -153,7 +153,7 @@ class QualityWorkTest : public EvaluationTest {
     work_.emplace(text_of_it_, loaded_->model->kernels().log_sum_exp, tokenizer_->vocabulary_size());
     work_->set_exact_share(share);
     engine_ = engine::Engine::start(engine::make_model_runner(*loaded_->model), *tokenizer_, {.running_max = 2}, clock_,
-                                    {}, &*work_)
+                                    {.idle = &*work_})
                   .value();
   }
   engine::Answer answer(int tokens) {

@@ -123,6 +123,29 @@ void add_requests(Page& page, const Metrics& metrics, const Recorder& recorder) 
                  recorder.token_time());
 }
 
+void add_drafts(Page& page, const engine::EngineSnapshot& engine) {
+  const auto samples = [&](auto count) {
+    for (size_t i = 0; i < engine.counters.drafts.size(); ++i) {
+      page.sample(static_cast<double>(count(engine.counters.drafts[i])),
+                  {{"source", engine::draft_source_name(static_cast<engine::DraftSource>(i))}});
+    }
+  };
+  page.begin("inferos_drafted_tokens_total", "counter", "Tokens that were drafted and verified, by who drafted them.");
+  samples([](const engine::DraftCounters& draft) { return draft.drafted; });
+  page.begin("inferos_draft_accepted_tokens_total", "counter", "Of those, accepted.");
+  samples([](const engine::DraftCounters& draft) { return draft.accepted; });
+  if (!engine.draft_model) return;
+  const engine::DraftModelSnapshot& model = *engine.draft_model;
+  page.counter("inferos_draft_model_computed_tokens_total", "Tokens that went through the draft model.",
+               model.computed_tokens);
+  page.begin("inferos_draft_model_seconds_total", "counter", "Time that the draft model took.");
+  page.sample(model.time.seconds(), {});
+  page.counter("inferos_draft_model_failures_total", "Steps of the draft model that failed.", model.failures);
+  page.gauge("inferos_draft_model_usable", "0 when it failed too often in a row.", model.usable ? 1 : 0);
+  page.gauge("inferos_draft_model_kv_cache_bytes", "Memory of the draft model's KV cache in use.",
+             static_cast<double>(model.kv_bytes));
+}
+
 void add_tokens(Page& page, const Metrics& metrics) {
   const engine::EngineCounters& counters = metrics.engine.snapshot.counters;
   page.counter("inferos_prompt_tokens_total", "Prompt tokens of requests that got pages.", counters.prompt_tokens);
@@ -137,6 +160,7 @@ void add_tokens(Page& page, const Metrics& metrics) {
   page.counter("inferos_requests_parked_total", "Requests that gave their pages up and waited again.", counters.parks);
   page.gauge("inferos_generation_tokens_per_second", "Over the last minute.", metrics.tokens_per_second);
   page.gauge("inferos_speculative_accept_ratio", "Of speculated tokens, accepted.", metrics.engine.accept_rate);
+  add_drafts(page, metrics.engine.snapshot);
 }
 
 void add_prefix_store(Page& page, const engine::PrefixStoreSnapshot& store) {

@@ -206,6 +206,29 @@ class ServeTest(program.ProgramTest):
         with urllib.request.urlopen(request, timeout=program.TIMEOUT) as response:
             self.assertEqual(response.status, 200)
 
+    def test_a_draft_model_changes_no_answer_and_is_counted(self):
+        process, served = self.start("--draft", self.tales)
+        self.assertEqual(served["draft_model"], "tales-q8_0.gguf")
+        self.assertGreater(served["draft_bytes_max"], 6_000_000)
+        for temperature in (0, 0.8):
+            body = {"prompt": "The old king had three sons, and", "max_tokens": 60, "temperature": temperature, "seed": 7}
+            self.assertEqual(self.post(served["url"] + "/v1/completions", body)["choices"][0]["text"] + "\n",
+                             self.output("run", "-p", body["prompt"], "-n", 60, "--temp", temperature, "--seed", 7))
+        self.assertGreater(self.metric(served, "inferos_draft_model_computed_tokens_total"), 0)
+        self.assertEqual(self.metric(served, "inferos_draft_model_failures_total"), 0)
+        drafts = self.get(served["url"] + "/v1/metrics")["quality"]["accept_rate"]["drafts"]
+        self.assertEqual(drafts["draft_model"]["kv_bytes"], 0)
+        self.assertLessEqual(drafts["model"]["accepted"], drafts["model"]["drafted"])
+        self.stop(process)
+
+    def test_a_draft_model_that_cannot_be_used_says_why(self):
+        random_weights = self.folder / "tiny.gguf"
+        self.output("make-model", "--shape", "llama-tiny", "--type", "f32", random_weights)
+        self.assertIn("has no vocabulary", self.error(3, "serve", "--draft", random_weights))
+        self.assertIn("no such file", self.error(3, "serve", "--draft", self.folder / "none.gguf"))
+        too_little = self.error(5, "serve", "--draft", self.tales, "--memory-limit", "60MB")
+        self.assertRegex(too_little, r"tales-q8_0.gguf, beside .* of tales")
+
     def test_a_wrong_model_is_an_error_of_the_file(self):
         self.assertIn("no such file", self.error(3, "serve", "-m", self.folder / "none.gguf"))
 

@@ -21,12 +21,14 @@ void print(const Tally& tally) {
   const auto ended = [&](FinishReason reason) {
     return static_cast<unsigned long long>(engine.ended[static_cast<size_t>(reason)]);
   };
+  const auto drafted = [&](size_t source) { return static_cast<unsigned long long>(engine.drafts[source].drafted); };
+  const auto accepted = [&](size_t source) { return static_cast<unsigned long long>(engine.drafts[source].accepted); };
   std::printf(
       "%llu turns, %llu steps (%llu abandoned, %llu failed), %.0f s of virtual time\n"
       "%llu requests: %llu refused, %llu stopped, %llu at length, %llu at a limit, %llu cancelled, %llu failed\n"
       "%llu tokens computed, %llu of %llu prompt tokens taken over, %llu generated, %llu times pages given up\n"
       "past a deadline at most %.3f ms (a layer takes %.3f ms); longest wait %.1f s; %llu hangs\n"
-      "%llu tokens drafted, %llu of them accepted\n"
+      "%llu tokens drafted from texts, %llu of them accepted; by a model %llu, %llu; it computed %llu\n"
       "%llu files of prefixes written, %llu tokens restored from them, %llu failures of the disk\n",
       static_cast<unsigned long long>(tally.turns), static_cast<unsigned long long>(engine.steps),
       static_cast<unsigned long long>(engine.steps_abandoned), static_cast<unsigned long long>(engine.steps_failed),
@@ -36,8 +38,8 @@ void print(const Tally& tally) {
       static_cast<unsigned long long>(engine.computed_tokens), static_cast<unsigned long long>(engine.cached_tokens),
       static_cast<unsigned long long>(engine.prompt_tokens), static_cast<unsigned long long>(engine.generated_tokens),
       static_cast<unsigned long long>(engine.parks), tally.overshoot.ms(), tally.bound.ms(),
-      tally.longest_wait.seconds(), static_cast<unsigned long long>(tally.hangs),
-      static_cast<unsigned long long>(engine.drafted_tokens), static_cast<unsigned long long>(engine.accepted_tokens),
+      tally.longest_wait.seconds(), static_cast<unsigned long long>(tally.hangs), drafted(0), accepted(0), drafted(1),
+      accepted(1), static_cast<unsigned long long>(tally.guessed_tokens),
       static_cast<unsigned long long>(tally.files_written), static_cast<unsigned long long>(tally.restored_tokens),
       static_cast<unsigned long long>(tally.disk_failures));
 }

@@ -23,6 +23,7 @@ uint64_t mix(uint64_t state, TokenId token) {
 // Behind the token that led to the state.
 TokenId next_token(const FakeModel& model, uint64_t state, TokenId last) {
   Rng rng(state);
+  if (model.lies > 0 && Rng(~state).uniform() < model.lies) return static_cast<TokenId>(state % kPoison);
   if (rng.uniform() < model.end_share) return kEos;
   if (rng.uniform() < model.repetition) return (7 * last + 3) % kPoison;
   return static_cast<TokenId>(rng.below(kPoison));

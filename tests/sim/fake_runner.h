@@ -31,6 +31,7 @@ struct FakeModel {
   double failures = 0;      // Share of steps that fail for no reason,
   double hangs = 0;         // and of those that hang for some seconds.
   double end_share = 0.02;  // Of tokens that end an answer.
+  double lies = 0;          // Of answers' tokens that are other ones than without.
   double repetition = 0;    // Of tokens that follow from the one before alone, so that answers repeat themselves.
 };
 

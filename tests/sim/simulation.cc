@@ -26,11 +26,14 @@ void Tally::add(const Tally& other) {
   engine.cached_tokens += other.engine.cached_tokens;
   engine.generated_tokens += other.engine.generated_tokens;
   engine.parks += other.engine.parks;
-  engine.drafted_tokens += other.engine.drafted_tokens;
-  engine.accepted_tokens += other.engine.accepted_tokens;
+  for (size_t i = 0; i < engine.drafts.size(); ++i) {
+    engine.drafts[i].drafted += other.engine.drafts[i].drafted;
+    engine.drafts[i].accepted += other.engine.drafts[i].accepted;
+  }
   restored_tokens += other.restored_tokens;
   files_written += other.files_written;
   disk_failures += other.disk_failures;
+  guessed_tokens += other.guessed_tokens;
   hangs += other.hangs;
   overshoot = std::max(overshoot, other.overshoot);
   bound = std::max(bound, other.bound);
@@ -96,7 +99,7 @@ Simulation::Simulation(uint64_t seed)
   inbox_ = std::make_unique<BoundedQueue<engine::Submission>>(static_cast<size_t>(limits_.waiting_max));
   make_store();
   loop_ = std::make_unique<engine::StepLoop>(*runner_, *tokenizer_, limits_, clock_, *inbox_, CancelToken(), nullptr,
-                                             store_.get());
+                                             store_.get(), make_draft());
   watchdog_ = std::make_unique<engine::Watchdog>(loop_->heartbeat(), limits_.watchdog, nullptr);
   intake_ = std::make_unique<engine::Intake>(*loop_, *watchdog_, *inbox_, wake_, model_.context, testing::kByteTokens);
   const int clients = between(1, 24);
@@ -129,6 +132,23 @@ void Simulation::make_limits() {
   limits_.speculation.min_accept_rate = chance(0.5) ? 0.5f : 0;
   limits_.speculation.draft_max = between(0, 20);
   limits_.stream_tokens = static_cast<size_t>(between(1, 40));
+}
+
+// With as many pages as its sequences need, or fewer; now and then it fails, says other things, or has little context.
+std::unique_ptr<FakeRunner> Simulation::make_draft() {
+  if (chance(0.5)) return nullptr;
+  FakeModel model = model_;
+  model.context = chance(0.5) ? model_.context : between(100, 300);
+  model.layers = 1;
+  model.tokens_per_step = between(32, 256);
+  model.logits_per_step = between(1, 10);
+  model.pages = int64_t{kv::pages_for_tokens(model.context)} * between(1, 10);
+  model.fixed = Duration::from_us(between(20, 2000));
+  model.per_token = Duration::from_us(between(1, 100));
+  model.lies = chance(0.3) ? 0 : 0.5 * rng_.uniform();
+  auto draft = std::make_unique<FakeRunner>(model, clock_, rng_, [this] { act_all(); });
+  draft_ = draft.get();
+  return draft;
 }
 
 void Simulation::make_store() {
@@ -310,11 +330,15 @@ void Simulation::check_hang() {
   }
 }
 
+Duration Simulation::longest_layer() const {
+  return draft_ == nullptr ? runner_->longest_layer() : std::max(runner_->longest_layer(), draft_->longest_layer());
+}
+
 // Past a deadline: a layer, or in a hang until the watchdog looks.
 Duration Simulation::overshoot_max() const {
-  if (model_.hangs == 0) return runner_->longest_layer();
+  if (model_.hangs == 0) return longest_layer();
   const Duration until_seen = limits_.watchdog.silent_after + limits_.watchdog.period() + Duration::from_ms(100);
-  return until_seen + runner_->longest_layer();
+  return until_seen + longest_layer();
 }
 
 void Simulation::check_end(Client& client) {
@@ -449,7 +473,11 @@ std::optional<std::string> Simulation::run(uint64_t turns) {
   if (!broken_ && std::accumulate(ended.begin(), ended.end(), uint64_t{0}) != tally_.engine.requests) {
     broken("requests were counted that did not end once");
   }
-  tally_.bound = runner_->longest_layer();
+  if (const auto& seen = loop_->published().draft_model) {
+    tally_.guessed_tokens = seen->computed_tokens;
+    if (!broken_ && seen->kv_bytes > 0) broken("the draft model has pages of requests that have ended");
+  }
+  tally_.bound = longest_layer();
   return broken_;
 }
 

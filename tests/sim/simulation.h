@@ -28,11 +28,12 @@ struct Tally {
   uint64_t wrong_limits = 0;  // Requests that were refused because they made no sense.
   engine::EngineCounters engine;
   uint64_t restored_tokens = 0, files_written = 0, disk_failures = 0;
-  uint64_t hangs = 0;     // Long enough to end all requests.
-  Duration overshoot;     // The longest past a deadline where nothing hung,
-  Duration bound;         // and the most that it may be: one layer of the longest step.
-  Duration longest_wait;  // Of a request that nothing but others held up, until its end.
-  Duration time;          // Virtual.
+  uint64_t guessed_tokens = 0;  // Computed by draft models.
+  uint64_t hangs = 0;           // Long enough to end all requests.
+  Duration overshoot;           // The longest past a deadline where nothing hung,
+  Duration bound;               // and the most that it may be: one layer of the longest step.
+  Duration longest_wait;        // Of a request that nothing but others held up, until its end.
+  Duration time;                // Virtual.
 
   void add(const Tally& other);
 };
@@ -52,11 +53,13 @@ class Simulation {
   struct Client;
 
   void make_limits();
+  std::unique_ptr<FakeRunner> make_draft();
   void make_store();
   void act_disk();
   void act(Client& client);
   void act_all();
   void check_hang();
+  Duration longest_layer() const;
   Duration overshoot_max() const;
   void submit(Client& client);
   engine::Request make_request(Client& client);
@@ -86,6 +89,7 @@ class Simulation {
   std::shared_ptr<grammar::TokenAutomaton> grammar_;        // Shared by all requests that follow one,
   std::shared_ptr<grammar::TokenAutomaton> plain_grammar_;  // and the same for what is expected of them.
   std::unique_ptr<FakeRunner> runner_;
+  const FakeRunner* draft_ = nullptr;  // The loop's, in half of the runs: it says mostly the same.
   std::shared_ptr<os::WakeSignal> wake_ = std::make_shared<os::WakeSignal>();
   std::unique_ptr<BoundedQueue<engine::Submission>> inbox_;
   NullLog log_;
