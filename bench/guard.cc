@@ -1,7 +1,9 @@
 // What the quality guard does on a real model: how soon it steps back from a policy that costs too much, and what is
 // left after it has.
 //
-//   guard -m MODEL.gguf --text FILE [--mode MODE] [--window N] [--max-delta X] [--seeds N] [--answers N] [--smoke]
+//   guard -m MODEL.gguf --text FILE [--mode MODE] [--window N] [--max-delta X] [--seeds N] [--answers N]
+//   [--only-guarded]
+//         [--smoke]
 //
 // For each seed the engine answers prompts from the text, drawn at temperature 1, while the agent's loops run beside
 // it. Told are the tokens until the first step, the steps, and for the first and the last answer what an exact check
@@ -10,6 +12,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <string>
@@ -37,7 +40,7 @@ struct Choices {
   int window = 16;
   double max_delta = 0.1;
   int seeds = 3, answers = 8;
-  bool smoke = false;
+  bool smoke = false, only_guarded = false;
 };
 
 bench::BenchModel load(const Choices& choices, const CallContext& call) {
@@ -45,7 +48,7 @@ bench::BenchModel load(const Choices& choices, const CallContext& call) {
                                                      {.context = 2048, .sequences = 3, .logits_per_step = 64}, call);
   const auto test =
       quality::measure_sensitivity(loaded.get(), *loaded.tokenizer, quality::sensitivity_text(), call).value();
-  loaded.get().set_level_sensitivity(test.floors, test.loss_to_divergence);
+  loaded.get().set_level_sensitivity(test.floors, test.loss_to_divergence, test.seen_to_divergence);
   return loaded;
 }
 
@@ -87,7 +90,7 @@ class Session {
 
   const control::Agent& agent() const { return *agent_; }
   uint64_t tokens() const { return engine_->snapshot().counters.nll_tokens; }
-  std::optional<double> divergence() const { return engine_->snapshot().kv.expected_divergence; }
+  quality::ExactFindings findings() const { return work_.exact(); }
   uint64_t first_step() const { return first_step_; }
 
   void answer(Rng& rng) {
@@ -131,22 +134,31 @@ class Session {
   uint64_t first_step_ = 0;
 };
 
-// What an answer costs while nobody steps back, with its estimate.
+// What answers cost while nobody steps back, with what was expected of them: by the model's test alone, and with what
+// the checks of earlier ones had told.
 void tell_unguarded(Choices choices, const bench::BenchModel& loaded, const std::vector<TokenId>& text,
                     const Clock& clock) {
   choices.max_delta = 1e9;
   Session session(choices, loaded, text, clock);
   Rng rng(99);
   quality::ExactFigures figures;
-  double estimate = 0;
+  double by_test = 0, corrected = 0;
   for (int i = 0; i < choices.answers; ++i) {
+    const quality::ExactFindings before = session.findings();
     figures = session.check(rng);
-    estimate += figures.ppl_reference * -std::expm1(-session.divergence().value_or(0)) / choices.answers;
+    const quality::ExactFindings after = session.findings();
+    const double expected = after.sums.expected - before.sums.expected;
+    by_test += expected;
+    corrected += expected * before.divergence_ratio;
   }
+  const auto rows = static_cast<double>(figures.rows);
   std::printf(
-      "unguarded: delta %+.4f (+/- %.4f) of %.2f over %lld positions, estimate %.4f; own tokens %+.3f (+/- %.3f)\n",
-      figures.delta_ppl, figures.delta_ppl_stderr, figures.ppl_reference, static_cast<long long>(figures.rows),
-      estimate, figures.own_delta_ppl, figures.own_delta_ppl_stderr);
+      "unguarded: delta %+.4f (+/- %.4f) of %.2f over %.0f positions; expected %.4f by the test, %.4f with checks, "
+      "whose "
+      "ratio is %.2f; own tokens %+.3f (+/- %.3f)\n",
+      figures.delta_ppl, figures.delta_ppl_stderr, figures.ppl_reference, rows,
+      figures.ppl_reference * std::expm1(by_test / rows), figures.ppl_reference * std::expm1(corrected / rows),
+      session.findings().divergence_ratio, figures.own_delta_ppl, figures.own_delta_ppl_stderr);
 }
 
 void tell_guarded(const Choices& choices, const bench::BenchModel& loaded, const std::vector<TokenId>& text,
@@ -171,16 +183,13 @@ int run(const Choices& choices) {
   std::string content = choices.smoke ? std::string(2000, 'a') : os::read_text_file(choices.text, 1 << 24).value();
   for (size_t i = 0; choices.smoke && i < content.size(); ++i) content[i] = static_cast<char>('a' + i * i % 26);
   const std::vector<TokenId> text = loaded.tokenizer->encode(content, {.add_special = false});
-  tell_unguarded(choices, loaded, text, clock);
+  if (!choices.only_guarded) tell_unguarded(choices, loaded, text, clock);
   tell_guarded(choices, loaded, text, clock);
   return 0;
 }
 
-}  // namespace
-}  // namespace infer
-
-int main(int argc, char** argv) {
-  infer::Choices choices;
+int run_arguments(int argc, char** argv) {
+  Choices choices;
   for (int i = 1; i < argc; ++i) {
     const auto is = [&](const char* flag) { return std::strcmp(argv[i], flag) == 0; };
     if (is("--smoke")) {
@@ -188,15 +197,31 @@ int main(int argc, char** argv) {
       choices.seeds = choices.answers = 1;
       continue;
     }
+    if (is("--only-guarded")) {
+      choices.only_guarded = true;
+      continue;
+    }
     if (i + 1 == argc) return 2;
     if (is("-m")) choices.model = argv[i + 1];
     if (is("--text")) choices.text = argv[i + 1];
-    if (is("--mode")) choices.mode = infer::kv::mode_from_name(argv[i + 1]).value();
+    if (is("--mode")) choices.mode = kv::mode_from_name(argv[i + 1]).value();
     if (is("--window")) choices.window = std::atoi(argv[i + 1]);
     if (is("--max-delta")) choices.max_delta = std::atof(argv[i + 1]);
     if (is("--seeds")) choices.seeds = std::atoi(argv[i + 1]);
     if (is("--answers")) choices.answers = std::atoi(argv[i + 1]);
     ++i;
   }
-  return infer::run(choices);
+  return run(choices);
+}
+
+}  // namespace
+}  // namespace infer
+
+int main(int argc, char** argv) {
+  try {
+    return infer::run_arguments(argc, argv);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "guard: %s\n", error.what());
+    return 1;
+  }
 }

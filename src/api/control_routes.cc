@@ -2,13 +2,12 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
-#include <cmath>
 #include <utility>
 
 #include "api/api_error.h"
-#include "api/evaluation_json.h"
+#include "api/control_answer.h"
 #include "api/event_hub.h"
+#include "api/experiment_routes.h"
 #include "api/metrics_json.h"
 #include "api/settings_json.h"
 #include "base/format.h"
@@ -23,47 +22,7 @@ using control::SettingScope;
 using http::Request;
 using http::ResponseSink;
 
-constexpr size_t kBodyBytesMax = 64 << 10;
 constexpr std::string_view kJsonType = "application/json";
-
-// ---- Answers.
-
-http::Response json_response(int status, const Json& json) {
-  http::Response response = http::make_response(status, kJsonType, json.dump() + "\n");
-  response.headers.set("Cache-Control", "no-store");
-  return response;
-}
-
-http::Response error_response(int status, std::string_view message, std::string_view details) {
-  Json error = Json::object();
-  error.set("code", status).set("message", message).set("details", details);
-  http::Response response = json_response(status, Json::object().set("error", std::move(error)));
-  if (status == 503) response.headers.set("Retry-After", "1");
-  return response;
-}
-
-// Does `work` on the agent's thread and answers with what it returns.
-template <class Work>
-void answer(ControlService& service, const ResponseSink& sink, Work work) {
-  const bool taken = service.post([sink, work = std::move(work)](Agent& agent) { sink.reply(work(agent)); });
-  if (!taken) sink.reply(error_response(503, "The agent is busy", "too many control requests wait; try again"));
-}
-
-// The body as a JSON object; nothing for an empty one.
-Result<std::optional<Json>> read_body(const Request& request) {
-  if (request.body.find_first_not_of(" \t\r\n") == std::string::npos) return std::optional<Json>();
-  INFER_ASSIGN(Json body, Json::parse(request.body));
-  if (!body.is_object()) return Error{ErrorCode::kInvalidArgument, "the body must be a JSON object"};
-  return std::optional(std::move(body));
-}
-
-// True when it is refused, and answered.
-bool refuse_large(const Request& request, const ResponseSink& sink) {
-  if (request.body.size() <= kBodyBytesMax) return false;
-  sink.reply(error_response(413, "Body too large",
-                            format("{} bytes, at most {} are taken", request.body.size(), kBodyBytesMax)));
-  return true;
-}
 
 // ---- Metrics.
 
@@ -221,19 +180,6 @@ void post_config(ControlService& service, const Request& request, const Response
 
 // ---- History.
 
-// A whole number within the range; `fallback` where the query has none.
-Result<int64_t> query_number(const Request& request, const char* name, int64_t fallback, int64_t least, int64_t most) {
-  const auto text = request.query_value(name);
-  if (!text) return fallback;
-  int64_t number = 0;
-  const auto end = std::from_chars(text->data(), text->data() + text->size(), number);
-  if (end.ec != std::errc() || end.ptr != text->data() + text->size() || number < least || number > most) {
-    return Error{ErrorCode::kInvalidArgument,
-                 format("{} must be a whole number between {} and {}, not {}", name, least, most, quoted(*text))};
-  }
-  return number;
-}
-
 // Smaller numbers than this are seconds: in milliseconds it is a day of 1973.
 constexpr int64_t kSecondsMax = 100'000'000'000;
 
@@ -268,104 +214,21 @@ void get_history(ControlService& service, const Request& request, const Response
   }
 }
 
-// ---- Evaluations.
-
-Result<double> context_number(std::string_view key, const Json& value, double least, double most, bool whole) {
-  const auto number = value.as_double();
-  if (!number || (whole && *number != std::floor(*number)) || *number < least || *number > most) {
-    return Error{ErrorCode::kInvalidArgument,
-                 format("{} must be a {} between {} and {}", key, whole ? "whole number" : "number", least, most)};
-  }
-  return *number;
-}
-
-struct EvaluationRequest {
-  control::EvaluationKind kind = control::EvaluationKind::kLight;
-  std::optional<int> windows;
-  bool cancels = false;
-};
-
-Result<EvaluationRequest> read_evaluation(const Json& body) {
-  EvaluationRequest wished;
-  for (const auto& [key, value] : body.members()) {
-    if (key == "kind" && value.as_string() && (*value.as_string() == "full" || *value.as_string() == "light")) {
-      wished.kind = *value.as_string() == "full" ? control::EvaluationKind::kFull : control::EvaluationKind::kLight;
-    } else if (key == "windows") {
-      INFER_ASSIGN(const double windows, context_number(key, value, 1, 100'000, true));
-      wished.windows = static_cast<int>(windows);
-    } else if (key == "cancel" && value.as_bool()) {
-      wished.cancels = *value.as_bool();
-    } else {
-      return Error{ErrorCode::kInvalidArgument,
-                   format("{}: there are kind (full or light), windows (a number) and cancel (true)", quoted(key))};
-    }
-  }
-  return wished;
-}
-
-void post_evaluate(ControlService& service, const Request& request, const ResponseSink& sink) {
-  if (refuse_large(request, sink)) return;
-  const auto body = read_body(request);
-  const auto wished = body ? read_evaluation(body->value_or(Json::object())) : body.error();
-  if (!wished) {
-    sink.reply(error_response(400, "Invalid evaluation request", wished.error().message));
-    return;
-  }
-  answer(service, sink, [wished = *wished](Agent& agent) {
-    if (wished.cancels) {
-      const bool cancelled = agent.cancel_evaluation();
-      return json_response(200, Json::object().set("status", cancelled ? "cancelling" : "none runs"));
-    }
-    const auto number = agent.evaluate(wished.kind, wished.windows);
-    if (number) return json_response(202, Json::object().set("status", "started").set("id", *number));
-    const int status = number.error().code == ErrorCode::kInvalidArgument ? 400
-                       : number.error().code == ErrorCode::kBusy          ? 409
-                                                                          : 503;
-    return error_response(status, "No evaluation was started", number.error().message);
-  });
-}
-
-void get_evaluate(ControlService& service, const Request& request, const ResponseSink& sink) {
-  const auto limit = query_number(request, "limit", 100, 1, 10'000);
-  if (!limit) {
-    sink.reply(error_response(400, "Invalid query", limit.error().message));
-    return;
-  }
-  const int most = static_cast<int>(*limit);
-  const bool taken = service.post([&service, sink, most](Agent& agent) {
-    const Json now = evaluations_json(agent.evaluations());
-    const auto reply = [sink, now](const std::vector<telemetry::EvaluationRecord>& records) {
-      Json results = Json::array();
-      for (const telemetry::EvaluationRecord& record : records) results.push(evaluation_json(record));
-      sink.reply(json_response(200, Json(now).set("results", std::move(results))));
-    };
-    const bool asked = service.ask_evaluations(most, [sink, reply](auto records) {
-      if (records) {
-        reply(*records);
-      } else {
-        sink.reply(error_response(503, "The history cannot be read", records.error().message));
-      }
-    });
-    if (!asked) reply({});
-  });
-  if (!taken) sink.reply(error_response(503, "The agent is busy", "too many control requests wait; try again"));
-}
-
 // ---- What the next job will be.
 
 Result<control::RunContext> read_run_context(const Json& body) {
   control::RunContext context;
   for (const auto& [key, value] : body.members()) {
     if (key == "seq_len") {
-      INFER_ASSIGN(const double tokens, context_number(key, value, 1, 1 << 24, true));
+      INFER_ASSIGN(const double tokens, body_number(key, value, 1, 1 << 24, true));
       context.seq_len = static_cast<int>(tokens);
     } else if (key == "batch") {
-      INFER_ASSIGN(const double count, context_number(key, value, 1, 4096, true));
+      INFER_ASSIGN(const double count, body_number(key, value, 1, 4096, true));
       context.batch = static_cast<int>(count);
     } else if (key == "target_ftl_ms") {
-      INFER_ASSIGN(context.target_ftl_ms, context_number(key, value, 1, 86'400'000, false));
+      INFER_ASSIGN(context.target_ftl_ms, body_number(key, value, 1, 86'400'000, false));
     } else if (key == "quality_budget") {
-      INFER_ASSIGN(context.quality_budget, context_number(key, value, 0, 2, false));
+      INFER_ASSIGN(context.quality_budget, body_number(key, value, 0, 2, false));
     } else {
       return Error{ErrorCode::kInvalidArgument,
                    format("unknown key {}; there are seq_len, batch, target_ftl_ms and quality_budget", quoted(key))};
@@ -414,7 +277,6 @@ void get_openapi(ControlService&, const Request&, const ResponseSink& sink) {
 
 // ---- The table.
 
-Json any_object() { return Json::object().set("type", "object"); }
 Json policy_schema() { return settings_schema(SettingScope::kPolicy); }
 Json config_schema() { return settings_schema(SettingScope::kConfig); }
 Json baseline_schema() {
@@ -432,19 +294,6 @@ Json run_context_schema() {
                              .set("batch", number("integer", 1, 4096))
                              .set("target_ftl_ms", number("number", 1, 86'400'000))
                              .set("quality_budget", number("number", 0, 2)))
-      .set("additionalProperties", false);
-}
-
-Json evaluation_schema() {
-  return any_object()
-      .set("properties",
-           Json::object()
-               .set("kind", Json::object()
-                                .set("type", "string")
-                                .set("enum", Json::array().push("light").push("full"))
-                                .set("default", "light"))
-               .set("windows", Json::object().set("type", "integer").set("minimum", 1).set("maximum", 100'000))
-               .set("cancel", Json::object().set("type", "boolean")))
       .set("additionalProperties", false);
 }
 
@@ -507,6 +356,12 @@ constexpr std::array kRoutes{
                  nullptr,
                  any_object,
                  {"limit"}},
+    ControlRoute{"POST", "/v1/tune", kToken, post_tune, "Searches settings in idle time; ends or undoes that",
+                 "application/json", tune_schema},
+    ControlRoute{"GET", "/v1/tune", kToken, get_tune, "What is tried, what was chosen, and why"},
+    ControlRoute{"POST", "/v1/ab", kToken, post_ab, "Compares two policies on the requests that come, or ends that",
+                 "application/json", ab_schema},
+    ControlRoute{"GET", "/v1/ab", kToken, get_ab, "What two policies have shown so far"},
     ControlRoute{"GET", "/v1/events", kOpen, get_events, "Metrics, policy changes and alerts as they come",
                  "text/event-stream"},
     ControlRoute{"GET", "/openapi.json", kOpen, get_openapi, "This description"},

@@ -44,7 +44,10 @@ class FakeTarget final : public control::AgentTarget {
     const std::lock_guard lock(mutex_);
     return applied_;
   }
-  std::atomic<bool> refuses{false};
+  Status compare_with(const std::optional<control::Policy>&) override {
+    return compares ? Status() : Error{ErrorCode::kUnsupported, "not here"};
+  }
+  std::atomic<bool> refuses{false}, compares{false};
 
  private:
   mutable std::mutex mutex_;
@@ -311,7 +314,7 @@ TEST_F(ControlRoutesTest, TheDescriptionHasEveryRouteAndWhatTheyTake) {
   const Json* const paths = document.find("paths");
   for (const char* const path :
        {"/v1/metrics", "/v1/metrics/prometheus", "/metrics", "/v1/policy", "/v1/baseline", "/v1/config", "/v1/history",
-        "/v1/run-context", "/v1/evaluate", "/v1/events", "/openapi.json"}) {
+        "/v1/run-context", "/v1/evaluate", "/v1/tune", "/v1/ab", "/v1/events", "/openapi.json"}) {
     EXPECT_NE(paths->find(path), nullptr) << path;
   }
   const Json* const post = paths->find("/v1/policy")->find("post");
@@ -336,6 +339,41 @@ TEST_F(ControlRoutesTest, EvaluationsNeedSomethingThatMeasuresAndSaySo) {
   EXPECT_EQ(ask("GET", "/v1/evaluate?limit=0").status, 400);
 }
 
+TEST_F(ControlRoutesTest, TuningNeedsSomethingThatMeasuresAndSaysSo) {
+  EXPECT_EQ(ask("POST", "/v1/tune", "{}", nullptr).status, 401);
+  EXPECT_EQ(ask("GET", "/v1/tune", "", nullptr).status, 401);
+  (void)ask_json("POST", "/v1/tune", R"({"use":"chat","seconds":60,"apply":true})", 503);
+  EXPECT_EQ(ask_json("GET", "/v1/tune").find("status")->as_string(), "none");
+  EXPECT_EQ(ask_json("POST", "/v1/tune", R"({"cancel":true})").find("status")->as_string(), "none runs");
+  (void)ask_json("POST", "/v1/tune", R"({"undo":true})", 409);
+  for (const char* const wrong : {R"({"use":"speed"})", R"({"trials":1})", R"({"seconds":0})", R"({"what":1})"}) {
+    EXPECT_EQ(ask("POST", "/v1/tune", wrong).status, 400) << wrong;
+  }
+}
+
+TEST_F(ControlRoutesTest, TwoPoliciesAreComparedUntilSomebodyEndsIt) {
+  EXPECT_EQ(ask("POST", "/v1/ab", "{}", nullptr).status, 401);
+  for (const char* const wrong : {"{}", R"({"b":1})", R"({"b":{},"answers":1})", R"({"b":{"kv":{"mode":"fast"}}})"}) {
+    EXPECT_EQ(ask("POST", "/v1/ab", wrong).status, 400) << wrong;
+  }
+  const std::string body = R"({"a":{"kv":{"mode":"disabled"}},"b":{"kv":{"mode":"q4"}}})";
+  (void)ask_json("POST", "/v1/ab", body, 503);                        // This target has no way to.
+  EXPECT_EQ(target_.applied().back().kv.mode, kv::KvMode::kDynamic);  // And goes on as before.
+  target_.compares = true;
+  (void)ask_json("POST", "/v1/ab", body, 202);
+  (void)ask_json("POST", "/v1/ab", body, 409);
+  EXPECT_EQ(target_.applied().back().kv.mode, kv::KvMode::kF16);
+  const Json told = ask_json("GET", "/v1/ab");
+  EXPECT_EQ(told.find("status")->as_string(), "running");
+  EXPECT_EQ(told.find("b")->find("policy")->find("kv")->find("mode")->as_string(), "q4");
+  EXPECT_EQ(ask_json("POST", "/v1/ab", R"({"cancel":true})").find("status")->as_string(), "cancelled");
+  EXPECT_EQ(target_.applied().back().kv.mode, kv::KvMode::kDynamic);
+  (void)ask_json("POST", "/v1/ab", body, 202);
+  (void)ask_json("POST", "/v1/policy", R"({"kv":{"mode":"q8"}})");
+  EXPECT_EQ(ask_json("GET", "/v1/ab").find("status")->as_string(), "disturbed");
+  EXPECT_EQ(target_.applied().back().kv.mode, kv::KvMode::kQ8);
+}
+
 TEST_F(ControlRoutesTest, PrometheusTellsOfFallbacksAndLoops) {
   const std::string text = ask("GET", "/metrics").body;
   for (const char* const line :
@@ -346,7 +384,8 @@ TEST_F(ControlRoutesTest, PrometheusTellsOfFallbacksAndLoops) {
 }
 
 TEST_F(ControlRoutesTest, AnyBodyIsAnsweredWithoutAServerError) {
-  const std::vector<std::string> paths{"/v1/policy", "/v1/baseline", "/v1/config", "/v1/run-context", "/v1/evaluate"};
+  const std::vector<std::string> paths{"/v1/policy",   "/v1/baseline", "/v1/config", "/v1/run-context",
+                                       "/v1/evaluate", "/v1/tune",     "/v1/ab"};
   const std::string right = settings_json({}, control::SettingScope::kConfig).dump();
   testing::for_each_case(200, [&](Rng& rng) {
     std::string body = rng.below(3) == 0 ? std::string(rng.below(50), ' ') : right.substr(0, rng.below(600));

@@ -119,6 +119,7 @@ void ControlService::end_events() {
 telemetry::Recorder& ControlService::recorder() { return state_->recorder; }
 bool ControlService::post(control::AgentThread::Work work) { return state_->thread->post(std::move(work)); }
 bool ControlService::has_history() const { return state_->history != nullptr; }
+Instant ControlService::now() const { return state_->clock.now(); }
 EventHub& ControlService::events() { return state_->events; }
 
 bool ControlService::ask_history(const telemetry::HistoryQuery& query,

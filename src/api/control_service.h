@@ -48,6 +48,7 @@ class ControlService {
                    std::function<void(Result<std::vector<telemetry::HistoryRecord>>)> on_records);
   bool ask_evaluations(int limit, std::function<void(Result<std::vector<telemetry::EvaluationRecord>>)> on_records);
   bool has_history() const;
+  Instant now() const;
 
   // Of the agent's thread, that is within post().
   telemetry::Metrics metrics(control::Agent& agent) const;

@@ -284,6 +284,7 @@ api::Json as_json(const quality::LevelSensitivity& test) {
       .set("kld_q4", test.kld_q4)
       .set("same_top_q4", test.same_top_q4)
       .set("loss_to_divergence", test.loss_to_divergence ? api::Json(*test.loss_to_divergence) : api::Json())
+      .set("seen_to_divergence", test.seen_to_divergence ? api::Json(*test.seen_to_divergence) : api::Json())
       .set("layer_divergence", api::Json::array_of(test.layer_divergence))
       .set("floors", floors);
 }

@@ -9,6 +9,7 @@
 #include "app/serve_config.h"
 #include "base/bytes.h"
 #include "base/format.h"
+#include "control/preset.h"
 #include "os/environment.h"
 #include "os/interrupt.h"
 #include "os/restart.h"
@@ -21,7 +22,12 @@ namespace {
 constexpr Duration kLook = Duration::from_ms(50);
 constexpr Duration kLastBytes = Duration::from_ms(200);
 
-api::Json as_json(const LocalServer& server) {
+// Which, and why.
+std::string preset_text(const LocalServer& server, const control::Config& config) {
+  return control::preset_reason(config.policy.preset, server.model().parameters);
+}
+
+api::Json as_json(const LocalServer& server, const control::Config& config) {
   const LoadedModel& loaded = server.loaded();
   const model::MemoryEstimate memory = loaded.model->memory();
   return api::Json::object()
@@ -36,6 +42,7 @@ api::Json as_json(const LocalServer& server) {
       .set("draft_bytes_max", server.draft().model ? api::Json(server.draft().model->memory().total()) : api::Json())
       .set("isa", loaded.model->kernels().name)
       .set("threads", loaded.model->threads())
+      .set("preset", preset_text(server, config))
       .set("load_ms", loaded.load_time.ms())
       .set("token_file", server.token().path.empty() ? api::Json() : api::Json(server.token().path));
 }
@@ -55,7 +62,7 @@ std::string draft_text(const LocalServer& server) {
                 format_bytes(memory.buffers_bytes));
 }
 
-std::string as_text(const LocalServer& server, bool wants_token) {
+std::string as_text(const LocalServer& server, const control::Config& config, bool wants_token) {
   const LoadedModel& loaded = server.loaded();
   const model::MemoryEstimate memory = loaded.model->memory();
   const std::string url = server.url();
@@ -69,6 +76,7 @@ std::string as_text(const LocalServer& server, bool wants_token) {
                 format_bytes(memory.weights_bytes), format_bytes(memory.kv_bytes), format_bytes(memory.buffers_bytes)) +
          draft_text(server) +
          format("  kernels   {}, {} threads\n", loaded.model->kernels().name, loaded.model->threads()) +
+         format("  preset    {}\n", preset_text(server, config)) +
          format("  token     {}\n\n", token_text(server.token())) + format("curl {}/v1/health{}\n", url, post) +
          format(
              "curl {}/v1/chat/completions{} -d '{{\"messages\":[{{\"role\":\"user\",\"content\":\"Tell me a "
@@ -129,11 +137,16 @@ Status drain(LocalServer& server, const ServeCommand& options, Services& service
   return {};
 }
 
+Result<uint64_t> count_model_parameters(const std::string& path) {
+  INFER_ASSIGN(const auto file, open_model_file(path));
+  return count_parameters(*file);
+}
+
 }  // namespace
 
 Status serve_command(const ServeCommand& given, Services& services) {
   const os::InterruptGuard guard(services.interrupt());
-  INFER_ASSIGN(ServeConfig config, configure_serve(given, os::environment_variable));
+  INFER_ASSIGN(ServeConfig config, configure_serve(given, os::environment_variable, count_model_parameters));
   const Restart restart = read_restart();
   if (restart.count > 0) config.command.taken_over_port = static_cast<uint16_t>(restart.port);
   const ServeCommand& options = config.command;
@@ -146,8 +159,8 @@ Status serve_command(const ServeCommand& given, Services& services) {
   if (restart.count > 0) {  // Whoever reads standard output knows the server.
     services.err().write(LogLevel::kWarning, format("serving again on {}, restart {}", server->url(), restart.count));
   } else {
-    INFER_TRY(options.json ? services.out().write_json(as_json(*server))
-                           : services.out().write(as_text(*server, wants_token)));
+    INFER_TRY(options.json ? services.out().write_json(as_json(*server, config.config))
+                           : services.out().write(as_text(*server, config.config, wants_token)));
   }
   finish_storing_weights(*server->loaded().model, call, services);
   wait_for_end(*server, services);

@@ -9,6 +9,15 @@ inline constexpr const char* kServeExamples =
     "  inferos serve -m model.gguf --alias gpt-4o-mini    for clients that insist on a name\n"
     "  inferos serve --config inferos.yaml                settings of a file (docs/formats/config.md)\n"
     "  INFEROS_RANDOM_PORT=true inferos serve --json      for scripts";
+inline constexpr const char* kTuneExamples =
+    "  inferos tune                                       the embedded model, one answer at a time\n"
+    "  inferos tune -m model.gguf --use batch -o tuned.yaml\n"
+    "  inferos serve --config tuned.yaml                  with what was found\n"
+    "  inferos tune --undo tuned.yaml                     back to the file before";
+inline constexpr const char* kAbExamples =
+    "  inferos ab kv.mode=disabled kv.mode=dynamic\n"
+    "  inferos ab -m model.gguf preset=chat preset=batch --pairs 50\n"
+    "  inferos ab kv.mode=q8 kv.mode=q4,kv.recent_window=128 --json";
 inline constexpr const char* kBatchExamples =
     "  inferos batch tasks.jsonl                          results go to tasks.results.jsonl\n"
     "  inferos batch tasks.jsonl --task-deadline 30s -n 64\n"

@@ -1,184 +1,19 @@
 #include "app/command_line.h"
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <limits>
-#include <type_traits>
 
 #include "app/command_examples.h"
-#include "app/flag_values.h"
+#include "app/declared_command.h"
 #include "base/bytes.h"
 #include "base/format.h"
 #include "base/nearest_name.h"
 #include "measure/synthetic_model.h"
-#include "os/thread_pool.h"
 
 namespace infer::app {
 namespace {
 
-constexpr int kContextMax = 1 << 24;
-constexpr int kTokensMax = 1 << 24;
 constexpr int kSequencesMax = 1 << 12;
-
-// One subcommand while it is declared. Values come as text and are converted here, so that every message has the same
-// form; the first that is wrong is kept.
-class Command {
- public:
-  Command(CLI::App& program, const char* name, const char* does, const char* examples)
-      : app_(program.add_subcommand(name, does)) {
-    app_->footer(std::string("Examples:\n") + examples);
-  }
-
-  CLI::App* app() const { return app_; }
-  const std::optional<Error>& error() const { return error_; }
-  // The long names of the flags that were written.
-  std::vector<std::string> given() const {
-    std::vector<std::string> names;
-    for (const CLI::Option* option : app_->get_options()) {
-      if (option->count() > 0 && !option->get_lnames().empty()) names.push_back("--" + option->get_lnames().front());
-    }
-    return names;
-  }
-
-  CLI::Option* text(const char* names, std::string& target, const char* kind, const char* help) {
-    return value(names, kind, help, [&target](const std::string& given) -> Status {
-      target = given;
-      return {};
-    });
-  }
-
-  // A flag that may be given several times, with one text each.
-  CLI::Option* texts(const char* names, std::vector<std::string>& target, const char* kind, const char* help) {
-    return app_->add_option(names, target, help)->type_name(kind)->allow_extra_args(false);
-  }
-
-  template <class T>
-  CLI::Option* number(const char* names, T& target, T least, T most, const char* help) {
-    CLI::Option* option =
-        value(names, std::is_integral_v<T> ? "N" : "X", help, [=, &target](const std::string& given) -> Status {
-          const std::optional<T> parsed = parse_number<T>(given);
-          if (parsed && *parsed >= least && *parsed <= most) {
-            target = *parsed;
-            return {};
-          }
-          return Error{ErrorCode::kInvalidArgument,
-                       format(std::is_integral_v<T> ? "must be a whole number from {} to {}, not '{}'"
-                                                    : "must be a number from {} to {}, not '{}'",
-                              least, most, given)};
-        });
-    return option;
-  }
-
-  CLI::Option* flag(const char* names, bool& target, bool to, const char* help) {
-    return app_->add_flag_callback(names, [&target, to] { target = to; }, help);
-  }
-
-  // `set` takes the text or says what is wrong with it; the flag's name is put in front.
-  template <class Set>
-  CLI::Option* value(const char* names, const char* kind, const char* help, const Set& set) {
-    const std::string name = std::string(names).substr(std::string(names).rfind(',') + 1);
-    const auto take = [this, name, set](const std::string& given) {
-      Status status = set(given);
-      if (!status && !error_) error_ = std::move(status).error().with_context(name);
-    };
-    CLI::Option* option = app_->add_option_function<std::string>(names, take, help);
-    return option->type_name(kind)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-  }
-
- private:
-  CLI::App* app_;
-  std::optional<Error> error_;
-};
-
-void add_model_choice(Command& command, ModelChoice& choice, bool with_context) {
-  command.text("-m,--model", choice.path, "FILE", "GGUF model; without it the embedded one");
-  command.number("-t,--threads", choice.threads, 1, os::ThreadPool::kThreadsMax,
-                 "threads that compute (default: one per physical core)");
-  if (with_context) {
-    command.number("-c,--ctx", choice.context, 4, kContextMax,
-                   "context in tokens (default: the model's, at most 4096)");
-  }
-  command.value("--memory-limit", "SIZE", "most memory to take, like 6GB or 512MiB; refuse when it is not enough",
-                [&choice](const std::string& given) -> Status {
-                  INFER_ASSIGN(choice.memory_limit_bytes, parse_bytes(given));
-                  if (choice.memory_limit_bytes > 0) return {};
-                  return Error{ErrorCode::kInvalidArgument, "must be above 0; leave it out for no limit"};
-                });
-}
-
-void add_deadline(Command& command, ModelChoice& choice) {
-  command.value("--deadline", "TIME", "end by then, keeping what is there: 30s, 500ms, 2m",
-                [&choice](const std::string& given) -> Status {
-                  INFER_ASSIGN(choice.deadline, parse_duration(given));
-                  return {};
-                });
-}
-
-Status set_kv_preset(const std::string& given, kv::LevelPolicy& levels) {
-  if (kv::apply_preset(given, levels)) return {};
-  return Error{ErrorCode::kInvalidArgument, format("'{}' is unknown; one of safe, balanced, aggressive", given)};
-}
-
-Status set_kv_mode(const std::string& given, kv::LevelPolicy& levels) {
-  const auto mode = kv::mode_from_name(given);
-  if (!mode) {
-    return Error{ErrorCode::kInvalidArgument,
-                 format("'{}' is unknown; one of f16, q8, q4, tiered (dynamic), latency_optimized, "
-                        "throughput_optimized, quality_optimized",
-                        given)};
-  }
-  levels.mode = *mode;
-  return {};
-}
-
-void add_levels(Command& command, ModelChoice& choice) {
-  kv::LevelPolicy& levels = choice.levels;
-  command.value(
-      "--kv", "MODE",
-      "KV cache behind the recent window: f16; q8, q4 (8, 4 bits); tiered (each page by the attention that it "
-      "gets, about 30 % of F16), latency_optimized, throughput_optimized, quality_optimized (f16)",
-      [&levels](const std::string& given) { return set_kv_mode(given, levels); });
-  command.value("--kv-preset", "NAME",
-                "mode and window together: safe (quality_optimized, 256), balanced (tiered, 64), aggressive "
-                "(throughput_optimized, 32)",
-                [&levels](const std::string& given) { return set_kv_preset(given, levels); });
-  command.number("--kv-window", levels.recent_window, 0, kContextMax,
-                 "the last so many tokens keep 16 bits in every mode (64)");
-  command.number("--kv-sinks", levels.sink_tokens, 0, kContextMax, "so do the first so many (4)");
-  command.value("--kv-limit", "SIZE",
-                "most memory that one text's cache should take; what is too much is spilled or, "
-                "without a disk, dropped (none)",
-                [&levels](const std::string& given) -> Status {
-                  INFER_ASSIGN(levels.memory_limit_bytes, parse_bytes(given));
-                  levels.may_evict = levels.memory_limit_bytes > 0;
-                  return {};
-                });
-  command.text("--kv-spill", choice.spill_folder, "DIR",
-               "where a tiered cache keeps what leaves memory; off: nowhere (INFEROS_KV_SPILL, or the user's cache "
-               "folder)");
-  command.flag("--kv-test", choice.kv_test, true,
-               "before anything else, test what the model bears of lower levels, and keep sensitive layers at 8 bits "
-               "(small models are always tested)");
-  command.value("--kv-spill-limit", "SIZE", "most that it may take there (4GiB)",
-                [&choice](const std::string& given) -> Status {
-                  INFER_ASSIGN(choice.spill_limit_bytes, parse_bytes(given));
-                  return {};
-                });
-}
-
-void add_repack_cache(Command& command, ModelChoice& choice) {
-  command.text("--repack-cache", choice.repack_cache_folder, "DIR",
-               "keep repacked weights there, for quicker starts; without it large models that load slowly are kept in "
-               "INFEROS_REPACK_CACHE or the user's cache folder");
-  command.flag("--no-repack-cache", choice.repack_cache, false, "neither use nor write such files");
-  command.value("--repack-cache-limit", "SIZE",
-                "most that they may take together (20GB, or a tenth of the free disk where that is less)",
-                [&choice](const std::string& given) -> Status {
-                  INFER_ASSIGN(choice.repack_cache_limit_bytes, parse_bytes(given));
-                  if (choice.repack_cache_limit_bytes > 0) return {};
-                  return Error{ErrorCode::kInvalidArgument, "must be above 0; --no-repack-cache does without"};
-                });
-}
 
 void add_text_choice(Command& command, TextChoice& choice, const char* what) {
   command.value("-p,--prompt", "TEXT", what, [&choice](const std::string& given) -> Status {
@@ -371,6 +206,8 @@ void add_serve(Command& command, ServeCommand& options) {
   add_repack_cache(command, options.model);
   command.text("--config", options.config, "FILE",
                "settings in YAML; the environment and flags win over it (docs/formats/config.md)");
+  command.text("--preset", options.preset, "NAME",
+               "a policy by the model's size (auto, small, medium, large) or use (chat, batch, quality)");
   command.text("--host", options.host, "ADDRESS",
                "where to listen (127.0.0.1); anything else needs the token for every request");
   command.value("--port", "N", "0: a free one (INFEROS_AGENT_PORT, or 7031; INFEROS_RANDOM_PORT=true: a free one)",
@@ -426,6 +263,8 @@ struct Grammar {
   MakeModelOptions make_model;
   BatchCommand batch;
   ServeCommand serve;
+  TuneCommand tune;
+  AbCommand ab;
   std::vector<std::unique_ptr<Command>> commands;
 
   Grammar() {
@@ -441,6 +280,9 @@ struct Grammar {
         [&](Command& c) { add_perplexity(c, perplexity); });
     add("bench", "measure speed", kBenchExamples, [&](Command& c) { add_bench(c, bench); });
     add("batch", "run a file of tasks", kBatchExamples, [&](Command& c) { add_batch(c, batch); });
+    add("tune", "find the fastest settings that keep the quality", kTuneExamples,
+        [&](Command& c) { add_tune(c, tune); });
+    add("ab", "compare two settings", kAbExamples, [&](Command& c) { add_ab(c, ab); });
     add("make-model", "write a model of random weights, for measurements", kMakeModelExamples,
         [&](Command& c) { add_make_model(c, make_model); });
   }
@@ -472,6 +314,8 @@ struct Grammar {
     if (name == "perplexity") return perplexity;
     if (name == "bench") return bench;
     if (name == "batch") return batch;
+    if (name == "tune") return tune;
+    if (name == "ab") return ab;
     if (name == "serve") {
       serve.given = chosen()->given();
       return serve;

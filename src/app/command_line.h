@@ -148,6 +148,7 @@ struct BatchCommand {
 struct ServeCommand {
   ModelChoice model;
   std::string config;              // A YAML file; "": none.
+  std::string preset;              // Of the policy.
   std::vector<std::string> given;  // The flags that were written, by their long names: "--port".
   std::string host = "127.0.0.1";
   std::optional<int> port;                  // Absent: INFEROS_AGENT_PORT, or 7031; 0: a free one.
@@ -163,13 +164,39 @@ struct ServeCommand {
   bool json = false;
 };
 
+struct TuneCommand {
+  ModelChoice model;
+  std::string use;   // "chat", "batch", "quality"; "": none of them.
+  std::string text;  // The file to measure on; "": the built-in text.
+  std::optional<double> max_delta_ppl, least_speed, most_first_token_ms;
+  std::vector<int> threads, sequences;  // To try; empty: by use and machine.
+  int prompt_tokens = 256;
+  int generated_tokens = 32;
+  int trials_max = 0;  // 0: a fifth of all combinations.
+  std::string output;  // A configuration file to write; "": none.
+  std::string undo;    // One to bring back as it was.
+  bool check = false;
+  bool json = false;
+};
+
+struct AbCommand {
+  ModelChoice model;
+  std::string a, b;  // "kv.mode=q8,kv.recent_window=64"
+  std::string text;
+  int pairs = 20;
+  int prompt_tokens = 256;
+  int generated_tokens = 32;
+  int sequences = 1;
+  bool json = false;
+};
+
 // Help or a version: print it and leave.
 struct ShowText {
   std::string text;
 };
 
 using Invocation = std::variant<ShowText, RunOptions, InspectOptions, TokenizeOptions, PerplexityCommand, BenchOptions,
-                                MakeModelOptions, BatchCommand, ServeCommand>;
+                                MakeModelOptions, BatchCommand, ServeCommand, TuneCommand, AbCommand>;
 
 Result<Invocation> parse_command_line(int argc, const char* const* argv);
 

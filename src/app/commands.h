@@ -14,6 +14,8 @@ Status perplexity_command(const PerplexityCommand& options, Services& services);
 Status bench_command(const BenchOptions& options, Services& services);
 Status make_model_command(const MakeModelOptions& options, Services& services);
 Status batch_command(const BatchCommand& options, Services& services);
+Status tune_command(const TuneCommand& options, Services& services);
+Status ab_command(const AbCommand& options, Services& services);
 Status serve_command(const ServeCommand& options, Services& services);
 
 }  // namespace infer::app

@@ -13,8 +13,8 @@ constexpr size_t kFileBytesMax = 1 << 20;
 }  // namespace
 
 Result<control::Config> read_config(const std::string& path,
-                                    const std::function<std::optional<std::string>(const std::string&)>& environment) {
-  control::Config config;
+                                    const std::function<std::optional<std::string>(const std::string&)>& environment,
+                                    control::Config config) {
   if (!path.empty()) {
     INFER_ASSIGN(const std::string text, os::read_text_file(path, kFileBytesMax));
     if (const Status applied = api::apply_yaml(text, config); !applied) {

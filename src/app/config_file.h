@@ -11,8 +11,9 @@
 
 namespace infer::app {
 
-// `path` may be "": no file. Errors name the file or the variable; kInvalidArgument for a variable.
+// On top of `config`. `path` may be "": no file. Errors name the file or the variable; kInvalidArgument for a variable.
 Result<control::Config> read_config(const std::string& path,
-                                    const std::function<std::optional<std::string>(const std::string&)>& environment);
+                                    const std::function<std::optional<std::string>(const std::string&)>& environment,
+                                    control::Config config = {});
 
 }  // namespace infer::app

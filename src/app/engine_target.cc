@@ -5,10 +5,16 @@
 namespace infer::app {
 
 Status EngineTarget::apply(const control::Policy& policy) {
-  engine_.change_levels(control::level_policy(policy, cache_));
+  levels_ = control::level_policy(policy, cache_);
+  engine_.change_levels(levels_);
   engine_.set_speculation(policy.speculate, static_cast<float>(policy.quality.min_accept_rate));
   const double places = policy.running_share * engine_.limits().running_max;
   engine_.set_running_max(static_cast<int>(std::lround(places)));
+  return {};
+}
+
+Status EngineTarget::compare_with(const std::optional<control::Policy>& other) {
+  engine_.change_levels(levels_, other ? std::optional(control::level_policy(*other, cache_)) : std::nullopt);
   return {};
 }
 

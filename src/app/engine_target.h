@@ -20,6 +20,7 @@ class EngineTarget final : public control::AgentTarget {
       : engine_(engine), cache_(cache), model_(std::move(model)), work_(work), capabilities_(capabilities) {}
 
   Status apply(const control::Policy& policy) override;
+  Status compare_with(const std::optional<control::Policy>& other) override;
   telemetry::EngineFacts facts() const override;
   engine::EngineSnapshot snapshot() const override { return engine_.snapshot(); }
   control::Capabilities capabilities() const override { return capabilities_; }
@@ -32,6 +33,7 @@ class EngineTarget final : public control::AgentTarget {
   const std::string model_;
   quality::QualityWork* const work_;
   const control::Capabilities capabilities_;
+  kv::LevelPolicy levels_{};  // In effect.
 };
 
 }  // namespace infer::app

@@ -48,6 +48,12 @@ std::string model_display_name(const std::string& path) {
   return path.substr(path.find_last_of('/') + 1);
 }
 
+uint64_t count_parameters(const gguf::File& file) {
+  uint64_t count = 0;
+  for (const gguf::Tensor& tensor : file.tensors()) count += tensor.elements();
+  return count;
+}
+
 Result<std::unique_ptr<tokenizer::Tokenizer>> load_vocabulary(const gguf::File& file, Services& services) {
   const gguf::Value* kind = file.find("tokenizer.ggml.model");
   if (!kind || kind->as_string() == "none") {
@@ -178,7 +184,8 @@ void test_levels(const ModelChoice& choice, LoadedModel& loaded, const CallConte
     return;
   }
   loaded.level_test = *std::move(test);
-  loaded.model->set_level_sensitivity(loaded.level_test->floors, loaded.level_test->loss_to_divergence);
+  loaded.model->set_level_sensitivity(loaded.level_test->floors, loaded.level_test->loss_to_divergence,
+                                      loaded.level_test->seen_to_divergence);
 }
 
 Result<LoadedModel> load_model(const ModelChoice& choice, model::ModelOptions options, bool with_vocabulary,

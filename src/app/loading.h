@@ -24,6 +24,9 @@ Result<std::unique_ptr<gguf::File>> open_model_file(const std::string& path);
 // "model.gguf" or "tales (embedded)".
 std::string model_display_name(const std::string& path);
 
+// Elements of all tensors.
+uint64_t count_parameters(const gguf::File& file);
+
 // The vocabulary of the file. A file without one is an error that says so.
 Result<std::unique_ptr<tokenizer::Tokenizer>> load_vocabulary(const gguf::File& file, Services& services);
 

@@ -60,12 +60,6 @@ std::string model_id(const std::string& path) {
 // 0: none.
 std::optional<Duration> time_limit(int ms) { return ms > 0 ? std::optional(Duration::from_ms(ms)) : std::nullopt; }
 
-uint64_t count_parameters(const gguf::File& file) {
-  uint64_t count = 0;
-  for (const gguf::Tensor& tensor : file.tensors()) count += tensor.elements();
-  return count;
-}
-
 }  // namespace
 
 Status LocalServer::load(const ServeConfig& config, const CallContext& call, Services& services) {
@@ -155,6 +149,7 @@ Status LocalServer::listen(const ServeConfig& config, Services& services) {
 // The history lies beside the token, by port, so that servers at the same time have one each.
 Status LocalServer::start_agent(const ServeConfig& serve, Services& services) {
   control::Config config = serve.config;
+  config.model_parameters = count_parameters(*loaded_.file);
   const std::string folder = state_folder();
   if (config.telemetry.history_file.empty() && !folder.empty()) {
     config.telemetry.history_file = os::path_in(folder, format("history-{}.db", serve.command.port.value_or(0)));

@@ -25,6 +25,8 @@ struct Dispatch {
   Status operator()(const BenchOptions& options) { return bench_command(options, services); }
   Status operator()(const MakeModelOptions& options) { return make_model_command(options, services); }
   Status operator()(const BatchCommand& options) { return batch_command(options, services); }
+  Status operator()(const TuneCommand& options) { return tune_command(options, services); }
+  Status operator()(const AbCommand& options) { return ab_command(options, services); }
   Status operator()(const ServeCommand& options) { return serve_command(options, services); }
 };
 

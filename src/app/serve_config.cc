@@ -38,6 +38,7 @@ std::vector<DocumentEntry> flag_entries(const ServeCommand& command) {
       {"--draft", "model.draft_path", model.draft_path},
       {"--model-draft", "model.draft_path", model.draft_path},
       {"--draft-max", "model.draft_max", number(model.draft_max)},
+      {"--preset", "preset", command.preset},
       {"--kv", "kv.mode", mode},
       {"--kv-preset", "kv.mode", mode},
       {"--kv-preset", "kv.recent_window", number(model.levels.recent_window)},
@@ -79,9 +80,20 @@ ServeCommand filled(const control::Config& config, ServeCommand command) {
 }  // namespace
 
 Result<ServeConfig> configure_serve(const ServeCommand& command,
-                                    const std::function<std::optional<std::string>(const std::string&)>& environment) {
-  INFER_ASSIGN(control::Config config, read_config(command.config, environment));
-  INFER_TRY(control::apply_document(flag_entries(command), control::SettingScope::kConfig, config));
+                                    const std::function<std::optional<std::string>(const std::string&)>& environment,
+                                    const CountParameters& count_parameters) {
+  const auto read = [&](control::Config config) -> Result<control::Config> {
+    INFER_ASSIGN(config, read_config(command.config, environment, std::move(config)));
+    INFER_TRY(control::apply_document(flag_entries(command), control::SettingScope::kConfig, config));
+    return config;
+  };
+  INFER_ASSIGN(control::Config config, read({}));
+  if (config.policy.preset == control::Preset::kAuto && count_parameters) {
+    // All of it once more, now that the model is known: what was said itself wins over the preset again.
+    control::Config known;
+    INFER_ASSIGN(known.model_parameters, count_parameters(config.model.path));
+    INFER_ASSIGN(config, read(std::move(known)));
+  }
   return ServeConfig{.config = config, .command = filled(config, command)};
 }
 

@@ -18,8 +18,12 @@ struct ServeConfig {
   ServeCommand command;
 };
 
+// How many parameters the model of this path has. The preset `auto` asks; without it such a preset sets nothing.
+using CountParameters = std::function<Result<uint64_t>(const std::string& path)>;
+
 // Errors name the file, the variable, or the key that a flag stands for.
 Result<ServeConfig> configure_serve(const ServeCommand& command,
-                                    const std::function<std::optional<std::string>(const std::string&)>& environment);
+                                    const std::function<std::optional<std::string>(const std::string&)>& environment,
+                                    const CountParameters& count_parameters = {});
 
 }  // namespace infer::app

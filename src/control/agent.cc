@@ -15,8 +15,22 @@ Agent::Agent(const Config& config, AgentTarget& target, const telemetry::Recorde
       sampler_(recorder, now),
       next_sample_(now),
       baseline_(!config.enabled),
-      evaluations_(target.quality_work()) {
+      evaluations_(target.quality_work()),
+      tuning_(target.quality_work()),
+      recorder_(recorder) {
   share_exact_checks();
+}
+
+telemetry::EngineFacts Agent::facts() const {
+  telemetry::EngineFacts facts = target_.facts();
+  facts.snapshot.kv.expected_divergence = corrected(facts.snapshot.kv.expected_divergence);
+  return facts;
+}
+
+std::optional<double> Agent::corrected(const std::optional<double>& divergence) const {
+  const quality::QualityWork* const work = evaluations_.work();
+  if (!divergence || work == nullptr) return divergence;
+  return *divergence * work->exact().divergence_ratio;
 }
 
 Status Agent::start() { return target_.apply(policy_in_effect()); }
@@ -31,6 +45,8 @@ Status Agent::bring(const ControlState& state, const Policy& policy, bool baseli
   const PolicyConfig wished{policy, baseline, run_context_.quality_budget};
   const Policy effective = control::policy_in_effect(wished, state);
   INFER_TRY(target_.apply(effective));
+  // What was compared is not in effect any more.
+  if (comparison_.state() == AbState::kRunning) end_comparison(AbState::kDisturbed);
   config_.policy = policy;
   baseline_ = baseline;
   state_ = state;
@@ -53,7 +69,10 @@ Result<ConfigChange> Agent::change(const Config& wished) {
   }
   const bool touches_policy = std::any_of(change.applied.begin(), change.applied.end(),
                                           [](const Setting* each) { return each->effect == SettingEffect::kPolicy; });
-  if (touches_policy) INFER_TRY(bring_anew(wished.policy, baseline_));
+  if (touches_policy) {
+    INFER_TRY(bring_anew(wished.policy, baseline_));
+    before_tuning_.reset();
+  }
   config_.loops = wished.loops;
   config_.telemetry.push_interval_ms = wished.telemetry.push_interval_ms;
   const std::string dataset = std::exchange(config_.evaluation, wished.evaluation).dataset;
@@ -95,12 +114,81 @@ bool Agent::cancel_evaluation() {
   return cancelled;
 }
 
+// ---- Experiments.
+
+Result<uint64_t> Agent::tune(const TuningWish& wish, Instant now) {
+  INFER_ASSIGN(const uint64_t number, tuning_.start(wish, now));
+  target_.wake();
+  return number;
+}
+
+bool Agent::cancel_tuning() {
+  const bool cancelled = tuning_.cancel();
+  if (cancelled) target_.wake();
+  return cancelled;
+}
+
+Result<bool> Agent::undo_tuning() {
+  if (!before_tuning_) return false;
+  INFER_TRY(bring_anew(*before_tuning_, baseline_));
+  before_tuning_.reset();
+  return true;
+}
+
+Result<uint64_t> Agent::compare(const AbWish& wish, Instant now) {
+  INFER_TRY(comparison_.check_start());
+  if (baseline()) return Error{ErrorCode::kBusy, "baseline mode is on, where all policies are the same: end it first"};
+  const Policy before = config_.policy;
+  (void)recorder_.take_arm_times();  // Of an earlier one.
+  INFER_TRY(bring_anew(wish.a, baseline_));
+  if (const Status split = target_.compare_with(wish.b); !split) {
+    INFER_TRY(bring_anew(before, baseline_));
+    return split.error();
+  }
+  before_comparison_ = before;
+  return comparison_.start(wish, now);
+}
+
+bool Agent::cancel_comparison() {
+  if (comparison_.state() != AbState::kRunning) return false;
+  end_comparison(AbState::kCancelled);
+  return true;
+}
+
+// The policy from before comes back, unless another one has been chosen.
+void Agent::end_comparison(AbState state) {
+  comparison_.end(state);
+  const std::optional<Policy> before = std::exchange(before_comparison_, std::nullopt);
+  if (state == AbState::kDisturbed || !before) return;
+  if (const Status back = bring_anew(*before, baseline_); !back) {
+    log_.write(LogLevel::kWarning, format("the policy stays as it was compared: {}", back.error().message));
+  }
+}
+
+void Agent::watch_experiments(Instant now) {
+  if (tuning_.look(now)) target_.wake();
+  if (const auto choice = tuning_.take_choice(config_.policy)) {
+    const Policy before = config_.policy;
+    if (const Status applied = bring_anew(*choice, baseline_); !applied) {
+      log_.write(LogLevel::kWarning, format("what tuning chose is not applied: {}", applied.error().message));
+    } else {
+      before_tuning_ = before;
+      log_.write(LogLevel::kInfo, format("tuned: {}", tuning_.tuner()->reason()));
+    }
+  }
+  if (comparison_.state() != AbState::kRunning) return;
+  for (const telemetry::Recorder::ArmTimes& times : recorder_.take_arm_times()) comparison_.add(times);
+  if (const quality::QualityWork* const work = evaluations_.work()) comparison_.set_findings(work->exact().arms);
+  if (const auto state = comparison_.ended(now)) end_comparison(*state);
+}
+
 // ---- The loops.
 
 void Agent::tick(const telemetry::MachineFacts& machine, Instant now, WallTime time, const DueLoops& due) {
   follow(decide(look(machine, now, due), policy_config(), now), now, time);
   if (!due[static_cast<size_t>(Loop::kSlow)]) return;
   watch_evaluations(target_.facts().model, time);
+  watch_experiments(now);
   if (now >= next_sample_) take_sample(machine, now, time);
 }
 
@@ -133,8 +221,8 @@ Snapshot Agent::look(const telemetry::MachineFacts& machine, Instant now, const 
 
 void Agent::look_at_quality(const engine::EngineSnapshot& engine, Snapshot& seen) {
   constexpr int64_t kComparedMin = 64;  // Positions.
-  if (const auto reading =
-          estimate_.observe(engine.counters.nll, engine.counters.nll_tokens, engine.kv.expected_divergence)) {
+  if (const auto reading = estimate_.observe(engine.counters.nll, engine.counters.nll_tokens,
+                                             corrected(engine.kv.expected_divergence))) {
     seen.estimate = reading->delta_ppl;
     seen.estimate_weight = reading->weight;
   }
@@ -216,7 +304,10 @@ void Agent::tell(const Notice& notice, WallTime time) {
     alert.message = format("perplexity {:.3f} above that of 16 bits, {:.3f} are allowed: {}", *notice.delta_ppl,
                            policy_in_effect().quality.max_delta_ppl, alert.message);
   }
-  if (notice.kind == EventKind::kQuality) told_degraded_ = alert.is_raised;
+  if (notice.kind == EventKind::kQuality) {
+    told_degraded_ = alert.is_raised;
+    estimate_.pass_over();
+  }
   tell(alert, time);
 }
 
@@ -229,7 +320,7 @@ void Agent::tell(const Alert& alert, WallTime time) {
 
 void Agent::take_sample(const telemetry::MachineFacts& machine, Instant now, WallTime time) {
   next_sample_ = now + Duration::from_ms(config_.telemetry.push_interval_ms);
-  telemetry::Metrics metrics = sampler_.sample(target_.facts(), machine, now, time, true);
+  telemetry::Metrics metrics = sampler_.sample(facts(), machine, now, time, true);
   metrics.evaluation = evaluations_.facts();
   for (AgentObserver* observer : observers_) observer->on_metrics(metrics);
   // Steps that were taken back by somebody's choice.
@@ -259,7 +350,7 @@ void Agent::watch_evaluations(const std::string& model, WallTime time) {
 }
 
 telemetry::Metrics Agent::metrics(const telemetry::MachineFacts& machine, Instant now, WallTime time) {
-  telemetry::Metrics metrics = sampler_.sample(target_.facts(), machine, now, time, false);
+  telemetry::Metrics metrics = sampler_.sample(facts(), machine, now, time, false);
   metrics.evaluation = evaluations_.facts();
   return metrics;
 }

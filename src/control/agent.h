@@ -14,11 +14,13 @@
 #include "base/log.h"
 #include "base/result.h"
 #include "base/time.h"
+#include "control/ab_run.h"
 #include "control/config.h"
 #include "control/decide.h"
 #include "control/evaluations.h"
 #include "control/quality_estimate.h"
 #include "control/settings.h"
+#include "control/tuning.h"
 #include "telemetry/metrics.h"
 #include "telemetry/recorder.h"
 #include "telemetry/sampler.h"
@@ -31,6 +33,10 @@ class AgentTarget {
   virtual ~AgentTarget() = default;
   // From the next step on, for running requests too.
   virtual Status apply(const Policy& policy) = 0;
+  // Half of the requests from now on follow this policy's KV settings instead, until the next apply() or nullopt.
+  virtual Status compare_with(const std::optional<Policy>&) {
+    return Error{ErrorCode::kUnsupported, "policies cannot be compared here"};
+  }
   virtual telemetry::EngineFacts facts() const = 0;
   virtual engine::EngineSnapshot snapshot() const { return facts().snapshot; }
   virtual Capabilities capabilities() const { return {}; }
@@ -102,6 +108,20 @@ class Agent {
   Result<uint64_t> evaluate(EvaluationKind kind, std::optional<int> windows);
   bool cancel_evaluation();
   const Evaluations& evaluations() const { return evaluations_; }
+
+  // Searches settings in idle time (control/tuning.h).
+  Result<uint64_t> tune(const TuningWish& wish, Instant now);
+  bool cancel_tuning();
+  // The policy from before a choice was applied; false: none was, or another was chosen since.
+  Result<bool> undo_tuning();
+  bool can_undo_tuning() const { return before_tuning_.has_value(); }
+  const Tuning& tuning() const { return tuning_; }
+
+  // Compares two policies on the requests that come (control/ab_run.h).
+  Result<uint64_t> compare(const AbWish& wish, Instant now);
+  bool cancel_comparison();
+  const AbRun& comparison() const { return comparison_; }
+
   // For tests: the event looks like this, whatever is seen; nullopt: as it is seen.
   void force(EventKind kind, std::optional<Sign> sign) { forced_[static_cast<size_t>(kind)] = sign; }
 
@@ -126,6 +146,9 @@ class Agent {
  private:
   PolicyConfig policy_config() const { return {config_.policy, baseline_, run_context_.quality_budget}; }
   void share_exact_checks();
+  // What the target tells, with the expected divergence as exact checks have corrected it.
+  telemetry::EngineFacts facts() const;
+  std::optional<double> corrected(const std::optional<double>& divergence) const;
   Status bring(const ControlState& state, const Policy& policy, bool baseline);
   Status bring_anew(const Policy& policy, bool baseline);
   Snapshot look(const telemetry::MachineFacts& machine, Instant now, const DueLoops& due);
@@ -135,6 +158,8 @@ class Agent {
   void tell(const Notice& notice, WallTime time);
   void tell(const Alert& alert, WallTime time);
   void watch_evaluations(const std::string& model, WallTime time);
+  void watch_experiments(Instant now);
+  void end_comparison(AbState state);
   void take_sample(const telemetry::MachineFacts& machine, Instant now, WallTime time);
 
   Config config_;
@@ -148,6 +173,10 @@ class Agent {
   ControlState state_;
   Evaluations evaluations_;
   QualityEstimate estimate_;
+  Tuning tuning_;
+  std::optional<Policy> before_tuning_;
+  AbRun comparison_;
+  std::optional<Policy> before_comparison_;
   std::array<std::optional<Sign>, kEventKinds> forced_{};
   std::optional<Instant> refused_since_;
   struct SpeedPoint {
@@ -161,6 +190,7 @@ class Agent {
   uint64_t policy_changes_ = 0;
   uint64_t alerts_ = 0;
   std::array<uint64_t, kFallbackReasons> fallbacks_{};
+  const telemetry::Recorder& recorder_;
   std::array<LoopCounts, kLoops> loops_{};
 };
 

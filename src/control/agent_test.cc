@@ -236,7 +236,7 @@ TEST_F(AgentTest, StepsBackFromAPolicyThatCostsTooMuchAndReturnsToItLater) {
   };
   run(0.02, 200);  // 12.18 * (1 - exp(-0.02)) = 0.24, 0.5 are allowed.
   EXPECT_EQ(agent_.quality().steps(), 0);
-  run(0.06, 15);  // 0.71
+  run(0.06, 10);  // 0.71
   EXPECT_EQ(agent_.quality().steps(), 1);
   EXPECT_EQ(notes_.alerts, std::vector<std::string>{"+quality_degradation"});
   EXPECT_DOUBLE_EQ(target_.applied.back().kv.level_thresholds.l2_int4, 0.7);
@@ -252,7 +252,7 @@ TEST_F(AgentTest, StepsBackFromAPolicyThatCostsTooMuchAndReturnsToItLater) {
 
 TEST_F(AgentTest, APolicyThatSomebodyChoosesIsJudgedAnew) {
   double now = 0;
-  for (int i = 0; i < 30; ++i) {
+  for (int i = 0; i < 25; ++i) {
     now += 1;
     target_.known.snapshot.counters.nll += 20;
     target_.known.snapshot.counters.nll_tokens += 8;

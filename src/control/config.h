@@ -76,6 +76,7 @@ struct Config {
   bool enabled = true;  // False: the agent starts in baseline mode.
   LogLevel log_level = LogLevel::kInfo;
   Policy policy;
+  uint64_t model_parameters = 0;  // Of the model, as its file says; 0: unknown. Not a setting.
   LoopConfig loops;
   TelemetryConfig telemetry;
   ServerConfig server;

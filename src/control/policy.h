@@ -37,7 +37,11 @@ struct QualityPolicy {
   double min_accept_rate = 0.5;  // 0..1, of speculated tokens
 };
 
+// Where a policy begins (control/preset.h).
+enum class Preset : uint8_t { kNone, kAuto, kSmall, kMedium, kLarge, kChat, kBatch, kQuality };
+
 struct Policy {
+  Preset preset = Preset::kNone;
   KvPolicy kv;
   IoPolicy io;
   SchedulerPolicy scheduler;

@@ -18,13 +18,19 @@ namespace infer::control {
 class QualityEstimate {
  public:
   static constexpr uint64_t kWindow = 100;  // Tokens.
-  static constexpr uint64_t kStep = 8;
+  static constexpr uint64_t kStep = 4;
 
   struct Reading {
     double delta_ppl = 0;
     int weight = 1;  // Estimates that it stands for.
   };
   static constexpr int kWeightMax = 10;
+
+  // Levels have changed: what the next kPassedOver tokens attend to is still from the time before.
+  static constexpr uint64_t kPassedOver = 40;
+  void pass_over() {
+    if (size_ > 0) quiet_until_ = points_[(next_ + points_.size() - 1) % points_.size()].tokens + kPassedOver;
+  }
 
   // nll, tokens: sums since the engine's start. The estimate, where there are enough new tokens and all is known.
   std::optional<Reading> observe(double nll, uint64_t tokens, const std::optional<double>& divergence) {
@@ -34,6 +40,7 @@ class QualityEstimate {
     points_[next_] = {nll, tokens};
     next_ = (next_ + 1) % points_.size();
     size_ = size_ < points_.size() ? size_ + 1 : size_;
+    if (tokens < quiet_until_) return std::nullopt;
     // The latest point that lies a window back.
     for (size_t back = 2; back <= size_; ++back) {
       const Point& begin = points_[(next_ + points_.size() - back) % points_.size()];
@@ -53,6 +60,7 @@ class QualityEstimate {
   };
   std::array<Point, kWindow / kStep + 2> points_{};  // A ring.
   size_t size_ = 0, next_ = 0;
+  uint64_t quiet_until_ = 0;
 };
 
 }  // namespace infer::control

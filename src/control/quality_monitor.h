@@ -40,7 +40,7 @@ class QualityMonitor {
   static constexpr double kClearly = 0.8;    // or below this share of it.
   static constexpr double kBeyondDoubt = 2;  // Standard errors.
   static constexpr double kUrgent = 1.25;    // Of the limit: more cannot wait.
-  static constexpr int kEvidence = 60;       // Estimates that a hold time must bring to count.
+  static constexpr int kEvidence = 120;      // Estimates that a hold time must bring to count.
   static constexpr Duration kHold = Duration::from_seconds(600);
   static constexpr Duration kSettle = Duration::from_seconds(60);  // Before a step is taken again, and after it.
   static constexpr Duration kHoldMax = Duration::from_seconds(9600);

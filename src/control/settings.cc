@@ -11,6 +11,7 @@
 #include "base/format.h"
 #include "base/nearest_name.h"
 #include "base/quoted_text.h"
+#include "control/preset.h"
 
 namespace infer::control {
 
@@ -168,6 +169,14 @@ Status apply_entry(const DocumentEntry& entry, SettingScope scope, Config& confi
   return set_value(*setting, entry.value, config);
 }
 
+// What a preset sets comes before what a document says itself, wherever the preset stands in it.
+void begin_with_preset(std::span<const DocumentEntry> entries, SettingScope scope, Config& config) {
+  for (const DocumentEntry& entry : entries) {
+    if (entry.key != "preset" || !apply_entry(entry, scope, config)) continue;  // What is wrong is told in its turn.
+    apply_preset(config.model_parameters, config.policy);
+  }
+}
+
 Status check_together(const Policy& policy) {
   const kv::LevelThresholds& levels = policy.kv.level_thresholds;
   if (levels.l1_int8 >= levels.l2_int4 && levels.l2_int4 >= levels.l3_evict) return {};
@@ -219,6 +228,7 @@ Status apply_document(std::span<const DocumentEntry> entries, SettingScope scope
   if (entries.size() > kEntriesMax)
     return wrong(format("{} entries, at most {} are taken", entries.size(), kEntriesMax));
   Config changed = config;
+  begin_with_preset(entries, scope, changed);
   for (const DocumentEntry& entry : entries) {
     Status applied = apply_entry(entry, scope, changed);
     if (applied) continue;
@@ -228,6 +238,23 @@ Status apply_document(std::span<const DocumentEntry> entries, SettingScope scope
   INFER_TRY(check_together(changed.policy));
   config = std::move(changed);
   return {};
+}
+
+Result<std::vector<DocumentEntry>> parse_assignments(std::string_view text) {
+  std::vector<DocumentEntry> entries;
+  while (!text.empty()) {
+    const std::string_view part = text.substr(0, text.find(','));
+    text.remove_prefix(std::min(text.size(), part.size() + 1));
+    const size_t equals = part.find('=');
+    if (equals == std::string_view::npos) {
+      return wrong(format("{} must be like kv.mode=q8", quoted(std::string(part))));
+    }
+    const std::string key(part.substr(0, equals));
+    const Setting* const setting = find_setting(key);
+    if (!setting) return unknown(key, SettingScope::kConfig);
+    entries.push_back({key, value_of_text(*setting, std::string(part.substr(equals + 1)))});
+  }
+  return entries;
 }
 
 Status apply_environment(const std::function<std::optional<std::string>(const std::string&)>& lookup, Config& config) {

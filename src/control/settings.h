@@ -89,6 +89,9 @@ enum class SettingScope : uint8_t { kPolicy, kConfig };
 // and 512", preceded by "line 3: " where the entry has a line.
 Status apply_document(std::span<const DocumentEntry> entries, SettingScope scope, Config& config);
 
+// "kv.mode=q8,kv.recent_window=64" as entries; values as people write them. kInvalidArgument: an unknown key, no "=".
+Result<std::vector<DocumentEntry>> parse_assignments(std::string_view text);
+
 // ---- The environment.
 
 struct EnvironmentVariable {

@@ -26,6 +26,12 @@ constexpr std::array kModes{
     Choice{"f16", number(kv::KvMode::kF16), true},
     Choice{"tiered", number(kv::KvMode::kDynamic), true},
 };
+constexpr std::array kPresetChoices{
+    Choice{"none", number(Preset::kNone)},   Choice{"auto", number(Preset::kAuto)},
+    Choice{"small", number(Preset::kSmall)}, Choice{"medium", number(Preset::kMedium)},
+    Choice{"large", number(Preset::kLarge)}, Choice{"chat", number(Preset::kChat)},
+    Choice{"batch", number(Preset::kBatch)}, Choice{"quality", number(Preset::kQuality)},
+};
 constexpr std::array kSchedulerModes{
     Choice{"hybrid", number(SchedulerMode::kHybrid)},
     Choice{"gpu_only", number(SchedulerMode::kGpuOnly)},
@@ -60,6 +66,12 @@ constexpr std::array kSettings{
             .choices = kLogLevels,
             .help = "what is not worth less than this is logged"},
 
+    Setting{.key = "preset",
+            .field = [](Config& c) { return choice_field(c.policy.preset); },
+            .effect = kPolicy,
+            .choices = kPresetChoices,
+            .help = "sets mode, window, thresholds and limit together, before what else is said: by the model's size "
+                    "(auto, small, medium, large) or by its use (chat, batch, quality)"},
     Setting{.key = "kv.mode",
             .field = [](Config& c) { return choice_field(c.policy.kv.mode); },
             .effect = kPolicy,

@@ -62,6 +62,7 @@ void ActiveRequest::give_up_cache() {
 void ActiveRequest::start_from(const ActiveRequest& leader, Instant now) {
   cache_.emplace(leader.cache_->fork());
   cursor_ = leader.cursor_;
+  set_arm(leader.arm());
   if (!result_.started) {
     result_.started = now;
     result_.cached_tokens = result_.prompt_tokens;
@@ -311,7 +312,10 @@ std::optional<FinishReason> ActiveRequest::accept(TokenId token, std::span<const
 void ActiveRequest::note_nll(double nats, std::span<const float> logits) {
   result_.nll += nats;
   ++result_.nll_tokens;
-  if (sample_) sample_->add(static_cast<int>(tokens_.size()) - 1, static_cast<float>(nats), logits);
+  if (!sample_) return;
+  const auto* const levels = cache_ ? cache_->levels() : nullptr;
+  const double expected = levels != nullptr ? levels->expected_divergence().value_or(0) : 0;
+  sample_->add(static_cast<int>(tokens_.size()) - 1, static_cast<float>(nats), logits, expected);
 }
 
 void ActiveRequest::begin_sample(size_t rows_max) {
@@ -320,7 +324,10 @@ void ActiveRequest::begin_sample(size_t rows_max) {
 }
 
 std::optional<AnswerSample> ActiveRequest::take_sample() {
-  if (sample_) sample_->tokens = tokens_;
+  if (sample_) {
+    sample_->tokens = tokens_;
+    sample_->arm = arm();
+  }
   return std::exchange(sample_, std::nullopt);
 }
 

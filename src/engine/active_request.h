@@ -67,6 +67,10 @@ class ActiveRequest {
   // It has ended, and that is known to its reader.
   bool may_go() const { return stream_->finished(); }
 
+  // Which of two settings that are compared it has: 0, or 1 for the other; -1: none are.
+  int arm() const { return result_.arm; }
+  void set_arm(int arm) { result_.arm = arm; }
+
   // ---- Its pages.
   bool running() const { return cache_.has_value(); }
   kv::SequenceCache& cache() { return *cache_; }

@@ -22,23 +22,26 @@ struct AnswerSample {
   struct Row {
     int position = 0;           // Of the token that was chosen from it.
     std::vector<float> logits;  // [vocabulary]
+    // The divergence that the cache expected of its lowered pages then, in nats; 0: none, or unknown.
+    double expected = 0;
   };
 
   std::vector<TokenId> tokens;  // Prompt and answer.
   std::vector<Score> scores;    // In order of position.
   std::vector<Row> rows;        // Likewise.
 
+  int arm = -1;  // RequestResult::arm.
   size_t rows_max = 0;
   int row_distance = 8;  // Tokens of the answer between two rows.
 
-  void add(int position, float nll, std::span<const float> logits) {
+  void add(int position, float nll, std::span<const float> logits, double expected) {
     const size_t number = scores.size();
     scores.push_back({position, nll});
     if (rows_max == 0 || number % static_cast<size_t>(row_distance) != 0) return;
     if (rows.size() == rows_max) thin_out();
     // After thinning only every other place counts.
     if (number % static_cast<size_t>(row_distance) != 0) return;
-    rows.push_back({position, {logits.begin(), logits.end()}});
+    rows.push_back({position, {logits.begin(), logits.end()}, expected});
   }
 
  private:

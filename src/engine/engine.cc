@@ -95,8 +95,8 @@ Submitted Engine::submit(Request request) {
   return submitted;
 }
 
-void Engine::change_levels(const kv::LevelPolicy& levels) {
-  state_->loop.change_levels(levels);
+void Engine::change_levels(const kv::LevelPolicy& levels, const std::optional<kv::LevelPolicy>& other) {
+  state_->loop.change_levels(levels, other);
   state_->wake->notify();
 }
 

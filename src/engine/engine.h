@@ -15,6 +15,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "base/result.h"
 #include "base/time.h"
@@ -56,7 +57,9 @@ class Engine {
 
   Submitted submit(Request request);
   // What the KV cache does with its pages, for running requests too, from the next step on.
-  void change_levels(const kv::LevelPolicy& levels);
+  // other: half of the requests that start from then on, drawn by lot, get these instead (RequestResult::arm), until
+  // the next change.
+  void change_levels(const kv::LevelPolicy& levels, const std::optional<kv::LevelPolicy>& other = {});
   // As of the last step, but for its health, which is that of now.
   EngineSnapshot snapshot() const;
   // There is idle work to do.

@@ -72,6 +72,7 @@ struct RequestResult {
   CancelReason cancel_reason = CancelReason::kNone;  // With kCancelled.
   std::optional<Error> error{};                      // With kFailed.
   std::string stage{};                               // That answered, or ran when the request ended.
+  int arm = -1;  // Which of two settings of the KV cache it had: 0, or 1 for the other; -1: none were compared.
   int prompt_tokens = 0;
   int cached_tokens = 0;    // Of the prompt, taken over from earlier requests or from another answer to it.
   int computed_tokens = 0;  // Of prompt, answer and drafts; more than once where pages had to be given up.

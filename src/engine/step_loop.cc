@@ -70,21 +70,23 @@ void StepLoop::take_in() {
   }
 }
 
-void StepLoop::change_levels(const kv::LevelPolicy& levels) {
+void StepLoop::change_levels(const kv::LevelPolicy& levels, const std::optional<kv::LevelPolicy>& other) {
   const std::lock_guard lock(levels_mutex_);
-  new_levels_ = levels;
+  new_levels_ = Levels{levels, other};
 }
 
 // Pages move at the end of the next step, as at the end of any other.
 void StepLoop::apply_levels() {
-  std::optional<kv::LevelPolicy> levels;
+  std::optional<Levels> levels;
   {
     const std::lock_guard lock(levels_mutex_);
     levels.swap(new_levels_);
   }
   if (!levels) return;
-  runner_.set_levels(*levels);
+  runner_.set_levels(levels->levels);
+  other_levels_ = levels->other;
   for (const auto& active : requests_) {
+    active->set_arm(-1);  // It began with something else.
     if (active->running()) active->cache().set_policy(runner_.levels());
     active->drop_sample();
   }
@@ -269,8 +271,10 @@ void StepLoop::apply(const StepPlan& plan, Instant now) {
   for (const size_t index : plan.admits) {
     ActiveRequest& active = *requests_[index];
     const bool is_first = !active.result().started;
+    if (is_first && other_levels_) active.set_arm(static_cast<int>(lots_.below(2)));
     if (is_first) begin_sample(active);
     const int cached = active.start(runner_.make_sequence(), index_, runner_.width(), now);
+    if (active.arm() == 1 && other_levels_) active.cache().set_policy(*other_levels_);
     if (!is_first) continue;
     snapshot_.counters.prompt_tokens += static_cast<uint64_t>(active.result().prompt_tokens);
     snapshot_.counters.cached_tokens += static_cast<uint64_t>(cached);

@@ -35,6 +35,7 @@
 #include "base/bounded_queue.h"
 #include "base/published.h"
 #include "base/result.h"
+#include "base/rng.h"
 #include "base/time.h"
 #include "engine/active_request.h"
 #include "engine/draft_model.h"
@@ -76,7 +77,8 @@ class StepLoop final : private model::StepWatch {
   void finish_saving(const CallContext& call);
 
   // What the pages of all requests, running ones too, shall do from the next turn on. From any thread.
-  void change_levels(const kv::LevelPolicy& levels);
+  // other: of half of the requests that start from then on (Engine::change_levels).
+  void change_levels(const kv::LevelPolicy& levels, const std::optional<kv::LevelPolicy>& other = {});
 
   // As of the last turn.
   EngineSnapshot published() const { return published_.load(); }
@@ -144,7 +146,13 @@ class StepLoop final : private model::StepWatch {
   const CancelToken stop_;
   IdleWork* const idle_;
   std::mutex levels_mutex_;
-  std::optional<kv::LevelPolicy> new_levels_;  // Guarded by levels_mutex_.
+  struct Levels {
+    kv::LevelPolicy levels{};
+    std::optional<kv::LevelPolicy> other{};
+  };
+  std::optional<Levels> new_levels_;  // Guarded by levels_mutex_.
+  std::optional<kv::LevelPolicy> other_levels_;
+  Rng lots_{1};  // Who gets the others.
   Heartbeat heartbeat_;
 
   std::optional<DraftModel> draft_model_;

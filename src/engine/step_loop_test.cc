@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+
 #include "base/rng.h"
 #include "engine/generation.h"
 #include "engine/intake.h"
@@ -162,6 +164,25 @@ TEST_F(StepLoopTest, LevelsThatAreChosenDuringAStepHoldFromTheNextOne) {
   runner_->before_step = nullptr;
   ASSERT_TRUE(loop_->turn().computed);
   EXPECT_EQ(runner_->levels().mode, kv::KvMode::kF16);
+}
+
+TEST_F(StepLoopTest, HalfOfTheRequestsGetTheOtherLevelsWhileTwoAreCompared) {
+  start({.running_max = 4}, Duration());
+  loop_->change_levels({.mode = kv::KvMode::kF16}, kv::LevelPolicy{.mode = kv::KvMode::kQ4, .recent_window = 64});
+  std::array<int, 2> arms{};
+  for (int i = 0; i < 40; ++i) {
+    const RequestHandle handle = submit(request("one of many", 2));
+    while (!handle->finished()) (void)loop_->turn();
+    ASSERT_GE(handle->result().arm, 0);
+    ++arms[static_cast<size_t>(handle->result().arm)];
+  }
+  EXPECT_GT(arms[0], 8);
+  EXPECT_GT(arms[1], 8);
+  // A change ends it.
+  loop_->change_levels({.mode = kv::KvMode::kF16});
+  const RequestHandle after = submit(request("after it", 2));
+  while (!after->finished()) (void)loop_->turn();
+  EXPECT_EQ(after->result().arm, -1);
 }
 
 TEST_F(StepLoopTest, AGrammarThatTakesLongHoldsUpNobodyElse) {

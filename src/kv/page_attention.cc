@@ -104,12 +104,14 @@ void PageAttention::fold(int pages) { fold_into(averages_.data(), pages); }
 
 // Takes the tallies, and moves the averages by them unless that is null.
 void PageAttention::fold_into(Average* averages, int pages) {
+  latest_tokens_ = 0;
   if (!tallied_.exchange(false, std::memory_order_relaxed)) return;
   const double heads = static_cast<double>(shape_.kv_heads) * shape_.group;
   for (int layer = 0; layer < layers_; ++layer) {
     for (int page = 0; page < pages; ++page) {
       Tally& tally = tallies_[at(layer, page)];
       const int64_t rows = tally.rows.exchange(0, std::memory_order_relaxed);
+      if (averages != nullptr) averages[at(layer, page)].latest_mass = 0;
       if (rows == 0) continue;
       const double count = static_cast<double>(rows), tokens = count / heads;
       const auto mean = [count](std::atomic<int64_t>& sum, double unit) {
@@ -124,6 +126,8 @@ void PageAttention::fold_into(Average* averages, int pages) {
       average.relevance = moved(average.relevance, keep, relevance, known);
       average.frequency = moved(average.frequency, keep, frequency, known);
       average.rows += rows;
+      average.latest_mass = static_cast<float>(mass);
+      latest_tokens_ = std::max(latest_tokens_, static_cast<int>(tokens));
     }
   }
 }

@@ -86,6 +86,10 @@ class PageAttention {
   void forget_from(int page);
 
   PageStats stats(int layer, int page) const;
+  // Part of the attention of one token that the page got, of the tokens that the last fold() brought and that could see
+  // all of it; and of how many of them: 0 where it brought none.
+  double latest_mass(int layer, int page) const { return static_cast<double>(averages_[at(layer, page)].latest_mass); }
+  int latest_tokens() const { return latest_tokens_; }
 
  private:
   // In units so small that the sums of millions of rows fit.
@@ -100,6 +104,7 @@ class PageAttention {
     float frequency = 0;
     float relevance = 0;
     int64_t rows = 0;
+    float latest_mass = 0;
   };
 
   void fold_into(Average* averages, int pages);
@@ -117,10 +122,11 @@ class PageAttention {
   std::atomic<bool> tallied_{false};  // Since the last fold.
   std::unique_ptr<Tally[]> tallies_;  // [layers][pages]
   std::vector<Average> averages_;     // The same.
-  std::vector<std::byte> codes_;      // [layers][kv_heads][kSlots][group][query_row_bytes]
-  std::vector<float> out_;            // [layers][kv_heads][kSlots][group][head_dim]
-  std::vector<float> max_, sum_;      // [layers][kv_heads][kSlots][group]
-  std::vector<int> positions_;        // [layers][kSlots]
+  int latest_tokens_ = 0;
+  std::vector<std::byte> codes_;  // [layers][kv_heads][kSlots][group][query_row_bytes]
+  std::vector<float> out_;        // [layers][kv_heads][kSlots][group][head_dim]
+  std::vector<float> max_, sum_;  // [layers][kv_heads][kSlots][group]
+  std::vector<int> positions_;    // [layers][kSlots]
 };
 
 }  // namespace infer::kv

@@ -1,6 +1,7 @@
 #include "kv/sequence_levels.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "base/check.h"
@@ -23,6 +24,8 @@ constexpr double kRecallShare = 0.01;
 // Of what the digests of evicted pages let expect, and what evicting was found to cost: pages are chosen for getting
 // little attention, and then some get more (docs/internals/kv.md).
 constexpr double kUnforeseen = 8;
+// Of the seen loss, what is left after one more observed token: half after 53 tokens.
+constexpr double kSeenKeep = 0.9;
 
 std::unique_ptr<std::atomic<int>[]> no_pages(size_t layers) {
   auto pages = std::make_unique<std::atomic<int>[]>(layers);
@@ -63,13 +66,17 @@ SequenceLevels::SequenceLevels(const SequenceLevels& other)
       wanted_(other.wanted_),
       wanted_back_(no_pages(windows_.size())),
       evicted_(other.evicted_),
-      expected_loss_(other.expected_loss_) {
+      expected_loss_(other.expected_loss_),
+      evicted_loss_(other.evicted_loss_),
+      seen_loss_(other.seen_loss_),
+      seen_tokens_(other.seen_tokens_) {
   choices_.reserve(wanted_.size());
 }
 
 void SequenceLevels::set_policy(const LevelPolicy& policy) {
   policy_ = policy;
   chosen_pages_ = -1;
+  seen_tokens_ = 0;
 }
 
 void SequenceLevels::forget_from(int page) {
@@ -85,7 +92,8 @@ void SequenceLevels::forget_from(int page) {
 
 std::optional<double> SequenceLevels::expected_divergence() const {
   if (!model_->loss_to_divergence) return std::nullopt;
-  return expected_loss_ * *model_->loss_to_divergence;
+  if (seen_tokens_ == 0 || !model_->seen_to_divergence) return expected_loss_ * *model_->loss_to_divergence;
+  return seen_loss_ * *model_->seen_to_divergence + evicted_loss_ * *model_->loss_to_divergence;
 }
 
 // Whether the page has 16 bits whatever its attention.
@@ -97,6 +105,7 @@ bool SequenceLevels::is_fixed(const PageTables& tables, int page) const {
 void SequenceLevels::apply(const PageTables& tables, const kernels::KernelTable& kernels, Instant now) {
   const int whole = tables.length / kernels::kPageTokens;
   attention_.fold(whole);
+  if (attention_.latest_tokens() > 0) see_loss(tables);
   // Pages that are full, and pages that the window has passed.
   const int passed = std::max(0, tables.length - policy_.recent_window) / kernels::kPageTokens;
   const bool moved_on = chosen_pages_ != whole || chosen_passed_ != passed;
@@ -109,6 +118,31 @@ void SequenceLevels::apply(const PageTables& tables, const kernels::KernelTable&
     settled_ = false;
   }
   if (!settled_ || evicted_ > 0) move_pages(tables, kernels, now);
+}
+
+// What the tokens that were just observed gave to lowered pages: these are still at the levels that they were seen at.
+void SequenceLevels::see_loss(const PageTables& tables) {
+  double seen = 0;
+  bool any = false;
+  for (int layer = 0; layer < static_cast<int>(windows_.size()); ++layer) {
+    if (!is_moved(layer)) continue;
+    double mass = 0, loss = 0;
+    for (int page = 0; page < tables.length / kernels::kPageTokens; ++page) {
+      const Level level = pool_->level(tables.id(layer, page));
+      if (level == Level::k16 || level == Level::kEvicted) continue;
+      any = true;
+      mass += attention_.latest_mass(layer, page);
+      loss += attention_.latest_mass(layer, page) * usual_cost_of(layer, level);
+    }
+    seen += mass * loss / static_cast<double>(windows_.size());
+  }
+  if (!any) return;
+  // The first few count the same.
+  const int tokens = attention_.latest_tokens();
+  const double before = static_cast<double>(seen_tokens_) / (seen_tokens_ + tokens);
+  const double keep = std::min(before, std::pow(kSeenKeep, tokens));
+  seen_loss_ = seen_loss_ * keep + seen * (1 - keep);
+  seen_tokens_ = std::min(seen_tokens_ + tokens, 1 << 20);
 }
 
 // Pages at 16 bits that may be lowered are tried at the levels below.
@@ -129,7 +163,7 @@ void SequenceLevels::prepare(const PageTables& tables, const kernels::KernelTabl
 void SequenceLevels::try_levels(const PageTables& tables, int layer, int page, const kernels::KernelTable& kernels) {
   const PageId id = tables.id(layer, page);
   LayerTrials& trials = trials_[static_cast<size_t>(layer)];
-  for (ProbeSum& sum : trials) sum = {sum.change * kTriedKeep, sum.attention * kTriedKeep};
+  for (ProbeSum& sum : trials) sum = {sum.change * kTriedKeep, sum.attention * kTriedKeep, sum.usual * kTriedKeep};
   for (int head = 0; head < pool_->shape().kv_heads; ++head) {
     const kernels::AttentionPage before = pool_->part_at(id, head, Level::k16);
     for (const Level level : {Level::k8, Level::k4, Level::kEvicted}) {
@@ -144,6 +178,11 @@ double SequenceLevels::cost_of(int layer, Level level) const {
   const ProbeSum& sum = trials_[static_cast<size_t>(layer)][index_of(level)];
   const double cost = sum.attention > 0 ? sum.change / sum.attention : kAssumedLoss[index_of(level)];
   return level == Level::kEvicted ? kUnforeseen * cost : cost;
+}
+
+double SequenceLevels::usual_cost_of(int layer, Level level) const {
+  const ProbeSum& sum = trials_[static_cast<size_t>(layer)][index_of(level)];
+  return sum.attention > 0 ? sum.usual / sum.attention : kAssumedLoss[index_of(level)];
 }
 
 double SequenceLevels::mass_of(int layer, int page, int pages) const {
@@ -257,7 +296,7 @@ void SequenceLevels::move_page(PageId id, Level target, const kernels::KernelTab
 void SequenceLevels::move_pages(const PageTables& tables, const kernels::KernelTable& kernels, Instant now) {
   settled_ = true;
   evicted_ = 0;
-  expected_loss_ = 0;
+  expected_loss_ = evicted_loss_ = 0;
   const int whole = tables.length / kernels::kPageTokens;
   for (int layer = 0; layer < static_cast<int>(windows_.size()); ++layer) {
     if (!is_moved(layer)) continue;
@@ -271,7 +310,10 @@ void SequenceLevels::move_pages(const PageTables& tables, const kernels::KernelT
       const Level level = pool_->level(id);
       settled_ = settled_ && level == target;
       evicted_ += level == Level::kEvicted ? 1 : 0;
-      if (level != Level::k16) expected_loss_ += static_cast<double>(loss_at(layer, page, whole, level));
+      if (level == Level::k16) continue;
+      const auto loss = static_cast<double>(loss_at(layer, page, whole, level));
+      expected_loss_ += loss;
+      evicted_loss_ += level == Level::kEvicted ? loss : 0;
     }
   }
 }

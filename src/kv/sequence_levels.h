@@ -3,11 +3,12 @@
 //
 // A page that leaves the window is tried at 8 bits, at 4 and without (kv/shadow_probe.h), which
 // says what each level costs in this layer. The loss expected of a page is that cost times the part of the attention
-// that it gets: measured divergence is linear in it (docs/internals/kv.md). The sum over all pages at the levels that
-// they have, divided by the number of layers, is the sequence's expected loss. A page shared with other sequences is
-// moved for all of them, but never out of memory while two read it. Ownership: borrows the pool; its buffers are
-// allocated at construction. Thread safety: attention() within a step as PageAttention says; look_for() within a step,
-// from many threads; everything else from one thread, between steps.
+// that it gets, on average so far. The sum over all pages at the levels that they have, divided by the number of
+// layers, is the sequence's expected loss: by it levels are chosen. What was lowered shows more closely in what the
+// latest tokens really gave to those pages, whatever these got before: the seen loss (docs/internals/kv.md). A page
+// shared with other sequences is moved for all of them, but never out of memory while two read it. Ownership: borrows
+// the pool; its buffers are allocated at construction. Thread safety: attention() within a step as PageAttention says;
+// look_for() within a step, from many threads; everything else from one thread, between steps.
 #pragma once
 
 #include <array>
@@ -32,8 +33,9 @@ namespace infer::kv {
 struct LevelModel {
   PageAttention::Queries queries;
   float score_cap = 0;
-  std::vector<Level> floors;                 // Of each layer: its pages go no lower while memory allows; empty: none.
-  std::optional<double> loss_to_divergence;  // Nats a token for a loss of 1; unknown until it was measured.
+  std::vector<Level> floors;                   // Of each layer: its pages go no lower while memory allows; empty: none.
+  std::optional<double> loss_to_divergence;    // Nats a token for an expected loss of 1; unknown until it was measured.
+  std::optional<double> seen_to_divergence{};  // Likewise for a seen loss.
 };
 
 // The pages of a sequence, [layers][stride]; those before `end` exist.
@@ -68,12 +70,16 @@ class SequenceLevels {
   // Pages from this one on are not there any more.
   void forget_from(int page);
 
-  // Expected relative energy of the change of attention outputs, and the divergence in nats a token that it means, if
-  // the model's factor is known.
+  // Expected relative energy of the change of attention outputs.
   double expected_loss() const { return expected_loss_; }
+  // The same by what the latest tokens gave to lowered pages: in each layer its part of the attention times its
+  // expected loss, because errors of a layer's pages go together. Without pages that are out of memory. 0 before there
+  // was any.
+  double seen_loss() const { return seen_loss_; }
   int layers() const { return static_cast<int>(windows_.size()); }
   // What a level costs a page of the layer that gets all of the attention, as far as it was tried.
   double cost_of(int layer, Level level) const;
+  // What that means in nats a token, where the model's factor is known: by the seen loss as soon as there is one.
   std::optional<double> expected_divergence() const;
 
  private:
@@ -89,10 +95,12 @@ class SequenceLevels {
   }
   bool is_fixed(const PageTables& tables, int page) const;
   void try_levels(const PageTables& tables, int layer, int page, const kernels::KernelTable& kernels);
+  double usual_cost_of(int layer, Level level) const;  // The same without what is rare.
   double mass_of(int layer, int page, int pages) const;
   float loss_at(int layer, int page, int pages, Level level) const;
   PageChoice describe(const PageTables& tables, int layer, int page) const;
   LevelLimits limits(const PageTables& tables, size_t choices) const;
+  void see_loss(const PageTables& tables);
   void prepare(const PageTables& tables, const kernels::KernelTable& kernels);
   void choose(const PageTables& tables);
   Level reachable(PageId id, Level wanted) const;
@@ -117,6 +125,9 @@ class SequenceLevels {
   bool settled_ = true;  // All pages have the level that was chosen.
   int evicted_ = 0;
   double expected_loss_ = 0;
+  double evicted_loss_ = 0;  // Of it, what is out of memory.
+  double seen_loss_ = 0;
+  int seen_tokens_ = 0;  // Observed since pages were lowered by this policy.
 };
 
 }  // namespace infer::kv

@@ -61,6 +61,7 @@ void ShadowProbe::add(const PageAttention& attention, int layer, int kv_head, in
     const double attended = energy * std::pow(part / total, 2);
     if (!std::isfinite(change) || !std::isfinite(attended)) continue;
     sum->change += change;
+    sum->usual += std::min(change, kUsualMost * attended);
     sum->attention += attended;
   }
 }

@@ -25,10 +25,15 @@ struct PageVersions {
 struct ProbeSum {
   double change = 0;
   double attention = 0;  // Of the outputs, times the squares of the page's parts of the attention.
+  // The change again, where no row counts for more than ShadowProbe::kUsualMost times its attention: a rare one that is
+  // changed beyond recognition says little of others.
+  double usual = 0;
 };
 
 class ShadowProbe {
  public:
+  static constexpr double kUsualMost = 4;
+
   explicit ShadowProbe(const PageAttention::Queries& shape);
 
   // Adds one KV head of the page that begins at token `begin`. score_cap as in AttentionArgs.

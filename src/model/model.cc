@@ -248,10 +248,12 @@ int Model::threads() const { return state_->pool.threads(); }
 kv::PagePool& Model::page_pool() { return *state_->pages; }
 const Status& Model::spill_status() const { return state_->spill_status; }
 const kv::LevelModel& Model::level_model() const { return state_->levels; }
-void Model::set_level_sensitivity(std::vector<kv::Level> floors, std::optional<double> loss_to_divergence) {
+void Model::set_level_sensitivity(std::vector<kv::Level> floors, std::optional<double> loss_to_divergence,
+                                  std::optional<double> seen_to_divergence) {
   INFER_CHECK(floors.empty() || floors.size() == static_cast<size_t>(state_->config.layers));
   state_->levels.floors = std::move(floors);
   state_->levels.loss_to_divergence = loss_to_divergence;
+  state_->levels.seen_to_divergence = seen_to_divergence;
 }
 
 void Model::set_levels(const kv::LevelPolicy& levels) { state_->options.levels = levels; }

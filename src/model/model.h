@@ -94,7 +94,8 @@ class Model {
   // What is known of how the model bears lower levels of its KV cache; nothing until it is set. Sequences follow at
   // once. floors: of each layer, or empty.
   const kv::LevelModel& level_model() const;
-  void set_level_sensitivity(std::vector<kv::Level> floors, std::optional<double> loss_to_divergence);
+  void set_level_sensitivity(std::vector<kv::Level> floors, std::optional<double> loss_to_divergence,
+                             std::optional<double> seen_to_divergence);
 
   // What sequences made from now on do with their pages.
   void set_levels(const kv::LevelPolicy& levels);

@@ -113,7 +113,7 @@ TEST_F(EvaluationTest, AnExactCheckComparesWhatWasSaidWithWhatSixteenBitsSay) {
   for (int i = kPrompt; i < kAll; ++i) {
     const auto before = static_cast<size_t>(i - 1);
     const TokenId token = tokens[static_cast<size_t>(i)];
-    sample.add(i, static_cast<float>(nll(used[before], token)), used[before]);
+    sample.add(i, static_cast<float>(nll(used[before], token)), used[before], 0);
     difference += nll(used[before], token) - nll(expected[before], token);
   }
   sample.tokens.assign(tokens.begin(), tokens.end());

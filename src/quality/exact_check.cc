@@ -26,6 +26,9 @@ void ExactSums::add(const ExactSums& other) {
   kld += other.kld;
   kld_squares += other.kld_squares;
   same_top += other.same_top;
+  rows_expected += other.rows_expected;
+  expected += other.expected;
+  expected_kld += other.expected_kld;
 }
 
 ExactFigures exact_figures(const ExactSums& sums) {
@@ -92,11 +95,17 @@ void ExactCheck::score(int position, std::span<const float> logits) {
   sums_.difference += difference;
   sums_.difference_squares += difference * difference;
   if (next_row_ == sample_.rows.size() || sample_.rows[next_row_].position != position) return;
-  const std::span<const float> used(sample_.rows[next_row_++].logits);
+  const engine::AnswerSample::Row& row = sample_.rows[next_row_++];
+  const std::span<const float> used(row.logits);
   const double kld = kl_divergence(log_sum_exp_, logits, used);
   ++sums_.rows;
   sums_.kld += kld;
   sums_.kld_squares += kld * kld;
+  if (row.expected > 0) {
+    ++sums_.rows_expected;
+    sums_.expected += row.expected;
+    sums_.expected_kld += kld;
+  }
   sums_.same_top += std::max_element(logits.begin(), logits.end()) - logits.begin() ==
                     std::max_element(used.begin(), used.end()) - used.begin();
 }

@@ -29,6 +29,8 @@ struct ExactSums {
   int64_t rows = 0;                               // Compared whole.
   double kld = 0, kld_squares = 0;
   int64_t same_top = 0;
+  int64_t rows_expected = 0;              // Of the rows, those of which the cache had foreseen something:
+  double expected = 0, expected_kld = 0;  // that, and what it was.
 
   void add(const ExactSums& other);
 };
@@ -53,6 +55,7 @@ class ExactCheck {
   // One portion, at most one step. The error is the runner's; after one the same call may be tried again.
   Status step(engine::StepRunner& runner, model::StepWatch& watch, Instant now);
   bool done() const { return next_score_ == sample_.scores.size(); }
+  int arm() const { return sample_.arm; }
   // Of what was scored so far.
   const ExactSums& sums() const { return sums_; }
 

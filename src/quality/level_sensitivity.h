@@ -1,8 +1,8 @@
 // How a model bears lower levels of its KV cache: a short text through three caches side by side, at 16, 8 and 4 bits.
 //
-// Gives the factor from the loss that levels are expected to cost (kv::SequenceLevels) to the divergence that was
-// measured, and floors for layers that would cost too much at 4 bits. Deterministic for a model, instruction set and
-// text. Thread safety: one thread (the engine's).
+// Gives the factors from the losses that levels are expected and seen to cost (kv::SequenceLevels) to the divergence
+// that was measured, and floors for layers that would cost too much at 4 bits. Deterministic for a model, instruction
+// set and text. Thread safety: one thread (the engine's).
 #pragma once
 
 #include <optional>
@@ -22,7 +22,8 @@ struct LevelSensitivity {
   double kld_q8 = 0;  // Mean divergence from 16 bits, in nats a position.
   double kld_q4 = 0;
   double same_top_q4 = 0;                    // Share of positions with the same most likely token.
-  std::optional<double> loss_to_divergence;  // None where nothing was lowered or no loss was foreseen.
+  std::optional<double> loss_to_divergence;  // None where nothing was lowered or no loss was foreseen,
+  std::optional<double> seen_to_divergence;  // or seen.
   std::vector<double> layer_divergence;      // Expected of each layer alone, were all that it attends to at 4 bits.
   std::vector<kv::Level> floors;             // k8 for layers above kLayerDivergenceMax, else k4.
 };

@@ -43,7 +43,8 @@ struct Measurement {
   NllSum sum{};
   DivergenceSum divergence{model.kernels().log_sum_exp};
   std::vector<float> reference_logits{};
-  double expected_losses = 0;  // Of the positions scored.
+  double expected_losses = 0;  // Of the positions scored,
+  double expected_divergences = 0;
 
   void score(int row, int scored, TokenId target) {
     const std::span<const float> logits = model.logits(row);
@@ -86,7 +87,10 @@ Status score_window(Measurement& m, std::span<const TokenId> window, const CallC
     const int count = std::min({positions - begin, step, unscored + limits.logits_per_step});
     const int scored_begin = std::min(unscored, count);
     const kv::SequenceLevels* const levels = m.cache.levels();
-    m.expected_losses += (levels != nullptr ? levels->expected_loss() : 0) * (count - scored_begin);
+    if (levels != nullptr) {
+      m.expected_losses += levels->expected_loss() * (count - scored_begin);
+      m.expected_divergences += levels->expected_divergence().value_or(0) * (count - scored_begin);
+    }
     INFER_TRY(run_step(m, window.subspan(static_cast<size_t>(begin), static_cast<size_t>(count)), scored_begin, call));
     for (int i = scored_begin; i < count; ++i) {
       m.score(i - scored_begin, count - scored_begin, window[static_cast<size_t>(begin + i + 1)]);
@@ -150,8 +154,8 @@ Result<PerplexityResult> measure_perplexity(model::Model& model, const tokenizer
   result.kv_bytes_f16 = measurement.cache.kv_bytes_f16();
   if (options.divergence) result.divergence = measurement.divergence.result();
   result.expected_loss = measurement.expected_losses / static_cast<double>(measurement.sum.count());
-  if (const auto factor = model.level_model().loss_to_divergence) {
-    result.expected_divergence = result.expected_loss * *factor;
+  if (model.level_model().loss_to_divergence) {
+    result.expected_divergence = measurement.expected_divergences / static_cast<double>(measurement.sum.count());
   }
   result.elapsed = call.clock.now() - start;
   return result;

@@ -28,7 +28,10 @@ const char* evaluation_state_name(EvaluationState state) {
 }
 
 QualityWork::QualityWork(const EvaluationText& text, LogSumExp log_sum_exp, int vocabulary)
-    : text_(text), log_sum_exp_(log_sum_exp), vocabulary_(vocabulary) {}
+    : text_(text),
+      log_sum_exp_(log_sum_exp),
+      vocabulary_(vocabulary),
+      trials_(text.tokens, text.bos, log_sum_exp, vocabulary) {}
 
 // ---- Evaluations.
 
@@ -120,6 +123,7 @@ void QualityWork::levels_changed() {
   checked_.clear();
   findings_.checks = 0;
   findings_.sums = {};
+  findings_.arms = {};
   published_exact_.store(findings_);
 }
 
@@ -159,9 +163,23 @@ void QualityWork::end_check(bool counts) {
     ++findings_.all_checks;
     findings_.sums = {};
     for (const ExactSums& each : checked_) findings_.sums.add(each);
+    if (check_->arm() >= 0) findings_.arms[static_cast<size_t>(check_->arm())].add(check_->sums());
+    learn_ratio(check_->sums());
   }
   check_.reset();
   published_exact_.store(findings_);
+}
+
+void QualityWork::learn_ratio(const ExactSums& sums) {
+  constexpr double kLeast = 0.1, kMost = 10;
+  const auto rows = static_cast<double>(sums.rows_expected);
+  const double keep = std::min(1.0, std::max(0.0, kRatioRowsMax - rows) / std::max(1.0, ratio_rows_));
+  ratio_rows_ = ratio_rows_ * keep + rows;
+  ratio_expected_ = ratio_expected_ * keep + sums.expected;
+  ratio_kld_ = ratio_kld_ * keep + sums.expected_kld;
+  if (!(ratio_expected_ > 0)) return;
+  const double before = kRatioRows * ratio_expected_ / ratio_rows_;
+  findings_.divergence_ratio = std::clamp((ratio_kld_ + before) / (ratio_expected_ + before), kLeast, kMost);
 }
 
 // ---- The engine's thread.
@@ -170,6 +188,11 @@ Instant QualityWork::run(engine::StepRunner& runner, model::StepWatch& watch, co
   if (is_busy()) {
     if (check_) check_->release_pages();
     step_evaluation(runner, watch, clock);
+    return kAtOnce;
+  }
+  if (trials_.is_busy()) {
+    if (check_) check_->release_pages();
+    trials_.step(runner, watch, clock);
     return kAtOnce;
   }
   if (!check_ && samples_.empty()) return Instant::never();
@@ -181,18 +204,20 @@ Instant QualityWork::run(engine::StepRunner& runner, model::StepWatch& watch, co
 
 int64_t QualityWork::pages_wanted(engine::StepRunner& runner) const {
   if (is_busy()) return 2 * runner.pages_for(text_.window) - pages_held();
+  if (trials_.is_busy()) return trials_.pages_wanted(runner);
   if (!check_ && samples_.empty()) return 0;
   if (check_) return check_->pages_wanted(runner) - pages_held();
   return runner.pages_for(static_cast<int>(samples_.back().tokens.size()));
 }
 
 int64_t QualityWork::pages_held() const {
-  return (evaluation_ ? evaluation_->pages_held() : 0) + (check_ ? check_->pages_held() : 0);
+  return (evaluation_ ? evaluation_->pages_held() : 0) + (check_ ? check_->pages_held() : 0) + trials_.pages_held();
 }
 
 void QualityWork::release_pages() {
   if (evaluation_) evaluation_->release_pages();
   if (check_) check_->release_pages();
+  trials_.release_pages();
 }
 
 }  // namespace infer::quality

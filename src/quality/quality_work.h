@@ -1,8 +1,10 @@
-// The engine's idle work that measures quality: evaluations that were asked for, and exact checks of recent answers.
+// The engine's idle work that measures: evaluations and trials of settings that were asked for, and exact checks of
+// recent answers.
 //
 // An evaluation has all idle time until it is done. Exact checks have a share of all time, saved up for at most a
-// minute; an evaluation goes first. Few answers are kept for them (kSamplesKept, kSampleBytesMax each), in memory only,
-// and those computed with other levels than now are dropped, so that what was found always speaks of the levels in use.
+// minute; evaluations go first, then trials. Few answers are kept for them (kSamplesKept, kSampleBytesMax each), in
+// memory only, and those computed with other levels than now are dropped, so that what was found always speaks of the
+// levels in use.
 //
 // Thread safety: start() and cancel() on one thread, set_exact_share(), progress() and exact() from any; the rest on
 // the engine's thread. Ownership: borrows the text and the clock.
@@ -25,6 +27,7 @@
 #include "quality/divergence.h"
 #include "quality/evaluation.h"
 #include "quality/exact_check.h"
+#include "quality/trial_work.h"
 
 namespace infer::quality {
 
@@ -57,7 +60,11 @@ struct ExactFindings {
   uint64_t checks = 0;  // Answers that were checked since the levels changed,
   ExactSums sums{};     // and what came out of the last kChecksKept of them.
   uint64_t all_checks = 0;
-  Duration worked;  // On all of them.
+  std::array<ExactSums, 2> arms{};  // The same of answers by one of two settings that are compared, since these began.
+  Duration worked;                  // On all of them.
+  // What the divergence of the checked answers was, as a multiple of what the KV cache had expected; 1 before any. It
+  // is of the model and its texts, so that it outlives a change of levels.
+  double divergence_ratio = 1;
 };
 
 class QualityWork final : public engine::IdleWork {
@@ -66,6 +73,8 @@ class QualityWork final : public engine::IdleWork {
   static constexpr size_t kSampleBytesMax = size_t{4} << 20;
   static constexpr size_t kRowsMax = 32;
   static constexpr size_t kChecksKept = 64;
+  // A ratio of 1 counts as if so many rows had shown it, and this many are remembered at most.
+  static constexpr double kRatioRows = 16, kRatioRowsMax = 1024;
   static constexpr Duration kSavedMax = Duration::from_seconds(60);  // Of time whose share is saved up.
   static constexpr int kAttemptsMax = 3;                             // At a step that fails.
 
@@ -81,6 +90,7 @@ class QualityWork final : public engine::IdleWork {
   // 0..1; 0: no checks.
   void set_exact_share(double share) { share_.store(share, std::memory_order_relaxed); }
   const EvaluationText& text() const { return text_; }
+  TrialWork& trials() { return trials_; }
   EvaluationProgress progress() const { return published_progress_.load(); }
   ExactFindings exact() const { return published_exact_.load(); }
 
@@ -101,6 +111,7 @@ class QualityWork final : public engine::IdleWork {
   Instant save_up(Instant now);
   void step_check(engine::StepRunner& runner, model::StepWatch& watch, const Clock& clock);
   void end_check(bool counts);
+  void learn_ratio(const ExactSums& sums);
 
   const EvaluationText& text_;
   const LogSumExp log_sum_exp_;
@@ -114,6 +125,8 @@ class QualityWork final : public engine::IdleWork {
   Published<EvaluationProgress> published_progress_;
   Published<ExactFindings> published_exact_;
 
+  TrialWork trials_;
+
   // The engine's thread's own.
   std::optional<Evaluation> evaluation_;
   EvaluationProgress progress_;
@@ -122,6 +135,7 @@ class QualityWork final : public engine::IdleWork {
   std::optional<ExactCheck> check_;
   std::deque<ExactSums> checked_;
   ExactFindings findings_;
+  double ratio_rows_ = 0, ratio_expected_ = 0, ratio_kld_ = 0;  // Behind the ratio.
   std::optional<Instant> saved_at_;
   double saved_ns_ = 0;  // May be below 0: what was used before it was saved.
 };

@@ -45,11 +45,30 @@ void Recorder::record_request(const engine::RequestResult& result) {
     const int64_t all_ns = (*result.last_token - *result.first_token).ns();
     token_time_.observe(Duration::from_ns(all_ns / (result.generated_tokens - 1)));
   }
+  record_arm(result);
   if (result.started) queue_.observe(*result.started - result.submitted);
   if (result.finish_reason == engine::FinishReason::kDeadline) {
     passed_limits_[static_cast<size_t>(result.passed_limit)].fetch_add(1, std::memory_order_relaxed);
   }
   window_.add(times);
+}
+
+// Answers too short to have a speed count for nothing.
+void Recorder::record_arm(const engine::RequestResult& result) {
+  constexpr int kTokensMin = 8;
+  if (result.arm < 0 || !is_answer(result.finish_reason) || result.generated_tokens < kTokensMin) return;
+  const double seconds = (*result.last_token - *result.first_token).seconds();
+  if (!(seconds > 0)) return;
+  // What does not fit is of a comparison that nobody reads.
+  (void)arm_times_.try_push({.arm = result.arm,
+                             .tokens_per_second = (result.generated_tokens - 1) / seconds,
+                             .first_token_ms = (*result.first_token - result.submitted).ms()});
+}
+
+std::vector<Recorder::ArmTimes> Recorder::take_arm_times() const {
+  std::vector<ArmTimes> times;
+  arm_times_.take_all(times);
+  return times;
 }
 
 void Recorder::record_rejection(Rejection rejection) {

@@ -76,7 +76,7 @@ class Run {
     infer::control::Snapshot seen = plant_.look(state_, policy_, now);
     if (refused_since_ >= 0) seen.refused_for = Duration::from_seconds(now - refused_since_);
     const bool emergency = *seen.memory_available <= 0.02 || *seen.cpu_celsius >= 100;
-    Decision decision = infer::control::decide(seen, plant_.config(), at(now));
+    const Decision decision = infer::control::decide(seen, plant_.config(), at(now));
     if (!decision.notices.empty() && refuses) {
       refused_since_ = refused_since_ < 0 ? now : refused_since_;
       return std::nullopt;
