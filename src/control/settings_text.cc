@@ -10,9 +10,9 @@ namespace infer::control {
 namespace {
 
 std::string size_text(uint64_t bytes) {
-  constexpr uint64_t kGiB = uint64_t{1} << 30, kMB = 1'000'000;
-  if (bytes >= kGiB && bytes % kGiB == 0) return format("{}GiB", bytes / kGiB);
-  if (bytes >= kMB && bytes % kMB == 0) return format("{}MB", bytes / kMB);
+  constexpr uint64_t kGibibyte = uint64_t{1} << 30, kMegabyte = 1'000'000;
+  if (bytes >= kGibibyte && bytes % kGibibyte == 0) return format("{}GiB", bytes / kGibibyte);
+  if (bytes >= kMegabyte && bytes % kMegabyte == 0) return format("{}MB", bytes / kMegabyte);
   return format("{}", bytes);
 }
 

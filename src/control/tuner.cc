@@ -121,9 +121,12 @@ void Tuner::plan_safer() {
 void Tuner::plan_finals() {
   finals_ = true;
   std::vector<TuneTrial> all = measured();
-  std::stable_sort(all.begin(), all.end(), [this](const auto& a, const auto& b) {
+  std::sort(all.begin(), all.end(), [this](const auto& a, const auto& b) {
     if (allowed(a) != allowed(b)) return allowed(a);
-    return a.figures.tokens_per_second > b.figures.tokens_per_second;
+    if (a.figures.tokens_per_second != b.figures.tokens_per_second) {
+      return a.figures.tokens_per_second > b.figures.tokens_per_second;
+    }
+    return a.point < b.point;
   });
   const auto chosen = best();
   std::vector<TunePoint> finalists{chosen->point};
