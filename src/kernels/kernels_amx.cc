@@ -186,7 +186,7 @@ uint64_t int8_peak(uint64_t rounds, int32_t* sink) {
   alignas(64) int32_t sums[16][16];
   unrolled<0, 4>([&](auto tile) {
     store_tile<decltype(tile)::value>(sums);
-    *sink += sums[0][0];
+    *sink = static_cast<int32_t>(static_cast<uint32_t>(*sink) + static_cast<uint32_t>(sums[0][0]));
   });
   release_tiles();
   return rounds * 4 * 16 * 16 * 64 * 2;

@@ -115,7 +115,7 @@ class CommandsTest(program.ProgramTest):
 
     def test_every_instruction_set_of_this_machine_can_be_forced(self):
         ran = {}
-        for isa in ["avx512", "avx2", "scalar"]:
+        for isa in ["amx", "avx512", "avx2", "scalar"]:
             environment = {"INFEROS_FORCE_ISA": isa}
             words = ["run", "-p", "Once", "-n", 8, "--temp", 0]
             if self.run_program(*words, environment=environment).returncode == 0:
