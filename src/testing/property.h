@@ -18,9 +18,6 @@ inline constexpr bool kIsSanitized = __has_feature(address_sanitizer) || __has_f
 inline constexpr bool kIsSanitized = false;
 #endif
 
-// How many steps of a long random use to make: under a sanitizer, where one takes ten times as long, a quarter.
-constexpr int property_steps(int steps) { return kIsSanitized ? steps / 4 : steps; }
-
 // The seed to use: INFER_SEED when set, else `fallback` (fixed, so that runs repeat).
 uint64_t property_seed(uint64_t fallback);
 
