@@ -10,8 +10,8 @@
 // Guesses get worse by that, and answers stay the same, as whatever is guessed is verified.
 //
 // Nothing here is needed: a pass that fails costs its sequences, and after kFailuresMax of them without a guess between
-// nothing is guessed any
-// more. Thread safety: one thread (the engine's). Ownership: owns the runner; sequences must not outlive it.
+// nothing is guessed any more.
+// Thread safety: one thread (the engine's). Ownership: owns the runner; sequences must not outlive it.
 #pragma once
 
 #include <cstdint>
