@@ -131,8 +131,11 @@ Status drain(LocalServer& server, const ServeCommand& options, Services& service
   const os::InterruptGuard guard(again);
   const Clock& clock = services.clock();
   const Status drained = server.drain({clock, Deadline::at(clock.now() + options.drain), again.token()});
-  if (!drained) {
-    services.err().write(LogLevel::kWarning, format("{} requests were cut off", server.service().calls()));
+  // Interrupted, it may have waited only for connections that were about to close.
+  const int cut_off = server.service().calls();
+  if (!drained && cut_off > 0) {
+    services.err().write(LogLevel::kWarning,
+                         format("{} {} cut off", cut_off, cut_off == 1 ? "request was" : "requests were"));
   }
   return {};
 }

@@ -106,7 +106,7 @@ class ServeTest(program.ProgramTest):
         response.readline()
         code, _, err = self.stop(process)
         self.assertEqual(code, 0)
-        self.assertRegex(err, "1 requests were cut off|^$")
+        self.assertRegex(err, "1 request was cut off|^$")
 
     def test_the_port_is_that_of_flag_or_environment(self):
         with socket.socket() as probe:
