@@ -216,7 +216,7 @@ Status DraftModel::draft(std::span<DraftJob> jobs, model::StepWatch& watch) {
   add_first_slices(jobs);
   while (!slices_.empty()) {
     const Instant start = clock_.now();
-    const Status status = pass(watch);
+    Status status = pass(watch);
     const double share = (clock_.now() - start).seconds() / static_cast<double>(slices_.size());
     for (const Working& each : working_) each.job->seconds += share;
     if (!status) {

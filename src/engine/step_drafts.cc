@@ -101,7 +101,7 @@ Status StepLoop::make_drafts(StepPlan& plan) {
     for (const PlannedSlice& slice : plan.slices) requests_[slice.sequence]->in_step = in_step;
   };
   set_in_step(true);
-  const Status status = draft_model_->draft(draft_jobs_, *this);
+  Status status = draft_model_->draft(draft_jobs_, *this);
   set_in_step(false);
   if (is_stop(status)) return status;
   auto job = draft_jobs_.begin();

@@ -54,8 +54,8 @@ Leaf cpuid(uint32_t leaf, uint32_t subleaf) {
   return out;
 }
 uint64_t xgetbv0() {
-  uint32_t low = 0;
-  uint32_t high = 0;
+  uint32_t low = 0;   // NOLINT(misc-const-correctness): the instruction writes both.
+  uint32_t high = 0;  // NOLINT(misc-const-correctness)
   asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
   return (static_cast<uint64_t>(high) << 32) | low;
 }
