@@ -97,6 +97,13 @@ struct AttentionPage {
   const std::byte* low;  // Null at 4 bits.
 };
 
+// Bytes from a head's part of a page to the next head's.
+struct PartStride {
+  size_t full = 0;
+  size_t high = 0;
+  size_t low = 0;
+};
+
 // What one row gave to one page, in base 2 like AttentionArgs::max. With the row's max and sum over all its pages, the
 // page's part of the attention is sum * 2^(base - max) / sum of all.
 struct PageShare {
@@ -105,23 +112,28 @@ struct PageShare {
   float sum;   // Sum of 2^(score - base).
 };
 
-// Rows of queries that attend to a run of KV pages of one KV head. A page without any part is passed over, as if none
-// of its tokens were visible.
+// Rows of queries that attend to a run of KV pages of one KV head, or of several: rows of each head attend to its part
+// of the pages, and what a head's rows get does not depend on how many heads there are. Few rows of several heads walk
+// through the pages as they lie in memory, which is what the hardware's prefetching needs. A page without any part is
+// passed over, as if none of its tokens were visible.
 struct AttentionArgs {
-  const std::byte* queries;  // [rows], query_row_bytes each: what store_query wrote.
-  int rows;
+  const std::byte* queries;   // [heads][rows], query_row_bytes each: what store_query wrote.
+  size_t queries_stride = 0;  // Bytes from head to head.
+  int heads = 1;
+  int rows;  // Of each head.
   int head_dim;
   const int* visible_begin;  // [rows]: this row sees the tokens, counted from the first page's first,
   const int* visible_end;    // [rows]: from visible_begin up to but not including visible_end.
   float score_cap;           // Scores become cap * tanh(score / cap); 0: as they are.
   // From scores of keys at 4 bits, half of the variance of their rounding error is subtracted, so that tokens at
   // different levels compete as equals: (|query| * key scale * 16)^2 / 24.
-  const AttentionPage* pages;  // [page_count], this head's part of each; 4-byte aligned.
+  const AttentionPage* pages;  // [page_count], the first head's part of each; 4-byte aligned.
   int page_count;
-  float* out;                   // [rows][head_dim]: sum of 2^(score * log2 e - max) * value, not yet divided by `sum`.
-  float* max;                   // [rows]: greatest score times log2 e, -infinity where nothing is visible.
-  float* sum;                   // [rows]: sum of 2^(score * log2 e - max).
-  PageShare* shares = nullptr;  // [page_count][rows]; null where nobody asks.
+  PartStride part_stride{};
+  float* out;  // [heads][rows][head_dim]: sum of 2^(score * log2 e - max) * value, not yet divided by `sum`.
+  float* max;  // [heads][rows]: greatest score times log2 e, -infinity where nothing is visible.
+  float* sum;  // [heads][rows]: sum of 2^(score * log2 e - max).
+  PageShare* shares = nullptr;  // [heads][page_count][rows]; null where nobody asks.
   AttentionPage after{};        // What is likely attended next, to be asked for in time; or nothing.
 };
 

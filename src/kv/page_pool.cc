@@ -176,12 +176,11 @@ kernels::AttentionPage PagePool::part(PageId page, int kv_head) const { return p
 kernels::AttentionPage PagePool::part_at(PageId page, int kv_head, Level level) const {
   const Page& entry = at(page);
   const auto head = static_cast<size_t>(kv_head);
+  const kernels::PartStride stride = part_stride();
   switch (level) {
-    case Level::k16: return {entry.full + head * kernels::kv_page_bytes(shape_.head_dim), nullptr, nullptr};
-    case Level::k8:
-      return {nullptr, entry.high + head * kernels::kv_high_bytes(shape_.head_dim),
-              entry.low + head * kernels::kv_low_bytes(shape_.head_dim)};
-    case Level::k4: return {nullptr, entry.high + head * kernels::kv_high_bytes(shape_.head_dim), nullptr};
+    case Level::k16: return {entry.full + head * stride.full, nullptr, nullptr};
+    case Level::k8: return {nullptr, entry.high + head * stride.high, entry.low + head * stride.low};
+    case Level::k4: return {nullptr, entry.high + head * stride.high, nullptr};
     case Level::kEvicted: return {};
   }
   return {};

@@ -23,6 +23,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "kernels/kernel_table.h"
+#include "kernels/panels.h"
 #include "kv/slab_store.h"
 #include "kv/spill_store.h"
 
@@ -91,6 +92,12 @@ class PagePool {
   Level level(PageId page) const { return at(page).level; }
   // The page's part of one KV head.
   kernels::AttentionPage part(PageId page, int kv_head) const;
+  // Heads' parts lie behind each other.
+  kernels::PartStride part_stride() const {
+    return {.full = kernels::kv_page_bytes(shape_.head_dim),
+            .high = kernels::kv_high_bytes(shape_.head_dim),
+            .low = kernels::kv_low_bytes(shape_.head_dim)};
+  }
   // Where tokens are written: the page is at 16 bits.
   std::byte* writable_part(PageId page, int kv_head);
   // Where planes go that leave memory; null: nowhere. Before any page was moved; the store outlives the pool.

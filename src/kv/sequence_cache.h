@@ -88,6 +88,7 @@ class SequenceCache {
   kernels::AttentionPage part(int layer, int index, int kv_head) const {
     return pool_->part(pages(layer)[static_cast<size_t>(index)], kv_head);
   }
+  kernels::PartStride part_stride() const { return pool_->part_stride(); }
   std::byte* writable_part(int layer, int index, int kv_head) {
     return pool_->writable_part(pages(layer)[static_cast<size_t>(index)], kv_head);
   }

@@ -63,6 +63,10 @@ class Forward {
     int chunk_begin;
     int chunk_end;
   };
+  struct HeadRange {  // Of KV heads.
+    int begin;
+    int end;
+  };
   // The vectors of some rows, packed for the products that follow.
   struct Inputs {
     kernels::Activations int8{};
@@ -94,9 +98,9 @@ class Forward {
   Forward(const ModelConfig& config, const Weights& weights, const kernels::KernelTable& kernels, os::ThreadPool& pool,
           const StepLimits& limits, std::vector<RopeTable> ropes, StepBuffers buffers);
 
+  static int pieces_of(int count, int grain) { return (count + grain - 1) / grain; }
   void plan(const StepBatch& batch);
   void want(const SequenceSlice& slice, int row);
-  void plan_attention(int row_begin, int rows);
   void start_rows();
   void run_layer(int index);
   void project_heads(const LayerWeights& layer, int rows);
@@ -111,33 +115,37 @@ class Forward {
   void multiply_down(const LayerWeights& layer);
   void join_experts(const LayerWeights& layer, int rows);
 
+  // forward_attention.cc
+  void plan_attention(int row_begin, int rows);
   void rotate_and_store(const LayerWeights& layer, int index);
   void rotate_row(const LayerWeights& layer, int index, int row);
   void prepare_heads(const LayerWeights& layer, int index, int row) const;
   void normalize_heads(const Norm& norm, int heads, float* vectors) const;
   void attend(int layer);
+  int heads_per_piece() const;
   // after: see kernels::AttentionArgs.
-  void attend_item(const AttentionItem& item, int layer, int kv_head, int thread, const kernels::AttentionPage& after);
-  void attend_chunk(const AttentionItem& item, int layer, int kv_head, int chunk, const ThreadScratch& scratch,
+  void attend_item(const AttentionItem& item, int layer, HeadRange heads, int thread,
+                   const kernels::AttentionPage& after);
+  void attend_chunk(const AttentionItem& item, int layer, HeadRange heads, int chunk, const ThreadScratch& scratch,
                     float* out, float* max, float* sum, kernels::PageShare* shares,
                     const kernels::AttentionPage& after) const;
   int first_page(const AttentionItem& item, int layer, int chunk) const;
-  // forward_observe.cc
-  bool observes_layer(int layer) const { return config_.layer[static_cast<size_t>(layer)].window == 0; }
-  bool observes(const AttentionItem& item, int layer) const;
-  void observe_item(const AttentionItem& item, int layer, int kv_head, const ThreadScratch& scratch) const;
-  void keep_shares(const AttentionItem& item, int kv_head, const ThreadScratch& scratch) const;
-  void keep_query(int layer, int row, int head, const float* out, float max, float sum) const;
-  void observe_row(int layer, int row) const;
-  void look_for_evicted(int layer, int row) const;
-
-  void keep_partials(const AttentionItem& item, int kv_head, const ThreadScratch& scratch);
+  void keep_partials(const AttentionItem& item, HeadRange heads, const ThreadScratch& scratch);
   void finish_rows(const AttentionItem& item, int layer, int kv_head, const ThreadScratch& scratch);
   int first_visible(int layer, int position) const;
   float weight_share(int layer, int head, float max, float sum) const;
   void finish_head(float share, float* out) const;
   std::byte* query_row(int kv_head, int row) const;
   const float* attention_row(int layer, int row, float* scratch) const;
+  // forward_observe.cc
+  bool observes_layer(int layer) const { return config_.layer[static_cast<size_t>(layer)].window == 0; }
+  bool observes(const AttentionItem& item, int layer) const;
+  void observe_item(const AttentionItem& item, int layer, int kv_head, const ThreadScratch& scratch) const;
+  void keep_shares(const AttentionItem& item, HeadRange heads, const ThreadScratch& scratch) const;
+  void keep_query(int layer, int row, int head, const float* out, float max, float sum) const;
+  void observe_row(int layer, int row) const;
+  void look_for_evicted(int layer, int row) const;
+
   void keep_wanted_rows();
   void sum_hidden_states(const Due& due) const;
   const float* last_hidden_state(int index, const Due& due, float* scratch) const;

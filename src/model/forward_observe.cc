@@ -44,16 +44,22 @@ void Forward::observe_item(const AttentionItem& item, int layer, int kv_head, co
   }
 }
 
-// Of an item with one chunk of pages; observe_row goes on when all chunks are known.
-void Forward::keep_shares(const AttentionItem& item, int kv_head, const ThreadScratch& scratch) const {
+// Of an item with one chunk of pages, whose shares are [heads][pages][rows]; observe_row goes on when all chunks are
+// known.
+void Forward::keep_shares(const AttentionItem& item, HeadRange heads, const ThreadScratch& scratch) const {
   const int rows = item.rows * group_, first_page = item.chunk_begin * kChunkPages;
-  for (int row = 0; row < rows; ++row) {
-    const int token = item.row_begin + row / group_, head = kv_head * group_ + row % group_;
+  const auto pages_seen = [&](int token) {
     const int position = rows_[static_cast<size_t>(token)].position;
-    const int pages = std::min(kChunkPages, position / kernels::kPageTokens + 1 - first_page);
+    return std::min(kChunkPages, position / kernels::kPageTokens + 1 - first_page);
+  };
+  const int pages = pages_seen(item.row_begin + item.rows - 1);
+  for (int i = 0; i < (heads.end - heads.begin) * rows; ++i) {
+    const int row = i % rows, token = item.row_begin + row / group_;
+    const int head = (heads.begin + i / rows) * group_ + row % group_;
+    const kernels::PageShare* const shares = scratch.shares + static_cast<ptrdiff_t>(i / rows) * pages * rows + row;
     kernels::PageShare* const kept =
         buffers_.partial_shares + static_cast<ptrdiff_t>(token * config_.heads + head) * buffers_.pages_max();
-    for (int page = 0; page < pages; ++page) kept[first_page + page] = scratch.shares[page * rows + row];
+    for (int page = 0; page < pages_seen(token); ++page) kept[first_page + page] = shares[page * rows];
   }
 }
 

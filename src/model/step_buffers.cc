@@ -11,7 +11,6 @@ namespace infer::model {
 
 namespace {
 
-constexpr int kChunkTokens = kChunkPages * kernels::kPageTokens;
 // Query rows (tokens times heads that share a KV head) of one attention work item: enough that bringing a page into the
 // caches is cheap beside the products (64 rows were 8 % slower at a depth of 8192 tokens), few enough that queries and
 // sums stay in the second-level cache and that threads find items.

@@ -20,6 +20,7 @@ namespace infer::model {
 // Pages that attention works on at a time: partial results of runs of this many pages, aligned in the sequence, are
 // merged in order. Fixed, because the order of additions must not depend on the batch or on the number of threads.
 inline constexpr int kChunkPages = 8;
+inline constexpr int kChunkTokens = kChunkPages * kernels::kPageTokens;
 // A step of at most this many tokens (decoding) spreads the chunks of a sequence over the threads, too.
 inline constexpr int kSpreadTokensMax = 16;
 

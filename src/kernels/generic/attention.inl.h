@@ -426,33 +426,68 @@ PageView view_of(const AttentionPage& page, int head_dim, float* room) {
 
 bool is_absent(const AttentionPage& page) { return page.full == nullptr && page.high == nullptr; }
 
-void attend(const AttentionArgs& args) {
-  for (int r = 0; r < args.rows; ++r) {
+// The part of head `head` of a page, given that of the first head.
+AttentionPage part_of_head(const AttentionPage& page, const PartStride& stride, int head) {
+  const auto index = static_cast<size_t>(head);
+  AttentionPage part = page;
+  if (page.full != nullptr) part.full += index * stride.full;
+  if (page.high != nullptr) part.high += index * stride.high;
+  if (page.low != nullptr) part.low += index * stride.low;
+  return part;
+}
+
+// The rows of one head.
+AttentionArgs rows_of_head(const AttentionArgs& args, int head) {
+  const ptrdiff_t rows = static_cast<ptrdiff_t>(head) * args.rows;
+  AttentionArgs own = args;
+  own.queries += static_cast<size_t>(head) * args.queries_stride;
+  own.out += rows * args.head_dim;
+  own.max += rows;
+  own.sum += rows;
+  if (own.shares != nullptr) own.shares += rows * args.page_count;
+  return own;
+}
+
+void start_rows(const AttentionArgs& args) {
+  const size_t rows = static_cast<size_t>(args.heads) * static_cast<size_t>(args.rows);
+  for (size_t r = 0; r < rows; ++r) {
     args.max[r] = minus_infinity();
     args.sum[r] = 0.0f;
   }
-  const size_t outputs = static_cast<size_t>(args.rows) * static_cast<size_t>(args.head_dim);
+  const size_t outputs = rows * static_cast<size_t>(args.head_dim);
   for (size_t i = 0; i < outputs; i += kLanes) store_f32(args.out + i, zero_f32());
+}
 
-  const bool few = args.rows <= kFewRows;
+// `part` is the head's part of page number `page`; `next` what is attended next.
+void attend_part(const AttentionArgs& head, int page, const AttentionPage& part, const AttentionPage& next) {
+  alignas(64) float scales[2 * kPageTokens];
+  PageView view = view_of(part, head.head_dim, scales);
+  if (!is_absent(next)) view.next = next;
+  view.first_token = page * kPageTokens;
+  view.shares = head.shares != nullptr ? head.shares + page * head.rows : nullptr;
+  if (head.rows <= kFewRows) {
+    prefetch_scales(view.next, head.head_dim);
+    attend_page<true>(head, view);
+  } else {
+    attend_page<false>(head, view);
+  }
+}
+
+void attend(const AttentionArgs& args) {
+  start_rows(args);
+  if (args.rows <= kFewRows && !is_absent(args.pages[0])) prefetch_scales(args.pages[0], args.head_dim);
   for (int page = 0; page < args.page_count; ++page) {
-    PageShare* const shares = args.shares != nullptr ? args.shares + page * args.rows : nullptr;
-    if (is_absent(args.pages[page])) {
-      keep_no_shares(shares, args.rows);
-      continue;
-    }
-    if (few && page == 0) prefetch_scales(args.pages[0], args.head_dim);
-    alignas(64) float scales[2 * kPageTokens];
-    PageView view = view_of(args.pages[page], args.head_dim, scales);
-    const AttentionPage& next = page + 1 < args.page_count ? args.pages[page + 1] : args.after;
-    if (!is_absent(next)) view.next = next;
-    view.first_token = page * kPageTokens;
-    view.shares = shares;
-    if (few) {
-      prefetch_scales(view.next, args.head_dim);
-      attend_page<true>(args, view);
-    } else {
-      attend_page<false>(args, view);
+    const AttentionPage& first = args.pages[page];
+    const AttentionPage& after = page + 1 < args.page_count ? args.pages[page + 1] : args.after;
+    for (int head = 0; head < args.heads; ++head) {
+      const AttentionArgs own = rows_of_head(args, head);
+      if (is_absent(first)) {
+        keep_no_shares(own.shares != nullptr ? own.shares + page * own.rows : nullptr, own.rows);
+        continue;
+      }
+      const bool last = head + 1 == args.heads;
+      attend_part(own, page, part_of_head(first, args.part_stride, head),
+                  last ? after : part_of_head(first, args.part_stride, head + 1));
     }
   }
 }
