@@ -2,11 +2,10 @@
 // left after it has.
 //
 //   guard -m MODEL.gguf --text FILE [--mode MODE] [--window N] [--max-delta X] [--seeds N] [--answers N]
-//   [--only-guarded]
-//         [--smoke]
+//         [--spill FOLDER] [--only-guarded] [--smoke]
 //
 // For each seed the engine answers prompts from the text, drawn at temperature 1, while the agent's loops run beside
-// it. Told are the tokens until the first step, the steps, and for the first and the last answer what an exact check
+// it. Told are the steps with the tokens until each, and for the first and the last answer what an exact check
 // says of the perplexity above that of 16 bits, beside the estimate. The smoke size runs on a small random model.
 #include <cmath>
 #include <cstdio>
@@ -36,6 +35,7 @@ constexpr int kPrompt = 300, kAnswer = 500;
 
 struct Choices {
   std::string model, text;
+  std::string spill;  // Where planes go that may come back; "": nowhere.
   kv::KvMode mode = kv::KvMode::kThroughput;
   int window = 16;
   double max_delta = 0.1;
@@ -44,8 +44,9 @@ struct Choices {
 };
 
 bench::BenchModel load(const Choices& choices, const CallContext& call) {
-  bench::BenchModel loaded = bench::load_bench_model(choices.smoke ? "" : choices.model,
-                                                     {.context = 2048, .sequences = 3, .logits_per_step = 64}, call);
+  bench::BenchModel loaded = bench::load_bench_model(
+      choices.smoke ? "" : choices.model,
+      {.context = 2048, .sequences = 3, .logits_per_step = 64, .spill_folder = choices.spill}, call);
   const auto test =
       quality::measure_sensitivity(loaded.get(), *loaded.tokenizer, quality::sensitivity_text(), call).value();
   loaded.get().set_level_sensitivity(test.floors, test.loss_to_divergence, test.seen_to_divergence);
@@ -91,7 +92,12 @@ class Session {
   const control::Agent& agent() const { return *agent_; }
   uint64_t tokens() const { return engine_->snapshot().counters.nll_tokens; }
   quality::ExactFindings findings() const { return work_.exact(); }
-  uint64_t first_step() const { return first_step_; }
+  // When each step was taken, in tokens, and what was expected of the levels that pages had, and should have.
+  struct Step {
+    uint64_t tokens = 0;
+    double held = 0, planned = 0;  // Nats.
+  };
+  const std::vector<Step>& steps() const { return steps_; }
 
   void answer(Rng& rng) {
     const auto begin = text_.begin() + rng.below(static_cast<uint32_t>(text_.size()) - kPrompt);
@@ -106,7 +112,7 @@ class Session {
       }
       stream.wait_until(clock_.now() + Duration::from_ms(1));
       agent_->tick({}, clock_.now(), {});
-      if (first_step_ == 0 && agent_->quality().steps() > 0) first_step_ = tokens();
+      note_steps();
     }
   }
   // What the next checked answer says.
@@ -122,6 +128,14 @@ class Session {
   }
 
  private:
+  void note_steps() {
+    const engine::EngineSnapshot seen = engine_->snapshot();
+    while (static_cast<int>(steps_.size()) < agent_->quality().steps()) {
+      steps_.push_back(
+          {seen.counters.nll_tokens, seen.kv.expected_divergence.value_or(0), seen.kv.planned_divergence.value_or(0)});
+    }
+  }
+
   const std::vector<TokenId>& text_;
   const Clock& clock_;
   const quality::EvaluationText no_text_;
@@ -131,7 +145,7 @@ class Session {
   telemetry::Recorder recorder_;
   NullLog log_;
   std::optional<control::Agent> agent_;
-  uint64_t first_step_ = 0;
+  std::vector<Step> steps_;
 };
 
 // What answers cost while nobody steps back, with what was expected of them: by the model's test alone, and with what
@@ -167,11 +181,14 @@ void tell_guarded(const Choices& choices, const bench::BenchModel& loaded, const
     Session session(choices, loaded, text, clock);
     Rng rng(static_cast<uint64_t>(seed));
     for (int i = 0; i < choices.answers; ++i) session.answer(rng);
-    const int steps = session.agent().quality().steps();
     const quality::ExactFigures figures = session.check(rng);
-    std::printf("seed %d: first step after %llu tokens, %d steps; then delta %+.4f (+/- %.4f)\n", seed,
-                static_cast<unsigned long long>(session.first_step()), steps, figures.delta_ppl,
-                figures.delta_ppl_stderr);
+    std::printf("seed %d: %zu steps; then delta %+.4f (+/- %.4f); after", seed, session.steps().size(),
+                figures.delta_ppl, figures.delta_ppl_stderr);
+    for (const Session::Step& step : session.steps()) {
+      std::printf(" %llu tokens (%.4f, by plan %.4f nats)", static_cast<unsigned long long>(step.tokens), step.held,
+                  step.planned);
+    }
+    std::printf("\n");
   }
 }
 
@@ -204,6 +221,7 @@ int run_arguments(int argc, char** argv) {
     if (i + 1 == argc) return 2;
     if (is("-m")) choices.model = argv[i + 1];
     if (is("--text")) choices.text = argv[i + 1];
+    if (is("--spill")) choices.spill = argv[i + 1];
     if (is("--mode")) choices.mode = kv::mode_from_name(argv[i + 1]).value();
     if (is("--window")) choices.window = std::atoi(argv[i + 1]);
     if (is("--max-delta")) choices.max_delta = std::atof(argv[i + 1]);

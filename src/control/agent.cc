@@ -221,8 +221,8 @@ Snapshot Agent::look(const telemetry::MachineFacts& machine, Instant now, const 
 
 void Agent::look_at_quality(const engine::EngineSnapshot& engine, Snapshot& seen) {
   constexpr int64_t kComparedMin = 64;  // Positions.
-  if (const auto reading = estimate_.observe(engine.counters.nll, engine.counters.nll_tokens,
-                                             corrected(engine.kv.expected_divergence))) {
+  if (const auto reading =
+          estimate_.observe(engine.counters.nll, engine.counters.nll_tokens, corrected(engine.kv.planned_divergence))) {
     seen.estimate = reading->delta_ppl;
     seen.estimate_weight = reading->weight;
   }

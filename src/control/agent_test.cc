@@ -230,7 +230,7 @@ TEST_F(AgentTest, StepsBackFromAPolicyThatCostsTooMuchAndReturnsToItLater) {
       auto& counters = target_.known.snapshot.counters;
       counters.nll += 8 * 2.5;  // A perplexity of 12.18.
       counters.nll_tokens += 8;
-      target_.known.snapshot.kv.expected_divergence = divergence;
+      target_.known.snapshot.kv.planned_divergence = divergence;
       agent_.tick({}, at(now), {});
     }
   };
@@ -256,7 +256,7 @@ TEST_F(AgentTest, APolicyThatSomebodyChoosesIsJudgedAnew) {
     now += 1;
     target_.known.snapshot.counters.nll += 20;
     target_.known.snapshot.counters.nll_tokens += 8;
-    target_.known.snapshot.kv.expected_divergence = 0.5;
+    target_.known.snapshot.kv.planned_divergence = 0.5;
     agent_.tick({}, at(now), {});
   }
   ASSERT_EQ(agent_.quality().steps(), 1);

@@ -23,6 +23,7 @@ void spare_low_levels(KvPolicy& kv) {
 }
 
 void spare_bytes(KvPolicy& kv) {
+  if (kv.mode == kv::KvMode::kQ4) kv.mode = kv::KvMode::kQ8;
   if (kv::is_tiered(kv.mode)) kv.mode = kv::KvMode::kQuality;
   kv.level_thresholds.l1_int8 = std::max(kv.level_thresholds.l1_int8, kSafeL1);
   kv.level_thresholds.l2_int4 = std::max(kv.level_thresholds.l2_int4, kSafeL2);

@@ -106,6 +106,8 @@ TEST(Protect, EachStepIsSaferAndNeverUndoesWhatThePolicyAsksFor) {
   EXPECT_EQ(protect(policy, 5).kv.mode, kv::KvMode::kF16);
   policy.kv.recent_window = 512;
   EXPECT_EQ(protect(policy, 5).kv.recent_window, 512);
+  policy.kv.mode = kv::KvMode::kQ4;
+  EXPECT_EQ(protect(policy, 2).kv.mode, kv::KvMode::kQ8);
   testing::for_each_case(100, [](Rng& rng) {
     Policy any;
     any.kv.level_thresholds.l1_int8 = rng.uniform();

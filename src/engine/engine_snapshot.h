@@ -63,6 +63,8 @@ struct KvSnapshot {
   // Nats a token that lowering is expected to cost, over the tokens of the requests that run or ran last. Unknown
   // before any, and of models that were not tested for it.
   std::optional<double> expected_divergence;
+  // The same if all pages had the levels that the policy in effect chooses for them.
+  std::optional<double> planned_divergence;
 };
 
 // The prefix index's tier on disk.

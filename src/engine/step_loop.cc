@@ -466,16 +466,20 @@ void StepLoop::publish_kv() {
   kv.bytes = pool.bytes();
   kv.bytes_f16 = uint64_t{pool.shape().page_bytes_f16()} * static_cast<uint64_t>(pool.taken_pages());
   kv.counters = pool.counters();
-  double divergence = 0, tokens = 0;
+  double divergence = 0, planned = 0, tokens = 0;
   for (const auto& active : requests_) {
     if (!active->running() || active->cache().levels() == nullptr) continue;
-    const std::optional<double> of_request = active->cache().levels()->expected_divergence();
+    const kv::SequenceLevels& levels = *active->cache().levels();
+    const std::optional<double> of_request = levels.expected_divergence();
     if (!of_request) continue;
     const auto length = static_cast<double>(active->cache().length());
     divergence += *of_request * length;
+    planned += levels.planned_divergence().value_or(0) * length;
     tokens += length;
   }
-  if (tokens > 0) kv.expected_divergence = divergence / tokens;
+  if (tokens == 0) return;
+  kv.expected_divergence = divergence / tokens;
+  kv.planned_divergence = planned / tokens;
 }
 
 bool StepLoop::check_integrity() const {

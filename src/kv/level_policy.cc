@@ -111,4 +111,14 @@ Level fixed_level(KvMode mode) {
   return mode == KvMode::kQ4 ? Level::k4 : mode == KvMode::kQ8 ? Level::k8 : Level::k16;
 }
 
+Level usual_level(const LevelPolicy& policy, const PageShape& shape) {
+  if (!is_tiered(policy.mode)) return fixed_level(policy.mode);
+  const double bytes = byte_share(policy) * static_cast<double>(shape.page_bytes_f16());
+  const auto halfway = [&shape](Level upper, Level lower) {
+    return 0.5 * static_cast<double>(shape.page_bytes(upper) + shape.page_bytes(lower));
+  };
+  if (bytes >= halfway(Level::k8, Level::k4)) return Level::k8;
+  return may_evict(policy) && bytes < halfway(Level::k4, Level::kEvicted) ? Level::kEvicted : Level::k4;
+}
+
 }  // namespace infer::kv

@@ -77,5 +77,7 @@ bool is_pinned(const LevelPolicy& policy, int page_index, int length);
 
 // The level that the fixed modes give to pages that are not pinned.
 Level fixed_level(KvMode mode);
+// That of a mode in general: of tiered ones the one below 16 bits that most pages have within their bytes.
+Level usual_level(const LevelPolicy& policy, const PageShape& shape);
 
 }  // namespace infer::kv

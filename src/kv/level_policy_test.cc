@@ -70,5 +70,19 @@ TEST(LevelPolicy, AShareThatIsGivenGoesBeforeTheModes) {
   EXPECT_LT(byte_share({.mode = KvMode::kDynamic}), byte_share({.mode = KvMode::kQuality}));
 }
 
+// Pages of 4 and 8 bits take 28 and 54 % of F16 here.
+TEST(LevelPolicy, TheUsualLevelIsThatOfMostPages) {
+  const PageShape shape{.kv_heads = 2, .head_dim = 64};
+  const auto usual = [&shape](const LevelPolicy& policy) { return usual_level(policy, shape); };
+  EXPECT_EQ(usual({.mode = KvMode::kF16}), Level::k16);
+  EXPECT_EQ(usual({.mode = KvMode::kQ8}), Level::k8);
+  EXPECT_EQ(usual({.mode = KvMode::kQ4}), Level::k4);
+  EXPECT_EQ(usual({.mode = KvMode::kQuality}), Level::k8);
+  EXPECT_EQ(usual({.mode = KvMode::kDynamic}), Level::k4);
+  EXPECT_EQ(usual({.mode = KvMode::kDynamic, .byte_share = 0.42}), Level::k8);
+  EXPECT_EQ(usual({.mode = KvMode::kDynamic, .byte_share = 0.05}), Level::k4) << "nothing leaves memory";
+  EXPECT_EQ(usual({.mode = KvMode::kThroughput, .byte_share = 0.05}), Level::kEvicted);
+}
+
 }  // namespace
 }  // namespace infer::kv

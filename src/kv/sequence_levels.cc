@@ -24,7 +24,7 @@ constexpr double kRecallShare = 0.01;
 // Of what the digests of evicted pages let expect, and what evicting was found to cost: pages are chosen for getting
 // little attention, and then some get more (docs/internals/kv.md).
 constexpr double kUnforeseen = 8;
-// Of the seen loss, what is left after one more observed token: half after 53 tokens.
+// Of the seen loss, what is left after one more observed token: half after 7 tokens.
 constexpr double kSeenKeep = 0.9;
 
 std::unique_ptr<std::atomic<int>[]> no_pages(size_t layers) {
@@ -66,9 +66,8 @@ SequenceLevels::SequenceLevels(const SequenceLevels& other)
       wanted_(other.wanted_),
       wanted_back_(no_pages(windows_.size())),
       evicted_(other.evicted_),
-      expected_loss_(other.expected_loss_),
-      evicted_loss_(other.evicted_loss_),
-      seen_loss_(other.seen_loss_),
+      held_(other.held_),
+      planned_(other.planned_),
       seen_tokens_(other.seen_tokens_) {
   choices_.reserve(wanted_.size());
 }
@@ -90,10 +89,10 @@ void SequenceLevels::forget_from(int page) {
   chosen_pages_ = -1;
 }
 
-std::optional<double> SequenceLevels::expected_divergence() const {
+std::optional<double> SequenceLevels::divergence_of(const Loss& loss) const {
   if (!model_->loss_to_divergence) return std::nullopt;
-  if (seen_tokens_ == 0 || !model_->seen_to_divergence) return expected_loss_ * *model_->loss_to_divergence;
-  return seen_loss_ * *model_->seen_to_divergence + evicted_loss_ * *model_->loss_to_divergence;
+  if (seen_tokens_ == 0 || !model_->seen_to_divergence) return loss.expected * *model_->loss_to_divergence;
+  return loss.seen * *model_->seen_to_divergence + loss.evicted * *model_->loss_to_divergence;
 }
 
 // Whether the page has 16 bits whatever its attention.
@@ -120,28 +119,46 @@ void SequenceLevels::apply(const PageTables& tables, const kernels::KernelTable&
   if (!settled_ || evicted_ > 0) move_pages(tables, kernels, now);
 }
 
+namespace {
+
+// What pages of one layer got of the attention of some tokens, and what that costs.
+struct SeenPart {
+  double mass = 0, loss = 0;
+  void add(double page_mass, double cost) {
+    mass += page_mass;
+    loss += page_mass * cost;
+  }
+};
+
+bool is_seen(Level level) { return level == Level::k8 || level == Level::k4; }
+
+}  // namespace
+
 // What the tokens that were just observed gave to lowered pages: these are still at the levels that they were seen at.
 void SequenceLevels::see_loss(const PageTables& tables) {
-  double seen = 0;
-  bool any = false;
+  double held = 0, planned = 0;
+  bool any = seen_tokens_ > 0;
   for (int layer = 0; layer < static_cast<int>(windows_.size()); ++layer) {
     if (!is_moved(layer)) continue;
-    double mass = 0, loss = 0;
+    SeenPart of_held, of_planned;
     for (int page = 0; page < tables.length / kernels::kPageTokens; ++page) {
-      const Level level = pool_->level(tables.id(layer, page));
-      if (level == Level::k16 || level == Level::kEvicted) continue;
-      any = true;
-      mass += attention_.latest_mass(layer, page);
-      loss += attention_.latest_mass(layer, page) * usual_cost_of(layer, level);
+      const PageId id = tables.id(layer, page);
+      const Level level = pool_->level(id), plan = planned_level(id, wanted_[at(layer, page)]);
+      const double mass = attention_.latest_mass(layer, page);
+      if (is_seen(level)) of_held.add(mass, usual_cost_of(layer, level));
+      if (is_seen(plan)) of_planned.add(mass, usual_cost_of(layer, plan));
+      any = any || is_seen(level);
     }
-    seen += mass * loss / static_cast<double>(windows_.size());
+    held += of_held.mass * of_held.loss / static_cast<double>(windows_.size());
+    planned += of_planned.mass * of_planned.loss / static_cast<double>(windows_.size());
   }
   if (!any) return;
   // The first few count the same.
   const int tokens = attention_.latest_tokens();
   const double before = static_cast<double>(seen_tokens_) / (seen_tokens_ + tokens);
   const double keep = std::min(before, std::pow(kSeenKeep, tokens));
-  seen_loss_ = seen_loss_ * keep + seen * (1 - keep);
+  held_.seen = held_.seen * keep + held * (1 - keep);
+  planned_.seen = planned_.seen * keep + planned * (1 - keep);
   seen_tokens_ = std::min(seen_tokens_ + tokens, 1 << 20);
 }
 
@@ -279,6 +296,12 @@ Level SequenceLevels::reachable(PageId id, Level wanted) const {
   return pool_->level(id) == Level::k16 ? wanted : std::max(wanted, pool_->highest(id));
 }
 
+// A page that cannot be raised may have been lowered by a policy that asked for less.
+Level SequenceLevels::planned_level(PageId id, Level wanted) const {
+  const bool has_choice = pool_->level(id) == Level::k16 || wanted != pool_->highest(id);
+  return has_choice ? wanted : std::min(wanted, usual_level(policy_, pool_->shape()));
+}
+
 // Two levels down in one go, as far as nothing has to wait. A page that stays at 16 bits needs no planes: they are made
 // again, the same, when it goes.
 void SequenceLevels::move_page(PageId id, Level target, const kernels::KernelTable& kernels, Instant now) {
@@ -293,10 +316,17 @@ void SequenceLevels::move_page(PageId id, Level target, const kernels::KernelTab
   }
 }
 
+void SequenceLevels::add_loss(int layer, int page, int pages, Level level, Loss& sum) const {
+  if (level == Level::k16) return;
+  const auto loss = static_cast<double>(loss_at(layer, page, pages, level));
+  sum.expected += loss;
+  sum.evicted += level == Level::kEvicted ? loss : 0;
+}
+
 void SequenceLevels::move_pages(const PageTables& tables, const kernels::KernelTable& kernels, Instant now) {
   settled_ = true;
   evicted_ = 0;
-  expected_loss_ = evicted_loss_ = 0;
+  held_.expected = held_.evicted = planned_.expected = planned_.evicted = 0;
   const int whole = tables.length / kernels::kPageTokens;
   for (int layer = 0; layer < static_cast<int>(windows_.size()); ++layer) {
     if (!is_moved(layer)) continue;
@@ -310,10 +340,8 @@ void SequenceLevels::move_pages(const PageTables& tables, const kernels::KernelT
       const Level level = pool_->level(id);
       settled_ = settled_ && level == target;
       evicted_ += level == Level::kEvicted ? 1 : 0;
-      if (level == Level::k16) continue;
-      const auto loss = static_cast<double>(loss_at(layer, page, whole, level));
-      expected_loss_ += loss;
-      evicted_loss_ += level == Level::kEvicted ? loss : 0;
+      add_loss(layer, page, whole, level, held_);
+      add_loss(layer, page, whole, planned_level(id, wanted), planned_);
     }
   }
 }

@@ -5,7 +5,9 @@
 // says what each level costs in this layer. The loss expected of a page is that cost times the part of the attention
 // that it gets, on average so far. The sum over all pages at the levels that they have, divided by the number of
 // layers, is the sequence's expected loss: by it levels are chosen. What was lowered shows more closely in what the
-// latest tokens really gave to those pages, whatever these got before: the seen loss (docs/internals/kv.md). A page
+// latest tokens really gave to those pages, whatever these got before: the seen loss (docs/internals/kv.md). Both are
+// told of the levels that pages have, and of those that they were chosen to have: a policy is judged by the latter,
+// because what an earlier one lowered beyond recall is not its fault. A page
 // shared with other sequences is moved for all of them, but never out of memory while two read it. Ownership: borrows
 // the pool; its buffers are allocated at construction. Thread safety: attention() within a step as PageAttention says;
 // look_for() within a step, from many threads; everything else from one thread, between steps.
@@ -71,18 +73,25 @@ class SequenceLevels {
   void forget_from(int page);
 
   // Expected relative energy of the change of attention outputs.
-  double expected_loss() const { return expected_loss_; }
+  double expected_loss() const { return held_.expected; }
   // The same by what the latest tokens gave to lowered pages: in each layer its part of the attention times its
   // expected loss, because errors of a layer's pages go together. Without pages that are out of memory. 0 before there
   // was any.
-  double seen_loss() const { return seen_loss_; }
+  double seen_loss() const { return held_.seen; }
   int layers() const { return static_cast<int>(windows_.size()); }
   // What a level costs a page of the layer that gets all of the attention, as far as it was tried.
   double cost_of(int layer, Level level) const;
   // What that means in nats a token, where the model's factor is known: by the seen loss as soon as there is one.
-  std::optional<double> expected_divergence() const;
+  std::optional<double> expected_divergence() const { return divergence_of(held_); }
+  // The same if all pages had the levels that were chosen for them; where there was no choice, the mode's usual one.
+  std::optional<double> planned_divergence() const { return divergence_of(planned_); }
 
  private:
+  struct Loss {
+    double expected = 0;
+    double evicted = 0;  // Of it, what is out of memory.
+    double seen = 0;
+  };
   // What was tried in a layer, at each level; the latest pages count most.
   using LayerTrials = std::array<ProbeSum, kLevelCount>;
 
@@ -98,12 +107,15 @@ class SequenceLevels {
   double usual_cost_of(int layer, Level level) const;  // The same without what is rare.
   double mass_of(int layer, int page, int pages) const;
   float loss_at(int layer, int page, int pages, Level level) const;
+  void add_loss(int layer, int page, int pages, Level level, Loss& sum) const;
   PageChoice describe(const PageTables& tables, int layer, int page) const;
   LevelLimits limits(const PageTables& tables, size_t choices) const;
   void see_loss(const PageTables& tables);
+  std::optional<double> divergence_of(const Loss& loss) const;
   void prepare(const PageTables& tables, const kernels::KernelTable& kernels);
   void choose(const PageTables& tables);
   Level reachable(PageId id, Level wanted) const;
+  Level planned_level(PageId id, Level wanted) const;
   void move_page(PageId id, Level target, const kernels::KernelTable& kernels, Instant now);
   void move_pages(const PageTables& tables, const kernels::KernelTable& kernels, Instant now);
 
@@ -124,9 +136,7 @@ class SequenceLevels {
   int chosen_passed_ = -1;
   bool settled_ = true;  // All pages have the level that was chosen.
   int evicted_ = 0;
-  double expected_loss_ = 0;
-  double evicted_loss_ = 0;  // Of it, what is out of memory.
-  double seen_loss_ = 0;
+  Loss held_, planned_;
   int seen_tokens_ = 0;  // Observed since pages were lowered by this policy.
 };
 

@@ -130,6 +130,37 @@ TEST(SequenceLevels, ATieredCacheKeepsItsShareAndTheAttendedPagesTheirBits) {
   EXPECT_DOUBLE_EQ(*cache.levels()->expected_divergence(), 0.0025 * cache.levels()->expected_loss());
 }
 
+TEST(SequenceLevels, APolicyIsNotChargedWithPagesThatAnEarlierOneLoweredForGood) {
+  const auto lowered_by = [](PagePool& pool, KvMode mode, os::SystemClock& clock) {
+    Rng rng(1);
+    auto cache = std::make_unique<SequenceCache>(pool, kLayers, 2048, &kModel);
+    cache->set_policy({.mode = mode, .recent_window = 0, .sink_tokens = 0});
+    write(*cache, 640, rng);
+    for (int page = 0; page < 10; ++page) attend(*cache, page, 0.1f);
+    cache->apply_policy(table(), clock.now());
+    return cache;
+  };
+  os::SystemClock clock;
+  const auto pool = PagePool::make(kShape, 100).value();  // Without a disk: what was dropped does not come back.
+  const auto with_8_bits = lowered_by(*pool, KvMode::kQ8, clock), cache = lowered_by(*pool, KvMode::kQ4, clock);
+  ASSERT_EQ(count_at(*cache, Level::k4), 30);
+  const double cost = *cache->levels()->expected_divergence();
+  EXPECT_GT(cost, 0);
+  EXPECT_DOUBLE_EQ(*cache->levels()->planned_divergence(), cost);
+
+  cache->set_policy({.mode = KvMode::kQ8, .recent_window = 0, .sink_tokens = 0});
+  cache->apply_policy(table(), clock.now());
+  EXPECT_EQ(count_at(*cache, Level::k4), 30);
+  EXPECT_DOUBLE_EQ(*cache->levels()->expected_divergence(), cost);
+  EXPECT_DOUBLE_EQ(*cache->levels()->planned_divergence(), *with_8_bits->levels()->expected_divergence());
+  EXPECT_LT(*cache->levels()->planned_divergence(), cost / 4);
+
+  cache->set_policy({.mode = KvMode::kF16});
+  cache->apply_policy(table(), clock.now());
+  EXPECT_DOUBLE_EQ(*cache->levels()->expected_divergence(), cost);
+  EXPECT_DOUBLE_EQ(*cache->levels()->planned_divergence(), 0);
+}
+
 TEST(SequenceLevels, RaisingBringsTheExactCodesBack) {
   Rng rng(2);
   World world(100);

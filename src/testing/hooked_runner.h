@@ -33,12 +33,14 @@ class HookedRunner final : public engine::StepRunner {
   }
   std::span<const float> logits(int row) const override { return runner_->logits(row); }
   double log_sum_exp(std::span<const float> logits) const override {
+    if (is_unasked) return 0;
     if (is_sure) return static_cast<double>(*std::max_element(logits.begin(), logits.end()));
     return runner_->log_sum_exp(logits);
   }
 
   std::function<void(const model::StepBatch& batch)> before_step, after_step;
-  bool is_sure = false;  // Its likeliest tokens have all of the probability, as random weights never say.
+  bool is_unasked = false;  // Nobody wants to know how likely tokens were.
+  bool is_sure = false;     // Its likeliest tokens have all of the probability, as random weights never say.
 
  private:
   std::unique_ptr<engine::StepRunner> runner_;
