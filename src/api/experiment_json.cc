@@ -39,12 +39,29 @@ Json tuner_json(const control::Tuner& tuner) {
       .set("trials", std::move(trials));
 }
 
+Json not_searched_json() {
+  const auto left_out = [](const char* setting, const char* reason) {
+    return Json::object().set("setting", setting).set("reason", reason);
+  };
+  return Json::array()
+      .push(left_out("model.threads", "chosen when a server starts: inferos tune searches it"))
+      .push(
+          left_out("server.running_max",
+                   "chosen when a server starts: inferos tune --use batch searches it; here \"parallel\" says for how "
+                   "many answers at once"))
+      .push(
+          left_out("model.draft_max",
+                   "chosen when a server starts, and drafts are made where they gain something: inferos tune measures "
+                   "it"));
+}
+
 Json tuning_json(const control::Tuning& tuning) {
   Json json = Json::object();
   json.set("status", control::tuning_state_name(tuning.state())).set("id", tuning.number());
   if (const control::Tuner* const tuner = tuning.tuner()) {
     const Json found = tuner_json(*tuner);
     for (const auto& [key, value] : found.members()) json.set(key, value);
+    json.set("not_searched", not_searched_json());
   }
   return json;
 }

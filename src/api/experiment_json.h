@@ -15,6 +15,8 @@ Json trial_json(const control::Tuner& tuner, const control::TuneTrial& trial);
 // Choice, reason, alternatives and trials.
 Json tuner_json(const control::Tuner& tuner);
 Json tuning_json(const control::Tuning& tuning);
+// Settings that a running server leaves as they are, each with the reason.
+Json not_searched_json();
 
 Json difference_json(const std::optional<control::AbDifference>& found);
 Json comparison_json(const control::AbRun& run);

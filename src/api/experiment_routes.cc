@@ -203,7 +203,9 @@ void post_tune(ControlService& service, const http::Request& request, const http
     if (wished.cancels) return cancelled(agent.cancel_tuning());
     if (wished.undoes) return undo_tuning(agent);
     const auto number = agent.tune(wished.wish, service.now());
-    return number ? started(*number) : refused("No tuning was started", number.error());
+    if (!number) return refused("No tuning was started", number.error());
+    return json_response(
+        202, Json::object().set("status", "started").set("id", *number).set("not_searched", not_searched_json()));
   });
 }
 

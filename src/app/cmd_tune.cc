@@ -26,6 +26,8 @@ using control::TuneTrial;
 constexpr int kTrialsLeast = 12;
 // Measurements of each of two settings that are compared in the end.
 constexpr int kCheckRounds = 7;
+// Drafts that cost more than the noise of their measurement are not worth it.
+constexpr double kDraftsCost = 0.98;
 
 control::TuneSpace space_of(const TuneCommand& options) {
   control::TuneSpace space = control::default_tune_space();
@@ -129,13 +131,26 @@ class Tuning {
     return {};
   }
 
+  // With the chosen settings: drafts change no answer, so that only their speed counts.
+  Status try_drafts() {
+    if (stopped_ || options_.model.draft_max == 0) return {};
+    const control::TuneSetting setting = setting_at(space_, tuner_.best()->point);
+    const auto gain = bench_.run_drafts(levels_of(setting), setting.sequences, setting.threads, call_);
+    stopped_ = !gain && is_stop(gain.error());
+    if (stopped_) return {};
+    if (!gain) return gain.error();
+    drafts_ = *gain;
+    return {};
+  }
+
+  // What was found is told even where it cannot be written.
   Status report() {
     const TuneTrial best = *tuner_.best();
-    const control::TuneSetting setting = setting_at(space_, best.point);
-    if (!options_.output.empty()) {
-      INFER_TRY(write_tuned(options_.output, tuned_yaml(setting, tuner_.goal(), tuner_.reason())));
-    }
-    return options_.json ? services_.out().write_json(as_json()) : services_.out().write(as_text(best));
+    const Status written =
+        options_.output.empty() ? Status() : write_tuned(options_.output, tuned_yaml(as_tuned(best)));
+    INFER_TRY(options_.json ? services_.out().write_json(as_json())
+                            : services_.out().write(as_text(best, written.has_value())));
+    return written;
   }
 
  private:
@@ -159,11 +174,33 @@ class Tuning {
                                         setting_text(setting_at(space_, trial.point))));
   }
 
-  std::string as_text(const TuneTrial& best) const {
+  // 0: better without.
+  std::optional<int> draft_max() const {
+    if (!drafts_) return std::nullopt;
+    return drafts_->ratio < kDraftsCost ? 0 : options_.model.draft_max;
+  }
+
+  Tuned as_tuned(const TuneTrial& best) const {
+    return {.setting = setting_at(space_, best.point),
+            .goal = tuner_.goal(),
+            .searched_sequences = space_.sequences.size() > 1,
+            .draft_max = draft_max(),
+            .why = tuner_.reason()};
+  }
+
+  std::string drafts_text() const {
+    if (!drafts_) return "";
+    return format("  {}: answers have {:.1f} % of their speed without, {} of {} drafted tokens were right\n",
+                  *draft_max() > 0 ? "with drafts" : "without drafts", 100 * drafts_->ratio, drafts_->accepted,
+                  drafts_->drafted);
+  }
+
+  std::string as_text(const TuneTrial& best, bool written) const {
     std::string text = format("\n{}\n  {}\n  {}\n", setting_text(setting_at(space_, best.point)),
                               figures_text(best.figures), tuner_.reason());
     text += format("  {} trials of {} combinations{}\n", tuner_.trials().size(), space_.settings(),
                    stopped_ ? ", then it was stopped" : "");
+    text += drafts_text();
     for (const TuneTrial& each : tuner_.alternatives()) {
       text += format("or {}\n  {}\n", setting_text(setting_at(space_, each.point)), figures_text(each.figures));
     }
@@ -171,7 +208,7 @@ class Tuning {
       text += format("the best of all {}: {}\n  the choice has {:.1f} % of its speed\n", grid_trials_,
                      setting_text(setting_at(space_, grid_best_->point)), 100 * *ratio_);
     }
-    if (!options_.output.empty()) {
+    if (!options_.output.empty() && written) {
       text += format("written to {}; inferos tune --undo {} brings back what was there\n", options_.output,
                      options_.output);
     }
@@ -181,6 +218,13 @@ class Tuning {
   api::Json as_json() const {
     api::Json json = api::tuner_json(tuner_);
     json.set("model", bench_.model_name()).set("stopped", stopped_);
+    if (drafts_) {
+      json.set("drafts", api::Json::object()
+                             .set("draft_max", *draft_max())
+                             .set("speed_share", drafts_->ratio)
+                             .set("drafted_tokens", drafts_->drafted)
+                             .set("accepted_tokens", drafts_->accepted));
+    }
     if (grid_best_) {
       json.set("exhaustive", api::Json::object()
                                  .set("trials", grid_trials_)
@@ -197,6 +241,7 @@ class Tuning {
   control::Tuner tuner_;
   TrialBench bench_;
   bool stopped_ = false;
+  std::optional<DraftGain> drafts_;
   int grid_trials_ = 0;
   std::optional<TuneTrial> grid_best_;
   std::optional<double> ratio_;
@@ -206,9 +251,11 @@ class Tuning {
 
 Status tune_command(const TuneCommand& options, Services& services) {
   if (!options.undo.empty()) return undo_tuned(options.undo);
+  if (!options.output.empty()) INFER_TRY(check_writable(options.output));
   const os::InterruptGuard guard(services.interrupt());
   Tuning tuning(options, services);
   INFER_TRY(tuning.search());
+  INFER_TRY(tuning.try_drafts());
   if (options.check) INFER_TRY(tuning.check());
   return tuning.report();
 }

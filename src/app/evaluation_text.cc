@@ -22,7 +22,7 @@ Result<quality::EvaluationText> read_evaluation_text(const std::string& path, co
   std::string content;
   if (!path.empty()) {
     auto read = os::read_text_file(path, kBytesMax);
-    if (!read) return std::move(read).error().with_context("quality.dataset");
+    if (!read) return std::move(read).error();
     content = *std::move(read);
   }
   text.tokens = tokenizer.encode(path.empty() ? embedded_text() : std::string_view(content),
@@ -30,8 +30,8 @@ Result<quality::EvaluationText> read_evaluation_text(const std::string& path, co
   if (tokenizer.adds_bos()) text.bos = tokenizer.bos();
   if (!path.empty() && text.windows() == 0) {
     return Error{ErrorCode::kInvalidArgument,
-                 format("quality.dataset: {} has {} tokens, an evaluation takes {} at least", path, text.tokens.size(),
-                        text.window)};
+                 format("{} has {} tokens, an evaluation takes {} at least: give a longer text", path,
+                        text.tokens.size(), text.window)};
   }
   return text;
 }

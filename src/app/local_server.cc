@@ -77,8 +77,10 @@ Status LocalServer::load(const ServeConfig& config, const CallContext& call, Ser
   engine::EngineLimits limits;
   limits.running_max = options.parallel;
   limits.speculation.draft_max = options.model.draft_max;
-  INFER_ASSIGN(evaluation_text_, read_evaluation_text(config.config.evaluation.dataset, *loaded_.tokenizer,
-                                                      loaded_.model->options().context));
+  auto text =
+      read_evaluation_text(config.config.evaluation.dataset, *loaded_.tokenizer, loaded_.model->options().context);
+  if (!text) return std::move(text).error().with_context("quality.dataset");
+  evaluation_text_ = *std::move(text);
   quality_work_.emplace(evaluation_text_, loaded_.model->kernels().log_sum_exp, loaded_.tokenizer->vocabulary_size());
   limits.waiting_max = config.config.server.waiting_max;
   engine::EngineParts parts{.on_lost = [this] { lost_.store(true); },

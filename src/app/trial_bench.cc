@@ -11,6 +11,9 @@ namespace infer::app {
 
 namespace {
 
+// Of an answer that is drafted: time to find out what drafts are good for.
+constexpr int kDraftedAnswer = 96;
+
 class CallWatch final : public model::StepWatch {
  public:
   explicit CallWatch(const CallContext& call) : call_(call) {}
@@ -31,7 +34,7 @@ Status TrialBench::load(int threads, const CallContext& call) {
   // As a server's: where pages may leave memory, and what the model bears, is known.
   choice.levels.mode = kv::KvMode::kDynamic;
   // The text's own window, with room for a page that is begun.
-  choice.context = work_.prompt + work_.decoded + kv::kPageTokens;
+  choice.context = work_.prompt + std::max(work_.decoded, kDraftedAnswer) + kv::kPageTokens;
   model::ModelOptions options = model_options_of(choice);
   options.sequences = std::max(2, work_.sequences_max);
   options.logits_per_step = std::max(work_.sequences_max, kv::kPageTokens);
@@ -41,7 +44,9 @@ Status TrialBench::load(int threads, const CallContext& call) {
   runner_ = services_.make_runner(*loaded_->model);
   loaded_threads_ = threads;
   if (!text_.tokens.empty()) return {};
-  INFER_ASSIGN(text_, read_evaluation_text(work_.text, *loaded_->tokenizer, work_.prompt + work_.decoded));
+  auto text = read_evaluation_text(work_.text, *loaded_->tokenizer, 1);
+  if (!text) return std::move(text).error().with_context("-f");
+  text_ = *std::move(text);
   const auto least = static_cast<size_t>(work_.prompt + work_.decoded + 1);
   if (text_.tokens.size() >= least) return {};
   return Error{ErrorCode::kInvalidArgument,
@@ -69,6 +74,18 @@ Result<quality::TrialFigures> TrialBench::run(const kv::LevelPolicy& levels, int
   CallWatch watch(call);
   while (!trial.done()) INFER_TRY(trial.step(*runner_, watch, services_.clock()));
   return trial.figures();
+}
+
+Result<DraftGain> TrialBench::run_drafts(const kv::LevelPolicy& levels, int sequences, int threads,
+                                         const CallContext& call) {
+  INFER_TRY(load(threads, call));
+  return measure_draft_gain(*loaded_, levels,
+                            {.text = text_.tokens,
+                             .prompt = work_.prompt,
+                             .generated = kDraftedAnswer,
+                             .sequences = sequences,
+                             .draft_max = choice_.draft_max},
+                            call, services_);
 }
 
 }  // namespace infer::app

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "app/command_line.h"
+#include "app/draft_gain.h"
 #include "app/loading.h"
 #include "app/services.h"
 #include "base/call_context.h"
@@ -31,6 +32,8 @@ class TrialBench {
   // threads: 0: as the model was chosen. piece: of the text, where the trial begins.
   Result<quality::TrialFigures> run(const kv::LevelPolicy& levels, int sequences, int threads, int piece,
                                     const CallContext& call);
+  // What drafts gain with these settings (app/draft_gain.h).
+  Result<DraftGain> run_drafts(const kv::LevelPolicy& levels, int sequences, int threads, const CallContext& call);
   // Of the last trial.
   const std::string& model_name() const { return loaded_->name; }
   int threads() const { return loaded_->model->threads(); }

@@ -3,10 +3,12 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import unittest
+import urllib.request
 
 TIMEOUT = 120
 
@@ -52,6 +54,38 @@ class ProgramTest(unittest.TestCase):
         self.assertTrue(text.startswith("inferos: ") and text.endswith("\n"), text)
         self.assertEqual(text.count("\n"), 1, text)
         return text
+
+
+class ServerTest(ProgramTest):
+    """A test with servers, which are stopped after it."""
+
+    def start(self, *arguments, **environment):
+        """A server on a free port; the JSON that it printed."""
+        process = subprocess.Popen([self.binary, "serve", "--json", *arguments], stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, text=True,
+                                   env=self.environment(INFEROS_RANDOM_PORT="true", **environment))
+        self.addCleanup(self.stop, process)
+        text = ""
+        while not text.endswith("}\n"):
+            line = process.stdout.readline()
+            self.assertTrue(line, process.stderr.read() if not line else "")
+            text += line
+        return process, json.loads(text)
+
+    def stop(self, process, how=signal.SIGTERM):
+        if process.poll() is None:
+            process.send_signal(how)
+        out, err = process.communicate(timeout=TIMEOUT)
+        return process.returncode, out, err
+
+    def get(self, url):
+        with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
+            return json.load(response)
+
+    def post(self, url, body, **headers):
+        request = urllib.request.Request(url, json.dumps(body).encode(), headers)
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+            return json.load(response)
 
 
 def main():

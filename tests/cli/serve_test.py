@@ -17,35 +17,7 @@ import urllib.request
 import program
 
 
-class ServeTest(program.ProgramTest):
-    def start(self, *arguments, **environment):
-        """A server on a free port; the JSON that it printed."""
-        process = subprocess.Popen([self.binary, "serve", "--json", *arguments], stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE, text=True,
-                                   env=self.environment(INFEROS_RANDOM_PORT="true", **environment))
-        self.addCleanup(self.stop, process)
-        text = ""
-        while not text.endswith("}\n"):
-            line = process.stdout.readline()
-            self.assertTrue(line, process.stderr.read() if not line else "")
-            text += line
-        return process, json.loads(text)
-
-    def stop(self, process, how=signal.SIGTERM):
-        if process.poll() is None:
-            process.send_signal(how)
-        out, err = process.communicate(timeout=program.TIMEOUT)
-        return process.returncode, out, err
-
-    def get(self, url):
-        with urllib.request.urlopen(url, timeout=program.TIMEOUT) as response:
-            return json.load(response)
-
-    def post(self, url, body, **headers):
-        request = urllib.request.Request(url, json.dumps(body).encode(), headers)
-        with urllib.request.urlopen(request, timeout=program.TIMEOUT) as response:
-            return json.load(response)
-
+class ServeTest(program.ServerTest):
     def test_it_answers_like_run_and_ends_politely(self):
         for how in (signal.SIGTERM, signal.SIGINT):
             process, served = self.start()
