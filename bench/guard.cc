@@ -22,6 +22,7 @@
 #include "bench_model.h"
 #include "control/agent.h"
 #include "engine/engine.h"
+#include "engine_target.h"
 #include "os/system_clock.h"
 #include "os/text_file.h"
 #include "quality/level_sensitivity.h"
@@ -53,22 +54,6 @@ bench::BenchModel load(const Choices& choices, const CallContext& call) {
   return loaded;
 }
 
-class Target final : public control::AgentTarget {
- public:
-  Target(engine::Engine& engine, quality::QualityWork& work) : engine_(engine), work_(work) {}
-  Status apply(const control::Policy& policy) override {
-    engine_.change_levels(control::level_policy(policy, {}));
-    return {};
-  }
-  telemetry::EngineFacts facts() const override { return {.snapshot = engine_.snapshot()}; }
-  quality::QualityWork* quality_work() override { return &work_; }
-  void wake() override { engine_.wake(); }
-
- private:
-  engine::Engine& engine_;
-  quality::QualityWork& work_;
-};
-
 // One engine and its agent, whose loops run on this thread.
 class Session {
  public:
@@ -79,7 +64,7 @@ class Session {
         engine_(engine::Engine::start(engine::make_model_runner(loaded.get()), *loaded.tokenizer, {.running_max = 1},
                                       clock, {.idle = &work_})
                     .value()),
-        target_(*engine_, work_) {
+        target_(*engine_, &work_) {
     control::Config config;
     config.policy.kv.mode = choices.mode;
     config.policy.kv.recent_window = choices.window;
@@ -141,7 +126,7 @@ class Session {
   const quality::EvaluationText no_text_;
   quality::QualityWork work_;
   std::unique_ptr<engine::Engine> engine_;
-  Target target_;
+  bench::EngineTarget target_;
   telemetry::Recorder recorder_;
   NullLog log_;
   std::optional<control::Agent> agent_;

@@ -1,7 +1,7 @@
 // What the quality guard takes from the speed of answers: the same answers with it and without, in turns.
 //
 //   guard_cost [-m MODEL.gguf] [--load stream|pauses|streams] [--tokens N] [--answers N] [--pause-ms N] [--rounds N]
-//              [--smoke]
+//              [--loops FAST,MID,SLOW] [--smoke]
 //
 // With it: what `inferos serve` runs by default, that is the agent's loops each 1, 10 and 100 ms with their samples and
 // listeners, the likelihood of each token, the samples that answers leave, and exact checks of them in 2 % of the time.
@@ -21,11 +21,11 @@
 #include <vector>
 
 #include "api/control_service.h"
-#include "app/engine_target.h"
 #include "base/log.h"
 #include "base/rng.h"
 #include "bench_model.h"
 #include "engine/engine.h"
+#include "engine_target.h"
 #include "os/system_clock.h"
 #include "os/wake_signal.h"
 #include "quality/level_sensitivity.h"
@@ -40,6 +40,7 @@ constexpr int kPrompt = 96, kStreams = 8;
 struct Choices {
   std::string model, load = "stream";
   int tokens = 128, answers = 4, pause_ms = 300, rounds = 7;
+  control::LoopConfig loops;
   bool smoke = false;
   bool is_saturated() const { return load == "streams"; }
 };
@@ -65,11 +66,12 @@ class Served {
     engine_ =
         engine::Engine::start(std::move(runner), *loaded.tokenizer, limits, clock, {.idle = guarded ? &work_ : nullptr})
             .value();
-    target_.emplace(*engine_, kv::LevelPolicy{}, "bench", guarded ? &work_ : nullptr);
+    target_.emplace(*engine_, guarded ? &work_ : nullptr);
     control::Config config;
     config.policy.quality.max_delta_ppl = 1e9;
     config.policy.speculate = false;  // By measured times, which differ from run to run.
     config.evaluation.full_hour = -1;
+    config.loops = choices.loops;
     if (guarded) {
       control_ = api::ControlService::start(config, *target_, clock, log_).value();
     } else if (!target_->apply(config.policy)) {
@@ -118,7 +120,7 @@ class Served {
   os::WakeSignal pause_;
   quality::QualityWork work_;
   std::unique_ptr<engine::Engine> engine_;
-  std::optional<app::EngineTarget> target_;
+  std::optional<bench::EngineTarget> target_;
   std::unique_ptr<api::ControlService> control_;
 };
 
@@ -172,6 +174,9 @@ int main(int argc, char** argv) {
     if (name == "--tokens") choices.tokens = std::atoi(value());
     if (name == "--answers") choices.answers = std::atoi(value());
     if (name == "--pause-ms") choices.pause_ms = std::atoi(value());
+    if (name == "--loops") {
+      std::sscanf(value(), "%d,%d,%d", &choices.loops.fast_ms, &choices.loops.mid_ms, &choices.loops.slow_ms);
+    }
     if (name == "--rounds") choices.rounds = std::atoi(value());
     if (name == "--smoke") {
       choices.smoke = true;

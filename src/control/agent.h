@@ -131,6 +131,9 @@ class Agent {
   // Nothing runs and nothing is wrong: the slow loop alone is enough.
   bool may_rest() const { return rests_ && state_.is_calm(); }
 
+  // Nothing is wrong or due to be tried again: what the fast loop looks at changes with what the slow one reads.
+  bool is_settled() const { return state_.is_calm() && !refused_since_; }
+
   struct LoopCounts {
     uint64_t runs = 0, overruns = 0;
   };

@@ -131,6 +131,7 @@ TEST_F(AgentTest, AnEngineThatHangsMeansBaselineAtOnceAndForAWhileAfterwards) {
   target_.known.snapshot.health.condition = engine::EngineCondition::kSilent;
   agent_.tick({}, at(2), {}, {true, false, false});
   EXPECT_TRUE(agent_.baseline());
+  EXPECT_FALSE(agent_.is_settled());
   EXPECT_EQ(target_.applied.back().kv.mode, kv::KvMode::kF16);
   target_.known.snapshot.health.condition = engine::EngineCondition::kHung;
   agent_.tick({}, at(3), {});
@@ -172,9 +173,11 @@ TEST_F(AgentTest, ShortageOfMemoryTakesStepsAndGivesThemBackOnceThereIsPlenty) {
 }
 
 TEST_F(AgentTest, ATargetThatRefusesIsBroughtToBaselineWithinASecondOfTakingOrdersAgain) {
+  EXPECT_TRUE(agent_.is_settled());
   target_.refuses = true;
   agent_.force(EventKind::kGpuMissing, Sign::kShows);
   for (int i = 0; i < 20; ++i) agent_.tick({}, at(i * 0.1), {});
+  EXPECT_FALSE(agent_.is_settled()) << "It has orders left to bring.";
   EXPECT_EQ(agent_.state().steps(EventKind::kGpuMissing), 0) << "Nothing has changed.";
   EXPECT_EQ(notes_.alerts.size(), 0u);
   target_.refuses = false;

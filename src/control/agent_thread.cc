@@ -11,6 +11,9 @@ namespace {
 constexpr size_t kQueued = 1024;
 // Asking the system takes longer than all the rest of the loops.
 constexpr Duration kReadAtRest = Duration::from_ms(500);
+// The fast loop's period while all is well. Waking up each millisecond beside threads that compute on all processors
+// took 4 % of their speed.
+constexpr Duration kFastWhileWell = Duration::from_ms(10);
 
 }  // namespace
 
@@ -58,7 +61,8 @@ Instant AgentThread::next() const {
 void AgentThread::run_loops() {
   const Instant now = clock_.now();
   const LoopConfig& loops = agent_->config().loops;
-  const std::array<Duration, kLoops> periods{Duration::from_ms(loops.fast_ms), Duration::from_ms(loops.mid_ms),
+  const Duration fast = Duration::from_ms(loops.fast_ms), mid = Duration::from_ms(loops.mid_ms);
+  const std::array<Duration, kLoops> periods{agent_->is_settled() ? std::max(fast, kFastWhileWell) : fast, mid,
                                              Duration::from_ms(loops.slow_ms)};
   if (now < next()) return;
   const bool rested = agent_->may_rest();
@@ -71,6 +75,8 @@ void AgentThread::run_loops() {
     // In step with the period, unless it was missed.
     next_[loop] = (missed > 0 ? now : next_[loop]) + periods[loop];
   }
+  // One wake-up for both.
+  if (periods[0] == mid) next_[0] = next_[1];
   if (due[static_cast<size_t>(Loop::kSlow)] && (!rested || now >= read_again_)) {
     machine_ = telemetry::read_machine_facts(cores_);
     read_again_ = now + kReadAtRest;

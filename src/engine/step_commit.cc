@@ -13,7 +13,21 @@ constexpr Duration kFirstChoice = Duration::from_ms(10);
 
 }  // namespace
 
+// With many answers at once those of one say enough, and cost the others nothing. -1: there are none.
+int StepLoop::measured_slice(const StepPlan& plan) {
+  const auto answers = [&](size_t i) {
+    return slices_[i].logits_end > slices_[i].logits_begin && !requests_[plan.slices[i].sequence]->wants_embedding();
+  };
+  size_t count = 0;
+  for (size_t i = 0; i < plan.slices.size(); ++i) count += answers(i) ? 1 : 0;
+  if (count == 0) return -1;
+  size_t left = measured_turn_++ % count, slice = 0;
+  while (!answers(slice) || left-- > 0) ++slice;
+  return static_cast<int>(slice);
+}
+
 void StepLoop::commit(const StepPlan& plan) {
+  const int measured = measured_slice(plan);
   int row = 0;
   for (size_t i = 0; i < plan.slices.size(); ++i) {
     const model::SequenceSlice& slice = slices_[i];
@@ -24,6 +38,7 @@ void StepLoop::commit(const StepPlan& plan) {
       continue;
     }
     const int rows = slice.logits_end - slice.logits_begin;
+    measures_ = static_cast<int>(i) == measured;
     commit_answer(plan.slices[i], computed, rows > 0 ? row : -1);
     row += rows;
   }
@@ -85,7 +100,7 @@ std::optional<StepLoop::Outcome> StepLoop::choose(ActiveRequest& active, std::op
       logits ? active.choose_token(*logits, call) : active.choose_open_token(call);
   const int generated = active.result().generated_tokens - before;
   snapshot_.counters.generated_tokens += static_cast<uint64_t>(generated);
-  if (generated == 1 && logits) note_nll(active, *logits);
+  if (generated == 1 && logits && measures_) note_nll(active, *logits);
   if (!chosen) return Outcome{{.reason = FinishReason::kFailed}, std::move(chosen).error()};
   if (*chosen) return Outcome{{.reason = **chosen}, std::nullopt};
   return std::nullopt;

@@ -134,6 +134,7 @@ class StepLoop final : private model::StepWatch {
   Instant earliest_limit() const;
   void fail(const StepPlan& plan, const Error& error);
   void end(ActiveRequest& active, const Ending& ending, std::optional<Error> error, Instant now);
+  int measured_slice(const StepPlan& plan);
   void note_nll(ActiveRequest& active, std::span<const float> logits);
   void publish(Instant now);
   void publish_kv();
@@ -180,6 +181,9 @@ class StepLoop final : private model::StepWatch {
   std::atomic<bool> speculates_;
   std::atomic<float> min_accept_rate_;
   std::atomic<int> running_max_;
+  // Whose tokens' likelihoods are measured: of one answer a step, by turns.
+  size_t measured_turn_ = 0;
+  bool measures_ = false;
   EngineSnapshot snapshot_;
   Published<EngineSnapshot> published_;
 };

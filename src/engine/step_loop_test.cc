@@ -185,6 +185,33 @@ TEST_F(StepLoopTest, HalfOfTheRequestsGetTheOtherLevelsWhileTwoAreCompared) {
   EXPECT_EQ(after->result().arm, -1);
 }
 
+TEST_F(StepLoopTest, OfManyAnswersThoseOfOneAreMeasuredInEachStep) {
+  start({.running_max = 2}, {});
+  std::vector<RequestHandle> handles;
+  for (int i = 0; i < 2; ++i) {
+    Request wished = request("the quick brown fox", 40);
+    wished.options.ignore_end_tokens = true;
+    wished.speculate = false;
+    wished.sampling.seed = static_cast<uint64_t>(i);
+    handles.push_back(submit(std::move(wished)));
+  }
+  uint64_t steps = 0;
+  runner_->after_step = [&](const model::StepBatch& batch) {
+    const auto wants = [](const model::SequenceSlice& slice) { return slice.logits_end > slice.logits_begin; };
+    steps += std::any_of(batch.slices.begin(), batch.slices.end(), wants) ? 1 : 0;
+  };
+  while (loop_->turn().computed) {
+  }
+  const EngineCounters counters = loop_->published().counters;
+  EXPECT_EQ(counters.generated_tokens, 80u);
+  EXPECT_EQ(counters.nll_tokens, steps);
+  EXPECT_LE(steps, 45u) << "both are answered together";
+  for (const RequestHandle& handle : handles) {
+    EXPECT_GE(handle->result().nll_tokens, 18);
+    EXPECT_GT(handle->result().nll, 0);
+  }
+}
+
 TEST_F(StepLoopTest, AGrammarThatTakesLongHoldsUpNobodyElse) {
   // Each look at the clock passes the time of a first choice.
   start({.running_max = 4, .step_target = Duration::from_ms(400)}, Duration::from_ms(15));

@@ -12,7 +12,7 @@ namespace {
 bool is_stop(const Error& error) { return error.code == ErrorCode::kDeadline || error.code == ErrorCode::kCancelled; }
 
 constexpr Instant kAtOnce = Instant::from_ns(0);
-constexpr int kScoresMin = 16;  // Of a sample that is worth a check.
+constexpr int kScoresMin = 8;  // Of a sample that is worth a check.
 
 }  // namespace
 
