@@ -70,7 +70,7 @@ class CommandTest(program.ProgramTest):
             self.assertEqual(len(found[arm]["decode_tokens_per_second"]), 4)
         for difference in ("speed", "first_token", "quality"):
             self.assertLess(found[difference]["low"], found[difference]["high"])
-        self.assertIn("quality", found["verdict"])
+        self.assertIn("perplexity", found["verdict"])
 
 
 class ServerTest(program.ServerTest):
@@ -154,7 +154,7 @@ class ServerTest(program.ServerTest):
             self.assertGreater(told[arm]["answers"], 0)
             self.assertGreater(told[arm]["decode_tokens_per_second"], 0)
         self.assertGreaterEqual(told["a"]["answers"] + told["b"]["answers"], 8)
-        self.assertIn("speed", told["verdict"])
+        self.assertIn("first token", told["verdict"])
         self.assertEqual(self.get(policy), before)
         code, error = self.refusal(compare, {"b": {"kv": {"mode": "q5"}}})
         self.assertEqual(code, 400)
