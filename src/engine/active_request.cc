@@ -108,6 +108,7 @@ bool ActiveRequest::wants_drafts(const SpeculationLimits& limits) const {
 int ActiveRequest::propose_draft(const SpeculationLimits& limits, const DraftCosts& costs, const DraftModel* model,
                                  StepRows& step) {
   draft_.clear();
+  probabilities_.clear();
   draft_seconds_ = 0;
   choice_ = {};
   if (!wants_drafts(limits)) return 0;
@@ -124,13 +125,21 @@ int ActiveRequest::propose_draft(const SpeculationLimits& limits, const DraftCos
   return choice_.length;
 }
 
-std::optional<DraftJob> ActiveRequest::draft_job(int most, double least) {
+std::optional<DraftJob> ActiveRequest::draft_job(int most, double least, double share) {
   if (choice_.source != DraftSource::kModel || most == 0) return std::nullopt;
-  return DraftJob{.sequence = &draft_sequence_, .text = tokens_, .most = most, .least = least, .draft = &draft_};
+  return DraftJob{.sequence = &draft_sequence_,
+                  .text = tokens_,
+                  .most = most,
+                  .least = least,
+                  .share = share,
+                  .trust = &speculation_.trust(),
+                  .draft = &draft_,
+                  .probabilities = &probabilities_};
 }
 
 int ActiveRequest::take_draft(const DraftJob& job) {
   draft_seconds_ = job.seconds;
+  choice_.length = job.most;  // What the step had room for.
   return static_cast<int>(draft_.size());
 }
 
@@ -144,7 +153,9 @@ double ActiveRequest::drafts_verified(int drafted, int accepted, double price) {
   result_.drafted_tokens += drafted;
   result_.accepted_tokens += accepted;
   if (drafted == 0 && draft_seconds_ <= 0) choice_ = {};  // There was no room for it.
-  const DraftOutcome outcome{.choice = std::exchange(choice_, {}), .drafted = drafted, .accepted = accepted};
+  if (choice_.source == DraftSource::kText) choice_.length = drafted;
+  const DraftOutcome outcome{
+      .choice = std::exchange(choice_, {}), .drafted = drafted, .accepted = accepted, .probabilities = probabilities_};
   draft_seconds_ = 0;
   return speculation_.observe(outcome, price);
 }

@@ -97,8 +97,8 @@ class ActiveRequest {
   // Proposes as many as are worth it, given what else the step computes; returns how many. model: null where there is
   // none.
   int propose_draft(const SpeculationLimits& limits, const DraftCosts& costs, const DraftModel* model, StepRows& step);
-  // Where the draft model has to guess `most` of them.
-  std::optional<DraftJob> draft_job(int most, double least);
+  // Where the draft model has to guess `most` of them. least, share: see DraftJob.
+  std::optional<DraftJob> draft_job(int most, double least, double share);
   // What of them there is in the end, with what the draft model took for it.
   int take_draft(const DraftJob& job);
   DraftSequence& draft_sequence() { return draft_sequence_; }
@@ -178,7 +178,8 @@ class ActiveRequest {
   DraftSequence draft_sequence_;
   DraftChoice choice_;                // For the next step,
   std::vector<TokenId> draft_;        // and the tokens,
-  double draft_seconds_ = 0;          // that the draft model took so long for.
+  std::vector<float> probabilities_;  // which the draft model gave these,
+  double draft_seconds_ = 0;          // and took so long for.
   std::vector<TokenId> step_tokens_;  // The due token and the draft, in one piece.
   std::optional<kv::SequenceCache> cache_;
   kv::PrefixCursor cursor_;

@@ -179,6 +179,7 @@ void DraftModel::add_first_slices(std::span<DraftJob> jobs) {
   int tokens = 0;
   for (DraftJob& job : jobs) {
     job.draft->clear();
+    job.probabilities->clear();
     job.draft->reserve(static_cast<size_t>(job.most));  // Slices point into it.
     if (job.most <= 0) continue;
     DraftSequence& sequence = *job.sequence;
@@ -202,12 +203,14 @@ void DraftModel::add_next_slices() {
   for (size_t i = 0; i < working_.size(); ++i) {
     DraftJob& job = *working_[i].job;
     const Guess next = guess(static_cast<int>(i));
-    const double chance = working_[i].chance * next.probability;
-    if (!(chance >= job.least)) continue;  // Not a number: neither.
+    const double chance = working_[i].chance * job.trust->chance(next.probability);
+    const double right = working_[i].right + chance;
+    if (chance < job.least || right < job.share * static_cast<double>(job.draft->size() + 1)) continue;
     job.draft->push_back(next.token);
+    job.probabilities->push_back(static_cast<float>(next.probability));
     if (static_cast<int>(job.draft->size()) >= job.most) continue;
     slices_.push_back({&*job.sequence->cache_, std::span<const TokenId>(job.draft->end() - 1, job.draft->end()), 0, 1});
-    working_[kept++] = {&job, chance};
+    working_[kept++] = {&job, chance, right};
   }
   working_.resize(kept);
 }

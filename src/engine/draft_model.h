@@ -3,7 +3,7 @@
 // It has a KV cache of its own, with a sequence for each answer that is kept in step with the answer's text: what was
 // guessed wrongly is taken back, what the text has got since is computed with the next guess. Guesses of several
 // answers are made together, one token of each in a pass. A guess is the likeliest token; a draft ends before it gets
-// unlikely, by the small model's own probabilities.
+// unlikely, by the small model's own probabilities and what they have been worth so far (guess_trust.h).
 //
 // A text has to be read before it can be guessed on. That is done in portions, as far as a budget allows
 // (ReadingBudget): only the text's end where it allows no more, or where the context of the small model is shorter.
@@ -24,6 +24,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "engine/engine_snapshot.h"
+#include "engine/guess_trust.h"
 #include "engine/speculation.h"
 #include "engine/step_cost.h"
 #include "engine/step_runner.h"
@@ -60,9 +61,12 @@ struct DraftJob {
   DraftSequence* sequence;
   std::span<const TokenId> text;  // Prompt and answer; its last token is the one whose successor is guessed first.
   int most;
-  double least;                 // The draft ends before the chance that all of it is right falls below.
-  std::vector<TokenId>* draft;  // The guesses.
-  double seconds = 0;           // Its share of the time that the passes took.
+  double least;  // The draft ends before the chance that all of it is right falls below,
+  double share;  // and before that of its tokens that are expected to be right does.
+  const GuessTrust* trust;
+  std::vector<TokenId>* draft;        // The guesses,
+  std::vector<float>* probabilities;  // and what the model gave each.
+  double seconds = 0;                 // Its share of the time that the passes took.
 };
 
 class DraftModel {
@@ -118,6 +122,7 @@ class DraftModel {
   struct Working {
     DraftJob* job;
     double chance = 1;  // That all of its draft is right.
+    double right = 0;   // Tokens of it that are expected to be.
   };
   std::vector<Working> working_;  // One for each slice.
   std::vector<model::SequenceSlice> slices_;

@@ -57,10 +57,21 @@ class DraftModelTest : public ::testing::Test {
   }
   std::vector<TokenId> guess(DraftSequence& sequence, const std::vector<TokenId>& text, int most, double least = 0) {
     std::vector<TokenId> draft;
-    DraftJob job{.sequence = &sequence, .text = text, .most = most, .least = least, .draft = &draft};
+    DraftJob job = make_job(sequence, text, most, draft);
+    job.least = least;
     EXPECT_TRUE(draft_->draft({&job, 1}, watch_).has_value());
     EXPECT_TRUE(most == 0 || job.seconds > 0);
     return draft;
+  }
+  DraftJob make_job(DraftSequence& sequence, std::span<const TokenId> text, int most, std::vector<TokenId>& draft) {
+    return {.sequence = &sequence,
+            .text = text,
+            .most = most,
+            .least = 0,
+            .share = 0,
+            .trust = &trust_,
+            .draft = &draft,
+            .probabilities = &probabilities_};
   }
   // What the model alone goes on with, greedily, when it sees the text from `begin` on.
   std::vector<TokenId> continuation(const std::vector<TokenId>& text, size_t begin, size_t tokens) {
@@ -81,6 +92,8 @@ class DraftModelTest : public ::testing::Test {
   Onlooker watch_;
   std::unique_ptr<testing::LoadedModel> loaded_;
   std::optional<DraftModel> draft_;
+  GuessTrust trust_;
+  std::vector<float> probabilities_;
   int computed_ = 0;
 };
 
@@ -122,7 +135,9 @@ TEST_F(DraftModelTest, SeveralAnswersAreGuessedTogether) {
   ASSERT_TRUE(read_all(sequences[0], texts[0]));
   ASSERT_TRUE(read_all(sequences[1], texts[1]));
   std::vector<TokenId> drafts[2];
-  DraftJob jobs[] = {{&sequences[0], texts[0], 3, 0, &drafts[0]}, {&sequences[1], texts[1], 6, 0, &drafts[1]}};
+  std::vector<float> probabilities;
+  DraftJob jobs[] = {make_job(sequences[0], texts[0], 3, drafts[0]), make_job(sequences[1], texts[1], 6, drafts[1])};
+  jobs[0].probabilities = &probabilities;
   const Instant start = clock_.now();
   const int missing = *draft_->lag(sequences[0], texts[0]) + *draft_->lag(sequences[1], texts[1]);
   ASSERT_TRUE(draft_->draft(jobs, watch_).has_value());
@@ -147,6 +162,42 @@ TEST_F(DraftModelTest, ADraftEndsBeforeItGetsUnlikely) {
     EXPECT_TRUE(std::equal(some.begin(), some.end(), all.begin()));
     length = some.size();
   }
+}
+
+TEST_F(DraftModelTest, ADraftIsAsLongAsGuessesHaveBeenRight) {
+  Rng rng(4);
+  const std::vector<TokenId> text = random_text(rng, 60);
+  DraftSequence sequence;
+  ASSERT_TRUE(read_all(sequence, text));
+  (void)guess(sequence, text, 3);
+  ASSERT_EQ(probabilities_.size(), 3u);
+  const std::vector<float> all = probabilities_;
+  for (const bool right : {true, false}) {
+    for (int i = 0; i < 200; ++i) trust_.observe(all[static_cast<size_t>(i) % 3], right);
+    EXPECT_EQ(guess(sequence, text, 3, 0.1).size(), right ? 3u : 0u);
+    EXPECT_EQ(probabilities_.size(), right ? 3u : 0u);
+  }
+}
+
+TEST_F(DraftModelTest, ADraftEndsBeforeTooFewOfItAreExpectedToBeRight) {
+  Rng rng(4);
+  const std::vector<TokenId> text = random_text(rng, 60);
+  DraftSequence sequence;
+  ASSERT_TRUE(read_all(sequence, text));
+  std::vector<TokenId> draft;
+  DraftJob job = make_job(sequence, text, 8, draft);
+  for (int i = 0; i < 200; ++i) trust_.observe(0.1, i % 2 == 0);
+  size_t length = 8;
+  for (const double share : {0.0, 0.2, 0.5, 0.8, 1.0}) {
+    job.share = share;
+    ASSERT_TRUE(draft_->draft({&job, 1}, watch_).has_value());
+    double chance = 1, right = 0;
+    for (const float probability : probabilities_) right += chance *= trust_.chance(static_cast<double>(probability));
+    EXPECT_GE(right, share * static_cast<double>(draft.size()));
+    EXPECT_LE(draft.size(), length);
+    length = draft.size();
+  }
+  EXPECT_LT(length, 8u);
 }
 
 TEST_F(DraftModelTest, OfALongTextOnlyTheEndIsRead) {
@@ -197,7 +248,7 @@ TEST_F(DraftModelTest, AStoppedPassChangesNothing) {
   DraftSequence sequence;
   ASSERT_TRUE(read_all(sequence, text));
   std::vector<TokenId> draft;
-  DraftJob job{.sequence = &sequence, .text = text, .most = 6, .least = 0, .draft = &draft};
+  DraftJob job = make_job(sequence, text, 6, draft);
   for (const int looks : {0, 1, 4, 7}) {
     watch_.looks_left = looks;
     const Status status = draft_->draft({&job, 1}, watch_);

@@ -3,18 +3,19 @@
 //
 // A draft of d tokens makes a step longer by what its rows cost, and gives one more token for each that is accepted;
 // one by a draft model (draft_model.h) takes the time of its passes besides. With the chance `a` that a token is
-// accepted, learnt for each source from its last drafts, and the measured time of steps of so many rows, the source and
-// the length with the most tokens per time are taken. An account keeps the price down: each step pays in 2 % of a
-// token, each accepted token one, each draft takes out the tokens that the time it took would have given otherwise;
-// nothing is drafted that the account cannot pay. Where no length pays, or less than min_accept_rate of a source's last
-// 50 drafted tokens were accepted, its drafts are probes of two tokens, as often as the account allows, until one is
-// right. Thread safety: one request, one thread.
+// accepted and the chance that a draft model goes on, learnt for each source from its last drafts, and the measured
+// time of steps of so many rows, the source and the length with the most tokens per time are taken. An account keeps
+// the price down: each step pays in 2 % of a token, each accepted token one, each draft takes out the tokens that the
+// time it took would have given otherwise; nothing is drafted that the account cannot pay. Where no length pays, or
+// less than min_accept_rate of a source's last 50 drafted tokens were accepted, its drafts are probes of two tokens, as
+// often as the account allows, until one is right. Thread safety: one request, one thread.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <span>
 
+#include "engine/guess_trust.h"
 #include "engine/step_cost.h"
 
 namespace infer::engine {
@@ -59,8 +60,10 @@ struct StepRows {
   double expected = 0;                             // Tokens that it is expected to give.
   double drafting = 0;                             // Seconds that the draft model takes before it,
   std::array<int, RowCost::kRowsMax> pass_rows{};  // and the tokens that each of its passes computes.
+  double spared = 0;  // Of both times, what is expected to be spared as drafts end before their length.
 
   double seconds(const RowCost& step) const { return step.seconds(rows) + drafting; }
+  double likely_seconds(const RowCost& step) const { return seconds(step) - spared; }
 };
 
 // What a source can do for the next step.
@@ -77,9 +80,10 @@ struct DraftChoice {
 
 // What became of one draft.
 struct DraftOutcome {
-  DraftChoice choice{};  // What was wished for; no length: nothing.
+  DraftChoice choice{};  // What was asked for; no length: nothing.
   int drafted = 0;       // A draft model may have stopped before.
   int accepted = 0;
+  std::span<const float> probabilities{};  // Of a draft model's guesses, by itself.
 };
 
 class Speculation {
@@ -90,15 +94,24 @@ class Speculation {
   // A step was computed. price: in tokens that its answers would have got in the time that this draft took, the draft
   // model's included. Returns how many tokens it gained, or lost.
   double observe(const DraftOutcome& outcome, double price);
+  // Of a draft model's guesses.
+  const GuessTrust& trust() const { return trust_; }
 
  private:
+  // Of the last outcomes; early ones fade.
+  struct Share {
+    double hits, tries;
+    double value() const { return hits / tries; }
+    void add(int right, double wrong);
+  };
   // Of a source.
   struct Learnt {
     AcceptWindow window;
-    double hits = 1.5, tries = 2;  // Faded; of tokens that came after right ones only.
+    Share right{1.5, 2};  // Of tokens that came after right ones only.
+    Share drafted{2, 2};  // Of tokens that were asked for, up to where a draft model stopped.
 
     // Expected tokens beyond the one that comes anyway.
-    double expected_tokens(int drafted) const;
+    double expected_tokens(int asked) const;
   };
   struct Best {
     DraftChoice choice{};
@@ -109,15 +122,21 @@ class Speculation {
   bool is_bad(DraftSource source, const SpeculationLimits& limits) const;
   void find_best(const SpeculationLimits& limits, const DraftCosts& costs, const DraftOffer& offer,
                  const StepRows& step, double account, Best& best) const;
-  DraftChoice choose_probe(const SpeculationLimits& limits, const DraftCosts& costs, std::span<const DraftOffer> offers,
-                           bool only_bad, const StepRows& step) const;
+  void learn(const DraftOutcome& outcome);
+  DraftChoice choose_probe(const DraftCosts& costs, std::span<const DraftOffer> offers, const DraftChoice& chosen,
+                           const StepRows& step) const;
 
   std::array<Learnt, kDraftSources> learnt_{};
+  GuessTrust trust_;
   double account_ = 0.5;  // In tokens.
   bool probing_ = false;
   DraftSource probed_ = DraftSource::kModel;  // Last,
   int since_probe_ = 0;                       // so many choices ago.
 };
+
+// What chance a guess of a draft model must have in a step as planned, `answers` of whose rows are due tokens: it costs
+// a pass and a row, and has to be as likely as that time brings tokens otherwise.
+double least_chance(const DraftCosts& costs, const StepRows& step, int answers);
 
 // What draft models may take to read texts that they have not seen: a share of the time of all steps, what their drafts
 // have gained, and no more. In seconds.

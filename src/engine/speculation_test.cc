@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "testing/property.h"
 
 namespace infer::engine {
@@ -49,12 +51,12 @@ Course run(Speculation& speculation, const RowCost& cost, int steps, Rng& rng, R
   return result;
 }
 
-// The same where a small model guesses, whose passes take `pass`: it stops where it is not sure.
+// The same where a small model guesses, whose passes take `pass`: before each guess it stops with the chance `stops`.
 struct GuessedCourse : Course {
   int by_text = 0;
 };
 GuessedCourse run_guessed(Speculation& speculation, const DraftCosts& costs, int steps, Rng& rng, double right,
-                          double right_text = -1) {
+                          double right_text = -1, double stops = 0) {
   GuessedCourse result;
   for (int i = 0; i < steps; ++i) {
     StepRows step{1, 1};
@@ -62,16 +64,19 @@ GuessedCourse run_guessed(Speculation& speculation, const DraftCosts& costs, int
                                  {.source = DraftSource::kModel, .most = kMost, .missing = 1}};
     const DraftChoice choice = speculation.choose({}, costs, offers, step);
     const bool by_text = choice.length > 0 && choice.source == DraftSource::kText;
-    int accepted = 0;
-    while (accepted < choice.length && rng.uniform() < (by_text ? right_text : right)) ++accepted;
-    const double passes = by_text ? 0 : choice.length * costs.pass->seconds(1);
-    const double seconds = costs.step.seconds(1 + choice.length) + passes;
-    EXPECT_NEAR(step.seconds(costs.step), seconds, 1e-9);
-    speculation.observe({choice, choice.length, accepted}, seconds / costs.step.seconds(1) - 1);
+    int drafted = 0, accepted = 0;
+    while (drafted < choice.length && (by_text || rng.uniform() >= stops)) ++drafted;
+    while (accepted < drafted && rng.uniform() < (by_text ? right_text : right)) ++accepted;
+    const int passes = by_text ? 0 : std::min(choice.length, drafted + 1);
+    const double seconds = costs.step.seconds(1 + drafted) + (passes > 0 ? passes * costs.pass->seconds(1) : 0);
+    if (drafted == choice.length) {
+      EXPECT_NEAR(step.seconds(costs.step), seconds, 1e-9);
+    }
+    speculation.observe({choice, drafted, accepted}, seconds / costs.step.seconds(1) - 1);
     result.tokens += 1 + accepted;
     result.seconds += seconds;
-    result.drafted += choice.length;
-    result.by_text += by_text ? choice.length : 0;
+    result.drafted += drafted;
+    result.by_text += by_text ? drafted : 0;
   }
   return result;
 }
@@ -175,10 +180,48 @@ TEST(Speculation, BadGuessesNeverCostMoreThanThreePercent) {
   }
 }
 
+TEST(Speculation, GuessesOfAModelThatOftenStopsPayWhatTheyCost) {
+  const RowCost cost = cost_with(1);
+  RowCost pass;
+  pass.observe(1, Duration::from_us(600));
+  testing::for_each_case(20, [&](Rng& rng) {
+    Speculation speculation;
+    // Half of the drafts have no token, and each guess is followed by another with one in two: 2 tokens in 20 + 2 * 1.6
+    // ms.
+    EXPECT_GT(run_guessed(speculation, {cost, &pass}, 300, rng, 1, -1, 0.5).speed(cost), 1.5);
+  });
+}
+
+TEST(Speculation, WhatAModelStopsBeforeIsNeitherExpectedNorPaid) {
+  const RowCost cost = cost_with(1);
+  RowCost pass;
+  pass.observe(1, Duration::from_us(600));
+  testing::for_each_case(20, [&](Rng& rng) {
+    Speculation speculation;
+    run_guessed(speculation, {cost, &pass}, 300, rng, 1, -1, 0.5);
+    double expected = 0, seconds = 0;
+    constexpr int kSteps = 300;
+    for (int i = 0; i < kSteps; ++i) {
+      StepRows step{1, 1};
+      const DraftOffer offer{.source = DraftSource::kModel, .most = kMost, .missing = 1};
+      const DraftChoice choice = speculation.choose({}, {cost, &pass}, {&offer, 1}, step);
+      ASSERT_GT(choice.length, 0);
+      expected += step.expected;
+      seconds += step.likely_seconds(cost);
+      int drafted = 0;
+      while (drafted < choice.length && rng.uniform() < 0.5) ++drafted;
+      speculation.observe({choice, drafted, drafted}, 0.1);
+    }
+    EXPECT_NEAR(expected / kSteps, 2, 0.2);
+    EXPECT_NEAR(seconds / kSteps, 0.020 + 2 * 0.0006 + 1 * 0.001, 0.0004);
+  });
+}
+
 TEST(Speculation, TheSourceThatPaysMoreIsAsked) {
   const RowCost cost = cost_with(1), pass = pass_cost();
   testing::for_each_case(20, [&](Rng& rng) {
     Speculation speculation;
+    run_guessed(speculation, {cost, &pass}, 200, rng, 0.8, 0.98);
     const GuessedCourse quoted = run_guessed(speculation, {cost, &pass}, 100, rng, 0.8, 0.98);
     EXPECT_GT(quoted.by_text, quoted.drafted / 2);
     run_guessed(speculation, {cost, &pass}, 200, rng, 0.9, 0.0);

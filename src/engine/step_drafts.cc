@@ -9,8 +9,6 @@ namespace {
 
 // Reading a text for the draft model holds up all answers: for this part of a step's target at most.
 constexpr int64_t kReadingPart = 4;
-// The least chance of being right that a guess may be asked for.
-constexpr double kLeastMin = 0.05, kLeastMax = 0.9;
 
 bool is_stop(const Status& status) {
   return !status && (status.error().code == ErrorCode::kDeadline || status.error().code == ErrorCode::kCancelled);
@@ -73,7 +71,8 @@ void StepLoop::propose_drafts() {
   const RowCost mixed = mixed_cost(step.rows, prompt_tokens);
   const RowCost& step_cost = prompt_tokens > 0 ? mixed : row_cost_;
   const DraftCosts costs{step_cost, model ? &model->pass_cost() : nullptr};
-  step.expected = step.rows;
+  const int answers = step.rows;
+  step.expected = answers;
   for (size_t i = 0; i < state_.sequences.size(); ++i) {
     SequenceView& view = state_.sequences[i];
     if (!view.running || view.held || view.over || view.suspect || view.due_tokens != 1) continue;
@@ -81,20 +80,17 @@ void StepLoop::propose_drafts() {
   }
   if (step.drafting == 0) return;
   state_.draft_time = Duration::from_seconds(step.drafting);
-  // A guess costs a pass and a row: it has to be as likely as that time brings tokens otherwise.
-  constexpr int kRows = 4;  // Of one row alone the measured times say too little.
-  const double row = (step_cost.seconds(step.rows + kRows) - step_cost.seconds(step.rows)) / kRows;
-  const double chance = (model->pass_cost().seconds(1) + row) * step.expected / step.seconds(step_cost);
-  draft_least_ = std::clamp(chance, kLeastMin, kLeastMax);
+  draft_least_ = least_chance(costs, step, answers);
 }
 
 // The draft model guesses what the plan has room for; the plan then has what there is.
 Status StepLoop::make_drafts(StepPlan& plan) {
   draft_jobs_.clear();
   if (!draft_model_) return {};
+  const double share = speculation_limits().min_accept_rate;
   for (const PlannedSlice& slice : plan.slices) {
     ActiveRequest& active = *requests_[slice.sequence];
-    if (const auto job = active.draft_job(slice.drafts, draft_least_)) draft_jobs_.push_back(*job);
+    if (const auto job = active.draft_job(slice.drafts, draft_least_, share)) draft_jobs_.push_back(*job);
   }
   if (draft_jobs_.empty()) return {};
   const auto set_in_step = [&](bool in_step) {
@@ -107,14 +103,14 @@ Status StepLoop::make_drafts(StepPlan& plan) {
   auto job = draft_jobs_.begin();
   for (PlannedSlice& slice : plan.slices) {
     ActiveRequest& active = *requests_[slice.sequence];
-    if (active.draft_job(slice.drafts, draft_least_)) slice.drafts = active.take_draft(*job++);
+    if (active.draft_job(slice.drafts, draft_least_, share)) slice.drafts = active.take_draft(*job++);
   }
   return {};
 }
 
 // Of one request's draft in the step that was computed, in tokens that its answers would have got in the time.
 double StepLoop::draft_price(int drafts, double draft_seconds) const {
-  double longer = std::max(0.0, step_.seconds - step_.bare_seconds);
+  double longer = drafts > 0 ? std::max(0.0, step_.seconds - step_.bare_seconds) : 0;
   if (drafts < step_.drafts) longer *= static_cast<double>(drafts) / step_.drafts;
   return (longer + draft_seconds) / step_.bare_seconds * step_.answers;
 }
