@@ -10,6 +10,7 @@ unless they shall. With --llama, llama.cpp installed in ROOT (with the model lin
 inferos. The client is this process: it takes some of the machine, from both alike.
 """
 import argparse
+import concurrent.futures
 import http.client
 import json
 import os
@@ -182,51 +183,69 @@ def prefix(arguments):
           f"{100 * at_once / cold:.2f} %; {size / 1e6:.0f} MB on disk")
 
 
+class ReadyRequests:
+    """Requests made beforehand, sent and read with as little work as can be: what the client takes of the machine, it takes
+    from the server, and five times as much at five times the rate."""
+
+    def __init__(self, server, arguments, rng, count):
+        self.port, self.bodies = server.port, []
+        self.whole = f'"completion_tokens":{arguments.answer},'.encode()
+        for _ in range(count):
+            body = json.dumps({"prompt": random_prompt(rng, arguments.prompt), "max_tokens": arguments.answer,
+                               "temperature": 0, "ignore_eos": True, "infer_os": {"deadline_ms": arguments.deadline_ms}})
+            self.bodies.append((f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                                f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}").encode())
+
+    def ask(self, number):
+        """(status, whether the answer is whole, seconds); status 0: no answer."""
+        begin, parts = time.monotonic(), []
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 600) as connection:
+                connection.sendall(self.bodies[number])
+                while part := connection.recv(1 << 16):
+                    parts.append(part)
+        except OSError:
+            return 0, False, time.monotonic() - begin
+        answer = b"".join(parts)
+        status = int(answer[9:12]) if answer.startswith(b"HTTP/1.1 ") else 0
+        return status, self.whole in answer, time.monotonic() - begin
+
+
 def goodput(server, rate, seconds, arguments, rng):
     """Answers finished within their deadline, per second, of requests that come in at `rate`."""
-    good, all_of_them, late = [], [], []
-
-    def one(prompt):
-        begin = time.monotonic()
-        try:
-            status, instants, reason, _ = server.complete(prompt, arguments.answer, infer_os={"deadline_ms": arguments.deadline_ms})
-        except OSError:
-            status, instants, reason = 0, [], None
-        taken = time.monotonic() - begin
-        all_of_them.append(status)
-        if status == 200 and reason == "length" and taken <= arguments.deadline_ms / 1e3 + 0.1:
-            good.append(taken)
-        elif status == 200:
-            late.append(taken)
-
-    threads, begin = [], time.monotonic()
-    due = begin
-    while (now := time.monotonic()) < begin + seconds:
-        if now < due:
-            time.sleep(due - now)
-        threads.append(threading.Thread(target=one, args=(random_prompt(rng, arguments.prompt),)))
-        threads[-1].start()
-        due += rng.expovariate(rate)
-    for thread in threads:
-        thread.join()
+    due = [0.0]
+    while due[-1] < seconds:
+        due.append(due[-1] + rng.expovariate(rate))
+    requests = ReadyRequests(server, arguments, rng, len(due))
+    begin = time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(512) as pool:
+        asked = []
+        for number, instant in enumerate(due):
+            time.sleep(max(0, begin + instant - time.monotonic()))
+            asked.append(pool.submit(requests.ask, number))
+        outcomes = [each.result() for each in asked]
     taken = time.monotonic() - begin
-    print(f"{server.name:13} {rate:6.2f} requests/s come in: {len(good) / taken:.2f} good answers/s; {len(all_of_them)} "
-          f"requests, {len(good)} good, {len(late)} ended late or short, "
-          f"{sum(1 for status in all_of_them if status != 200)} refused", flush=True)
-    return len(good) / taken
+    in_time = arguments.deadline_ms / 1e3 + 0.1
+    good = sum(1 for status, whole, seconds in outcomes if status == 200 and whole and seconds <= in_time)
+    refused = sum(1 for status, _, _ in outcomes if status != 200)
+    print(f"{server.name:13} {rate:6.2f} requests/s come in: {good / taken:.2f} good answers/s; {len(outcomes)} requests, "
+          f"{good} good, {len(outcomes) - good - refused} ended late or short, {refused} refused", flush=True)
+    return good / taken
 
 
 def overload(arguments):
     with inferos(arguments.model, arguments.prompt + arguments.answer + 64, 8) as server:
         rng = random.Random(5)
         # What it can do: eight at a time, one after the other.
+        requests = ReadyRequests(server, arguments, rng, 4096)
         begin, done = time.monotonic(), []
-        def worker():
-            own = random.Random(rng.random())
-            while time.monotonic() < begin + arguments.seconds / 2:
-                server.complete(random_prompt(own, arguments.prompt), arguments.answer)
-                done.append(1)
-        together([worker] * 8)
+        def worker(which):
+            for number in range(which, len(requests.bodies), 8):
+                if time.monotonic() >= begin + arguments.seconds / 2:
+                    return
+                requests.ask(number)
+                done.append(number)
+        together([lambda which=which: worker(which) for which in range(8)])
         capacity = len(done) / (time.monotonic() - begin)
         print(f"{server.name:13} eight clients, one after the other: {capacity:.2f} answers/s", flush=True)
         saturated = goodput(server, capacity, arguments.seconds, arguments, rng)

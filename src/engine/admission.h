@@ -1,5 +1,6 @@
 // Whether a new request can be taken in: the queue is bounded, and what cannot meet its limits is refused at once, with
-// the numbers, instead of being computed in vain.
+// the numbers, instead of being computed in vain. So is what others keep waiting until its answer would be cut off; one
+// that could begin at once gets as much of its answer as there is time for.
 // Plain values and pure functions.
 #pragma once
 
@@ -28,14 +29,25 @@ struct Backlog {
 // on_the_way: requests handed in that the snapshot does not know yet, and their prompt tokens.
 Backlog backlog_of(const EngineSnapshot& snapshot, Priority priority, int on_the_way, int64_t on_the_way_tokens);
 
+// What a request asks for.
+struct Demand {
+  int64_t prompt_tokens = 0;      // To be computed.
+  int64_t tokens_max = 0;         // Of its answer.
+  bool takes_what_comes = false;  // It has stages that make do with the time that is left.
+};
+Demand demand_of(const Request& request, int64_t cached_tokens);
+
 // How long until the first token of a request with `prompt_tokens` to compute; nullopt while nothing was measured.
 std::optional<Duration> predict_first_token(const Backlog& backlog, const EngineLimits& limits, int64_t prompt_tokens);
+// How long until the end of one that has to wait for its place, and as long as that is likely to be at most: it may
+// last as long as the others do, or as its own size lets it. nullopt where it need not wait or nothing was measured.
+std::optional<Duration> predict_end(const Backlog& backlog, const EngineLimits& limits, const Demand& demand);
 
 struct Admission {
   Status status;                      // kBusy: try again later; kDeadline: too late even if it were alone.
   std::optional<Duration> predicted;  // Until the first token.
 };
 Admission decide_admission(const Backlog& backlog, const EngineLimits& limits, const TimeLimits& times,
-                           int64_t prompt_tokens, Instant now);
+                           const Demand& demand, Instant now);
 
 }  // namespace infer::engine

@@ -28,8 +28,8 @@ Submitted Intake::submit(Request request, Instant now) {
   const size_t tokens = request.prompt.size();
   const int known = request.pooling ? 0 : loop_.hinted_pages(std::span(request.prompt).first(tokens - 1));
   const int cached = known * kv::kPageTokens;
-  Admission admission = decide_admission(backlog(request.priority), loop_.limits(), request.limits,
-                                         static_cast<int64_t>(tokens) - cached, now);
+  Admission admission =
+      decide_admission(backlog(request.priority), loop_.limits(), request.limits, demand_of(request, cached), now);
   if (!admission.status) return {std::move(admission.status), std::nullopt, admission.predicted};
 
   std::vector<std::shared_ptr<AnswerStream>> streams = make_streams(request, now);
