@@ -3,6 +3,7 @@
 #include <unordered_set>
 
 #include "app/commands.h"
+#include "app/draft_loading.h"
 #include "app/loading.h"
 #include "base/format.h"
 #include "batch/batch_runner.h"
@@ -141,6 +142,8 @@ api::Json as_json(const Summary& summary, const engine::EngineSnapshot& engine, 
       .set("step_fixed_ms", cost.known() ? api::Json(cost.fixed * 1e3) : api::Json())
       .set("step_token_ms", cost.known() ? api::Json(cost.per_token * 1e3) : api::Json())
       .set("pages_given_up", engine.counters.parks)
+      .set("drafted_tokens", engine.counters.drafted_tokens())
+      .set("accepted_tokens", engine.counters.accepted_tokens())
       .set("threads", loaded.model->threads())
       .set("isa", loaded.model->kernels().name)
       .set("peak_rss_bytes", os::peak_resident_bytes() ? api::Json(*os::peak_resident_bytes()) : api::Json());
@@ -185,11 +188,15 @@ Result<os::AppendFile> open_results(const BatchCommand& options, const std::stri
 }
 
 Result<std::unique_ptr<engine::Engine>> start_engine(const BatchCommand& options, LoadedModel& loaded,
-                                                     const Clock& clock) {
+                                                     LoadedDraft& draft, const Clock& clock) {
   engine::EngineLimits limits;
   limits.running_max = options.parallel;
   limits.waiting_max = std::max(limits.waiting_max, options.workers);
-  return engine::Engine::start(engine::make_model_runner(*loaded.model), *loaded.tokenizer, limits, clock);
+  limits.speculation.draft_max = options.model.draft_max;
+  engine::EngineParts parts;
+  if (draft.model) parts.draft = engine::make_model_runner(*draft.model);
+  return engine::Engine::start(engine::make_model_runner(*loaded.model), *loaded.tokenizer, limits, clock,
+                               std::move(parts));
 }
 
 }  // namespace
@@ -209,11 +216,12 @@ Status batch_command(const BatchCommand& options, Services& services) {
 
   model::ModelOptions model_options = model_options_of(options.model);
   model_options.sequences = options.parallel;
-  model_options.logits_per_step = options.parallel;
+  model_options.logits_per_step = options.parallel + (options.model.draft_max > 0 ? kDraftRows : 0);
   model_options.tokens_per_step = std::max(model_options.tokens_per_step, options.parallel);
   INFER_ASSIGN(LoadedModel loaded, load_model(options.model, model_options, true, call, services));
+  INFER_ASSIGN(LoadedDraft draft, load_draft(options.model, loaded, options.parallel, call, services));
   finish_storing_weights(*loaded.model, call, services);
-  INFER_ASSIGN(const auto engine, start_engine(options, loaded, services.clock()));
+  INFER_ASSIGN(const auto engine, start_engine(options, loaded, draft, services.clock()));
 
   batch::BatchOptions how{.workers = options.workers,
                           .task_deadline = options.task_deadline,

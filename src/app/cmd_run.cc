@@ -1,11 +1,13 @@
 #include "app/answer_grammar.h"
 #include "app/commands.h"
+#include "app/draft_loading.h"
 #include "app/interactive.h"
 #include "app/loading.h"
 #include "app/text_width.h"
 #include "app/turn.h"
 #include "base/format.h"
 #include "chat/dialogue.h"
+#include "engine/conversation_drafts.h"
 #include "engine/generation.h"
 #include "engine/vocabulary_trie.h"
 #include "os/interrupt.h"
@@ -30,6 +32,8 @@ api::Json as_json(const engine::GenerationResult& result, const RunOptions& opti
       .set("prompt_tokens", result.prompt_tokens)
       .set("generated_tokens", result.generated_tokens())
       .set("tokens", api::Json::array_of(result.tokens))
+      .set("drafted_tokens", result.drafted_tokens)
+      .set("accepted_tokens", result.accepted_tokens)
       .set("prefill_tokens_per_second", result.prefill_tokens_per_second())
       .set("decode_tokens_per_second", result.decode_tokens_per_second())
       .set("time_to_first_token_ms", result.time_to_first_token.ms())
@@ -79,8 +83,9 @@ Result<std::vector<TokenId>> prompt_tokens(const RunOptions& options, const std:
 }
 
 Status run_once(const RunOptions& options, const std::string& prompt, std::shared_ptr<grammar::TokenAutomaton> grammar,
-                LoadedModel& loaded, const CallContext& call, Services& services) {
-  INFER_ASSIGN(const auto conversation, engine::Conversation::make(*loaded.model, *loaded.tokenizer, options.sampling));
+                LoadedModel& loaded, engine::ConversationDrafts* drafts, const CallContext& call, Services& services) {
+  INFER_ASSIGN(const auto conversation,
+               engine::Conversation::make(*loaded.model, *loaded.tokenizer, options.sampling, drafts));
   INFER_ASSIGN(const std::vector<TokenId> ids, prompt_tokens(options, prompt, loaded, services));
   const engine::GenerationOptions turn{.tokens_max = options.tokens_max,
                                        .ignore_end_tokens = options.ignore_end_tokens,
@@ -100,6 +105,21 @@ Status run_once(const RunOptions& options, const std::string& prompt, std::share
   services.err().remark(summary_line(result));
   finish_storing_weights(*loaded.model, call, services);
   return ending(result);
+}
+
+// Lowered pages get what their tokens' attention says, that of drafts too: without being asked for, no drafts may make
+// the same seed give another answer.
+bool wants_drafts(const RunOptions& options) {
+  const bool exact = options.model.levels.mode == kv::KvMode::kF16;
+  return options.model.draft_max > 0 && (exact || !options.model.draft_path.empty());
+}
+
+std::unique_ptr<engine::ConversationDrafts> make_drafts(const RunOptions& options, const LoadedModel& loaded,
+                                                        LoadedDraft& draft, Services& services) {
+  if (!wants_drafts(options)) return nullptr;
+  return std::make_unique<engine::ConversationDrafts>(engine::SpeculationLimits{.draft_max = options.model.draft_max},
+                                                      draft.model ? engine::make_model_runner(*draft.model) : nullptr,
+                                                      loaded.tokenizer->vocabulary_size(), services.clock());
 }
 
 }  // namespace
@@ -127,14 +147,18 @@ Status run_command(const RunOptions& given, Services& services) {
     options.prompt.text = prompt;
   }
   INFER_ASSIGN(const std::shared_ptr<const grammar::Grammar> grammar, read_answer_grammar(options.grammar));
-  INFER_ASSIGN(LoadedModel loaded, load_model(options.model, model_options_of(options.model), true, call, services));
+  model::ModelOptions model_options = model_options_of(options.model);
+  if (wants_drafts(options)) model_options.logits_per_step = 1 + kDraftRows;
+  INFER_ASSIGN(LoadedModel loaded, load_model(options.model, model_options, true, call, services));
+  INFER_ASSIGN(LoadedDraft draft, load_draft(options.model, loaded, 1, call, services));
+  const auto drafts = make_drafts(options, loaded, draft, services);
   std::shared_ptr<grammar::TokenAutomaton> automaton;
   if (grammar) {
     automaton = std::make_shared<grammar::TokenAutomaton>(grammar, engine::make_vocabulary_trie(*loaded.tokenizer));
   }
-  if (!options.interactive) return run_once(options, prompt, automaton, loaded, call, services);
+  if (!options.interactive) return run_once(options, prompt, automaton, loaded, drafts.get(), call, services);
   guard.reset();
-  const Status status = run_interactive(options, automaton, loaded, services);
+  const Status status = run_interactive(options, automaton, loaded, drafts.get(), services);
   services.interrupt().reset();
   guard.emplace(services.interrupt());
   finish_storing_weights(*loaded.model, call, services);

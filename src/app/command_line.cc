@@ -49,6 +49,14 @@ void add_sampling(Command& command, sampling::SamplingParams& sampling, bool& se
                 });
 }
 
+void add_drafts(Command& command, ModelChoice& model) {
+  command.text("--draft,--model-draft", model.draft_path, "FILE",
+               "a small GGUF model with the same vocabulary that guesses what answers say next; the model checks all "
+               "guesses at once, and answers stay the same (none)");
+  command.number("--draft-max", model.draft_max, 0, 63,
+                 "most tokens that are guessed at a time, by the draft model or from the text itself; 0: none (15)");
+}
+
 void add_grammar(Command& command, GrammarChoice& choice) {
   const auto into = [](std::optional<std::string>& target) {
     return [&target](const std::string& given) -> Status {
@@ -67,6 +75,7 @@ void add_run(Command& command, RunOptions& options) {
   add_deadline(command, options.model);
   add_levels(command, options.model);
   add_repack_cache(command, options.model);
+  add_drafts(command, options.model);
   add_text_choice(command, options.prompt, "the text to continue");
   command.number("-n,--tokens", options.tokens_max, -1, kTokensMax, "most tokens to generate; -1: until the end (-1)");
   add_sampling(command, options.sampling, options.seed_given);
@@ -180,6 +189,7 @@ void add_batch(Command& command, BatchCommand& options) {
   add_deadline(command, options.model);
   add_levels(command, options.model);
   add_repack_cache(command, options.model);
+  add_drafts(command, options.model);
   command.text("TASKS", options.tasks, "FILE", "tasks, a JSON object per line (- is standard input)")->required();
   command.text("-o,--output", options.results, "FILE", "where results go (TASKS with .results.jsonl at its end)");
   command.flag("--fresh", options.fresh, true, "forget earlier results; without it tasks that have one are left out");
@@ -230,11 +240,7 @@ void add_serve(Command& command, ServeCommand& options) {
                   INFER_ASSIGN(options.model.prefix_limit_bytes, parse_bytes(given));
                   return {};
                 });
-  command.text("--draft,--model-draft", options.model.draft_path, "FILE",
-               "a small GGUF model with the same vocabulary that guesses what answers say next; the model checks all "
-               "guesses at once, and answers stay the same (none)");
-  command.number("--draft-max", options.model.draft_max, 0, 63,
-                 "most tokens that are guessed at a time, by the draft model or from the text itself; 0: none (15)");
+  add_drafts(command, options.model);
   const auto into = [](Duration& target) {
     return [&target](const std::string& given) -> Status {
       INFER_ASSIGN(target, parse_duration(given));

@@ -31,7 +31,7 @@ struct ModelChoice {
   uint64_t spill_limit_bytes = uint64_t{4} << 30;
   std::string prefix_folder;  // Of a server: where prefixes are kept beyond its end; "": nowhere.
   uint64_t prefix_limit_bytes = uint64_t{4} << 30;
-  std::string draft_path;  // Of a server: a small model that drafts answers; "": none.
+  std::string draft_path;  // A small model that drafts answers; "": none.
   int draft_max = 15;      // Tokens of one draft, whoever makes it; 0: no drafts.
   bool kv_test = false;    // Test what the KV cache bears, even if it takes a while.
 

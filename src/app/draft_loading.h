@@ -15,6 +15,9 @@
 
 namespace infer::app {
 
+// Of logits in a step, for tokens of drafts besides the due ones.
+inline constexpr int kDraftRows = 16;
+
 // Declaration order is lifetime. Its model is null where no draft model was asked for.
 struct LoadedDraft {
   std::string name;

@@ -22,10 +22,11 @@ constexpr std::string_view kBlockMark = "\"\"\"";
 class Session {
  public:
   Session(const RunOptions& options, std::shared_ptr<grammar::TokenAutomaton> grammar, LoadedModel& loaded,
-          Services& services)
+          engine::ConversationDrafts* drafts, Services& services)
       : options_(options),
         grammar_(std::move(grammar)),
         loaded_(loaded),
+        drafts_(drafts),
         services_(services),
         at_terminal_(services.input_is_terminal() && services.output_is_terminal()),
         editor_(at_terminal_ ? LineEditor::for_terminal(history_path()) : LineEditor::for_pipe()),
@@ -149,7 +150,8 @@ class Session {
   Result<engine::GenerationResult> generate(const std::vector<TokenId>& prompt) {
     std::vector<TokenId> unread = prompt;
     if (!conversation_) {
-      INFER_ASSIGN(conversation_, engine::Conversation::make(*loaded_.model, *loaded_.tokenizer, settings_.sampling));
+      INFER_ASSIGN(conversation_,
+                   engine::Conversation::make(*loaded_.model, *loaded_.tokenizer, settings_.sampling, drafts_));
       unread = history_;
       unread.insert(unread.end(), prompt.begin(), prompt.end());
     }
@@ -174,6 +176,7 @@ class Session {
   const RunOptions& options_;
   const std::shared_ptr<grammar::TokenAutomaton> grammar_;
   LoadedModel& loaded_;
+  engine::ConversationDrafts* const drafts_;
   Services& services_;
   bool at_terminal_;
   std::unique_ptr<LineEditor> editor_;
@@ -189,8 +192,8 @@ class Session {
 }  // namespace
 
 Status run_interactive(const RunOptions& options, std::shared_ptr<grammar::TokenAutomaton> grammar, LoadedModel& loaded,
-                       Services& services) {
-  return Session(options, std::move(grammar), loaded, services).run();
+                       engine::ConversationDrafts* drafts, Services& services) {
+  return Session(options, std::move(grammar), loaded, drafts, services).run();
 }
 
 }  // namespace infer::app

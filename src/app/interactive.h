@@ -9,12 +9,13 @@
 #include "app/loading.h"
 #include "app/services.h"
 #include "base/result.h"
+#include "engine/conversation_drafts.h"
 #include "grammar/token_automaton.h"
 
 namespace infer::app {
 
-// `grammar`: what each answer follows; null: any text.
+// `grammar`: what each answer follows; null: any text. drafts: of its conversations, or null.
 Status run_interactive(const RunOptions& options, std::shared_ptr<grammar::TokenAutomaton> grammar, LoadedModel& loaded,
-                       Services& services);
+                       engine::ConversationDrafts* drafts, Services& services);
 
 }  // namespace infer::app

@@ -20,7 +20,6 @@
 namespace infer::app {
 namespace {
 
-constexpr int kDraftRows = 16;
 // Each with some megabytes of masks when it was used a lot.
 constexpr size_t kGrammarsKept = 32;
 

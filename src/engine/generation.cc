@@ -1,6 +1,7 @@
 #include "engine/generation.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "base/format.h"
 #include "engine/answer_text.h"
@@ -57,6 +58,20 @@ class ObservedText {
   std::string& whole_;
 };
 
+// What is known of a turn while its answer grows.
+struct Turn {
+  const GenerationOptions& options;
+  ObservedText& answer;
+  GenerationResult& result;
+  Instant start;
+  Instant first_token{};
+  std::optional<grammar::Constraint> constraint{};
+
+  int tokens_left() const {
+    return options.tokens_max < 0 ? std::numeric_limits<int>::max() : options.tokens_max - result.generated_tokens();
+  }
+};
+
 }  // namespace
 
 double GenerationResult::prefill_tokens_per_second() const { return per_second(prompt_tokens, prefill_time); }
@@ -68,17 +83,26 @@ struct Conversation::State {
   sampling::SamplingParams params;
   std::unique_ptr<sampling::Sampler> sampler;
   kv::SequenceCache cache;
-  std::vector<TokenId> history;  // All tokens of the conversation; the cache holds the first of them.
+  ConversationDrafts* drafts;
+  std::vector<TokenId> history;      // All tokens of the conversation; the cache holds the first of them.
+  std::vector<TokenId> step_tokens;  // Of the step: the last of them and its draft,
+  Duration step_time;                // and what it took.
 
   Result<GenerationResult> generate(std::span<const TokenId> prompt, const GenerationOptions& options,
                                     const CallContext& call, const GenerationObserver& observer);
   Status check_prompt(std::span<const TokenId> prompt, const GenerationOptions& options) const;
   // Computes tokens and leaves the logits of the last one in row 0.
   Status prefill(std::span<const TokenId> tokens, const CallContext& call, const GenerationObserver& observer);
-  Result<FinishReason> decode(const GenerationOptions& options, const CallContext& call, ObservedText& answer,
-                              Instant start, GenerationResult& result);
-  // From the logits in row 0; kNoToken when the constraint, which may be null, leaves none.
-  Result<TokenId> choose(grammar::Constraint* constraint, const CallContext& call);
+  Result<FinishReason> decode(const GenerationOptions& options, const CallContext& call, Turn& turn);
+  // The next token from a row of logits. The end of the answer, if it is that.
+  Result<std::optional<FinishReason>> accept_next(int row, const CallContext& call, Turn& turn);
+  // Next tokens from the rows of the last step, while its draft agrees. What was drafted wrongly is forgotten.
+  Result<std::optional<FinishReason>> accept_step(const CallContext& call, Turn& turn);
+  // The token chosen last, and what may follow it.
+  Status run_step(const CallContext& call, const Turn& turn);
+  int drafts_max(const Turn& turn) const;
+  // kNoToken when the constraint, which may be null, leaves none.
+  Result<TokenId> choose(int row, grammar::Constraint* constraint, const CallContext& call);
   // Back to at most `length` cached tokens and to `history_length`.
   Status restore(int length, size_t history_length);
   void accept(TokenId token);
@@ -113,7 +137,9 @@ Status Conversation::State::prefill(std::span<const TokenId> tokens, const CallC
     const int count = static_cast<int>(chunk.size());
     const bool last = done + chunk.size() == tokens.size();
     const model::SequenceSlice slice{&cache, chunk, last ? count - 1 : count, count};
+    const Instant start = call.clock.now();
     INFER_TRY(model.run({{&slice, 1}}, call));
+    if (drafts != nullptr) drafts->observe_step(count, call.clock.now() - start);
     done += chunk.size();
     if (observer.on_prefill) observer.on_prefill(static_cast<int>(done), static_cast<int>(tokens.size()));
   }
@@ -121,43 +147,88 @@ Status Conversation::State::prefill(std::span<const TokenId> tokens, const CallC
 }
 
 Result<FinishReason> Conversation::State::decode(const GenerationOptions& options, const CallContext& call,
-                                                 ObservedText& answer, Instant start, GenerationResult& result) {
-  const Instant prefilled = call.clock.now();
-  Instant first_token = prefilled;
-  std::optional<grammar::Constraint> constraint;
-  if (options.grammar) constraint.emplace(options.grammar);
-  if (constraint && constraint->must_end()) return FinishReason::kStop;
+                                                 Turn& turn) {
+  turn.first_token = call.clock.now();
+  if (options.grammar) turn.constraint.emplace(options.grammar);
+  if (turn.constraint && turn.constraint->must_end()) return FinishReason::kStop;
+  if (turn.tokens_left() <= 0) return FinishReason::kLength;
+  step_tokens.clear();
   while (true) {
-    if (options.tokens_max >= 0 && result.generated_tokens() >= options.tokens_max) return FinishReason::kLength;
-    const Result<TokenId> chosen = choose(constraint ? &*constraint : nullptr, call);
-    if (!chosen) return reason_or_error(chosen.error());
-    const TokenId token = *chosen;
-    if (token == kNoToken) return FinishReason::kNoToken;
-    const Instant now = call.clock.now();
-    if (result.tokens.empty()) {
-      first_token = now;
-      result.time_to_first_token = now - start;
-    }
-    result.decode_time = now - first_token;
-    if (!options.ignore_end_tokens && tokenizer.ends_generation(token)) return FinishReason::kStop;
-    if (constraint) INFER_CHECK(constraint->accept(token));
-    accept(token);
-    result.tokens.push_back(token);
-    if (answer.push(tokenizer.piece(token, options.shows(token)))) return FinishReason::kStop;
-    if (constraint && constraint->must_end()) return FinishReason::kStop;
-    const bool full = cache.length() == cache.context();
-    if (full || (options.tokens_max >= 0 && result.generated_tokens() >= options.tokens_max)) {
-      return FinishReason::kLength;
-    }
-    const model::SequenceSlice slice{&cache, {&token, 1}, 0, 1};
-    const Status step = model.run({{&slice, 1}}, call);
+    const Result<std::optional<FinishReason>> finish = accept_step(call, turn);
+    if (!finish) return reason_or_error(finish.error());
+    if (*finish) return **finish;
+    if (cache.length() == cache.context()) return FinishReason::kLength;
+    const Status step = run_step(call, turn);
     if (!step) return reason_or_error(step.error());
   }
 }
 
-Result<TokenId> Conversation::State::choose(grammar::Constraint* constraint, const CallContext& call) {
+Result<std::optional<FinishReason>> Conversation::State::accept_next(int row, const CallContext& call, Turn& turn) {
+  using Finish = std::optional<FinishReason>;
+  std::optional<grammar::Constraint>& constraint = turn.constraint;
+  GenerationResult& result = turn.result;
+  INFER_ASSIGN(const TokenId token, choose(row, constraint ? &*constraint : nullptr, call));
+  if (token == kNoToken) return Finish(FinishReason::kNoToken);
+  const Instant now = call.clock.now();
+  if (result.tokens.empty()) {
+    turn.first_token = now;
+    result.time_to_first_token = now - turn.start;
+  }
+  result.decode_time = now - turn.first_token;
+  if (!turn.options.ignore_end_tokens && tokenizer.ends_generation(token)) return Finish(FinishReason::kStop);
+  if (constraint) INFER_CHECK(constraint->accept(token));
+  accept(token);
+  result.tokens.push_back(token);
+  if (turn.answer.push(tokenizer.piece(token, turn.options.shows(token)))) return Finish(FinishReason::kStop);
+  if (constraint && constraint->must_end()) return Finish(FinishReason::kStop);
+  return turn.tokens_left() <= 0 ? Finish(FinishReason::kLength) : Finish();
+}
+
+Result<std::optional<FinishReason>> Conversation::State::accept_step(const CallContext& call, Turn& turn) {
+  const int drafted = std::max(0, static_cast<int>(step_tokens.size()) - 1);
+  int accepted = 0;
+  while (true) {
+    const size_t before = history.size();
+    Result<std::optional<FinishReason>> finish = accept_next(accepted, call, turn);
+    const bool right = accepted < drafted && history.size() > before &&
+                       history.back() == step_tokens[static_cast<size_t>(accepted) + 1];
+    accepted += right ? 1 : 0;
+    if (finish && !*finish && right) continue;
+    // After it the cache holds what has been said, but for the last token where that was not drafted.
+    cache.truncate(
+        std::min(cache.length(), static_cast<int>(history.size()) - (right || history.size() == before ? 0 : 1)));
+    if (drafts != nullptr && !step_tokens.empty()) drafts->verified(accepted, step_time);
+    turn.result.drafted_tokens += drafted;
+    turn.result.accepted_tokens += accepted;
+    return finish;
+  }
+}
+
+int Conversation::State::drafts_max(const Turn& turn) const {
+  int most = std::min({turn.tokens_left() - 1, cache.context() - cache.length() - 1, kv::kRewindTokens - 1,
+                       model.options().logits_per_step - 1, model.options().tokens_per_step - 1});
+  // Lowered pages cannot be taken back.
+  const kv::LevelPolicy& policy = model.options().levels;
+  if (policy.mode != kv::KvMode::kF16) most = std::min(most, policy.recent_window);
+  return most;
+}
+
+Status Conversation::State::run_step(const CallContext& call, const Turn& turn) {
+  step_tokens.assign(1, history.back());
+  if (drafts != nullptr) {
+    INFER_ASSIGN(const std::span<const TokenId> draft, drafts->propose(history, drafts_max(turn), call));
+    step_tokens.insert(step_tokens.end(), draft.begin(), draft.end());
+  }
+  const model::SequenceSlice slice{&cache, step_tokens, 0, static_cast<int>(step_tokens.size())};
+  const Instant start = call.clock.now();
+  INFER_TRY(model.run({{&slice, 1}}, call));
+  step_time = call.clock.now() - start;
+  return {};
+}
+
+Result<TokenId> Conversation::State::choose(int row, grammar::Constraint* constraint, const CallContext& call) {
   // Embeddings beyond the vocabulary are padding: they have no text.
-  const auto logits = model.logits(0).first(static_cast<size_t>(tokenizer.vocabulary_size()));
+  const auto logits = model.logits(row).first(static_cast<size_t>(tokenizer.vocabulary_size()));
   if (constraint) return sampling::sample_constrained(*sampler, *constraint, logits, call);
   return sampler->sample(logits);
 }
@@ -165,6 +236,7 @@ Result<TokenId> Conversation::State::choose(grammar::Constraint* constraint, con
 Status Conversation::State::restore(int length, size_t history_length) {
   cache.truncate(length);
   history.resize(history_length);
+  if (drafts != nullptr) drafts->begin();
   INFER_ASSIGN(sampler, sampling::Sampler::make(params, tokenizer.vocabulary_size(), model.options().context));
   for (const TokenId token : history) sampler->accept(token);
   return {};
@@ -197,7 +269,8 @@ Result<GenerationResult> Conversation::State::generate(std::span<const TokenId> 
     result.finish_reason = *reason;
   } else {
     for (const TokenId token : prompt) accept(token);
-    const Result<FinishReason> finish = decode(options, call, answer, start, result);
+    Turn turn{.options = options, .answer = answer, .result = result, .start = start};
+    const Result<FinishReason> finish = decode(options, call, turn);
     if (!finish) {
       INFER_TRY(restore(length_before, history_before));
       return Error(finish.error());
@@ -218,7 +291,8 @@ Conversation::Conversation(std::unique_ptr<State> state) : state_(std::move(stat
 Conversation::~Conversation() = default;
 
 Result<std::unique_ptr<Conversation>> Conversation::make(model::Model& model, const tokenizer::Tokenizer& tokenizer,
-                                                         const sampling::SamplingParams& params) {
+                                                         const sampling::SamplingParams& params,
+                                                         ConversationDrafts* drafts) {
   const int embeddings = model.config().vocabulary;
   if (tokenizer.vocabulary_size() > embeddings) {
     return Error{ErrorCode::kInvalidArgument,
@@ -228,8 +302,9 @@ Result<std::unique_ptr<Conversation>> Conversation::make(model::Model& model, co
   }
   INFER_TRY(params.validate());
   INFER_ASSIGN(auto sampler, sampling::Sampler::make(params, tokenizer.vocabulary_size(), model.options().context));
-  return std::unique_ptr<Conversation>(new Conversation(
-      std::unique_ptr<State>(new State{model, tokenizer, params, std::move(sampler), model.make_sequence(), {}})));
+  if (drafts != nullptr) drafts->begin();
+  return std::unique_ptr<Conversation>(new Conversation(std::unique_ptr<State>(
+      new State{model, tokenizer, params, std::move(sampler), model.make_sequence(), drafts, {}, {}, {}})));
 }
 
 Result<GenerationResult> Conversation::generate(std::span<const TokenId> prompt, const GenerationOptions& options,

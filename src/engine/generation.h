@@ -1,6 +1,9 @@
 // One conversation with one model: prompt in, text out, with timings. The KV of earlier turns stays, so that a next
 // prompt continues them.
 //
+// Where there are drafts of what the answer says next, steps verify them (conversation_drafts.h); the answer is the
+// same.
+//
 // Text reaches the observer in whole UTF-8 characters and never contains a part of a stop string. A deadline or a
 // cancellation ends a turn within one step and keeps what was generated.
 // Ownership: borrows the model and the tokenizer, which must outlive it. Thread safety: one thread (the engine's).
@@ -21,6 +24,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "engine/answer.h"
+#include "engine/conversation_drafts.h"
 #include "model/model.h"
 #include "sampling/sampler.h"
 #include "tokenizer/tokenizer.h"
@@ -39,6 +43,8 @@ struct GenerationResult {
   FinishReason finish_reason = FinishReason::kStop;
   int prompt_tokens = 0;         // Of this turn.
   int context_tokens = 0;        // In the KV cache after this turn.
+  int drafted_tokens = 0;        // Computed beside the others,
+  int accepted_tokens = 0;       // and those of them that are part of the answer.
   Duration time_to_first_token;  // From the call to the first token chosen; zero when there was none.
   Duration prefill_time;         // Computing the prompt.
   Duration decode_time;          // From the first token to the last.
@@ -55,9 +61,11 @@ struct GenerationResult {
 
 class Conversation {
  public:
-  // kInvalidArgument: sampling parameters, or a tokenizer with more tokens than the model has embeddings.
+  // drafts: borrowed, for one conversation at a time; or null. kInvalidArgument: sampling parameters, or a tokenizer
+  // with more tokens than the model has embeddings.
   static Result<std::unique_ptr<Conversation>> make(model::Model& model, const tokenizer::Tokenizer& tokenizer,
-                                                    const sampling::SamplingParams& params);
+                                                    const sampling::SamplingParams& params,
+                                                    ConversationDrafts* drafts = nullptr);
   ~Conversation();
   Conversation(const Conversation&) = delete;
   Conversation& operator=(const Conversation&) = delete;

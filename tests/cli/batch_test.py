@@ -26,6 +26,17 @@ class BatchTest(program.ProgramTest):
             self.assertEqual(results[name]["text"] + "\n", self.output("run", "-p", text, "-n", 12, "--temp", 0))
             self.assertEqual(results[name]["finish_reason"], "length")
 
+    def test_drafts_change_no_result(self):
+        path = self.tasks(*({"id": str(n), "prompt": text, "max_tokens": 60, "temperature": n % 2, "seed": n}
+                            for n, text in enumerate(["The old king", "Once upon a time", "The wolf", "The sea"])))
+        plain = self.document("batch", path, "--draft-max", 0)
+        self.assertEqual(plain["drafted_tokens"], 0)
+        texts = {name: result["text"] for name, result in self.results().items()}
+        drafted = self.document("batch", path, "--draft", self.tales, "--fresh")
+        self.assertEqual({name: result["text"] for name, result in self.results().items()}, texts)
+        self.assertLessEqual(drafted["accepted_tokens"], drafted["drafted_tokens"])
+        self.assertIn("no such file", self.error(3, "batch", path, "--fresh", "--draft", self.folder / "none.gguf"))
+
     def test_turns_continue_each_other(self):
         path = self.tasks({"id": "a", "turns": ["The king", " and the queen", " were"], "max_tokens": 5, "temperature": 0})
         self.output("batch", path)

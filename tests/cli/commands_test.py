@@ -46,6 +46,20 @@ class CommandsTest(program.ProgramTest):
         self.assertEqual((document["generated_tokens"], document["finish_reason"]), (5, "length"))
         self.assertEqual(document["text"] + "\n", self.output("run", "-p", "Once upon a time", "-n", 5, "--temp", 0))
 
+    def test_drafts_change_no_answer_of_run(self):
+        for temperature in (0, 0.8):
+            words = ["run", "-p", "The old king had three sons, and", "-n", 120, "--temp", temperature, "--seed", 7]
+            plain = self.document(*words, "--draft-max", 0)
+            self.assertEqual((plain["drafted_tokens"], plain["accepted_tokens"]), (0, 0))
+            for more in ([], ["--draft", self.tales], ["--model-draft", self.tales, "--draft-max", 3]):
+                drafted = self.document(*words, *more)
+                self.assertEqual(drafted["tokens"], plain["tokens"])
+                self.assertLessEqual(drafted["accepted_tokens"], drafted["drafted_tokens"])
+        lines = self.output("run", "-i", "--temp", 0, "-n", 30, "--draft", self.tales, stdin=b"The king\nThe queen\n")
+        self.assertEqual(lines, self.output("run", "-i", "--temp", 0, "-n", 30, "--draft-max", 0,
+                                            stdin=b"The king\nThe queen\n"))
+        self.assertIn("no such file", self.error(3, *words, "--draft", self.folder / "none.gguf"))
+
     def test_repacked_weights_are_kept_where_and_when_the_user_says(self):
         cache = self.folder / "weights"
         words = ["run", "-m", self.tales, "-p", "Once upon a time", "-n", 5, "--temp", 0, "--repack-cache-limit", "1GB"]
