@@ -10,12 +10,13 @@ unless they shall. With --llama, llama.cpp installed in ROOT (with the model lin
 inferos. The client is this process: it takes some of the machine, from both alike.
 """
 import argparse
-import concurrent.futures
 import http.client
 import json
 import os
 import pathlib
 import random
+import re
+import selectors
 import shutil
 import socket
 import statistics
@@ -184,31 +185,56 @@ def prefix(arguments):
 
 
 class ReadyRequests:
-    """Requests made beforehand, sent and read with as little work as can be: what the client takes of the machine, it takes
-    from the server, and five times as much at five times the rate."""
+    """Requests made beforehand, sent and read over connections that stay by one thread: what the client takes of the
+    machine it takes from the server, and five times as much at five times the rate."""
 
     def __init__(self, server, arguments, rng, count):
-        self.port, self.bodies = server.port, []
+        self.port, self.requests, self.idle = server.port, [], []
         self.whole = f'"completion_tokens":{arguments.answer},'.encode()
         for _ in range(count):
             body = json.dumps({"prompt": random_prompt(rng, arguments.prompt), "max_tokens": arguments.answer,
                                "temperature": 0, "ignore_eos": True, "infer_os": {"deadline_ms": arguments.deadline_ms}})
-            self.bodies.append((f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
-                                f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}").encode())
+            self.requests.append((f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                                  f"Content-Length: {len(body)}\r\n\r\n{body}").encode())
 
-    def ask(self, number):
-        """(status, whether the answer is whole, seconds); status 0: no answer."""
-        begin, parts = time.monotonic(), []
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), 600) as connection:
-                connection.sendall(self.bodies[number])
-                while part := connection.recv(1 << 16):
-                    parts.append(part)
-        except OSError:
-            return 0, False, time.monotonic() - begin
-        answer = b"".join(parts)
-        status = int(answer[9:12]) if answer.startswith(b"HTTP/1.1 ") else 0
-        return status, self.whole in answer, time.monotonic() - begin
+    def send(self, selector, number):
+        connection = self.idle.pop() if self.idle else socket.create_connection(("127.0.0.1", self.port))
+        connection.sendall(self.requests[number])
+        selector.register(connection, selectors.EVENT_READ, [time.monotonic(), b""])
+
+    def receive(self, selector, key):
+        """None, or (status, whether the answer is whole, seconds) where that is all."""
+        begin, seen = key.data
+        part = key.fileobj.recv(1 << 16)
+        seen += part
+        key.data[1] = seen
+        head, found, body = seen.partition(b"\r\n\r\n")
+        length = re.search(rb"(?i)content-length: *(\d+)", head) if found else None
+        if part and (length is None or len(body) < int(length[1])):
+            return None
+        selector.unregister(key.fileobj)
+        if part:
+            self.idle.append(key.fileobj)
+        else:
+            key.fileobj.close()
+        status = int(seen[9:12]) if seen.startswith(b"HTTP/1.1 ") else 0
+        return status, self.whole in body, time.monotonic() - begin
+
+    def run(self, due, at_once=None):
+        """Each is sent when it is due, or, with at_once, whenever fewer are under way. Their outcomes."""
+        outcomes, number, begin = [], 0, time.monotonic()
+        with selectors.DefaultSelector() as selector:
+            while number < len(due) or selector.get_map():
+                wait = max(0, begin + due[number] - time.monotonic()) if number < len(due) else 60
+                if number < len(due) and wait == 0 and len(selector.get_map()) < (at_once or len(due)):
+                    self.send(selector, number)
+                    number += 1
+                    continue
+                for key, _ in selector.select(wait or 60):
+                    outcome = self.receive(selector, key)
+                    if outcome is not None:
+                        outcomes.append(outcome)
+        return outcomes, time.monotonic() - begin
 
 
 def goodput(server, rate, seconds, arguments, rng):
@@ -217,19 +243,15 @@ def goodput(server, rate, seconds, arguments, rng):
     while due[-1] < seconds:
         due.append(due[-1] + rng.expovariate(rate))
     requests = ReadyRequests(server, arguments, rng, len(due))
-    begin = time.monotonic()
-    with concurrent.futures.ThreadPoolExecutor(512) as pool:
-        asked = []
-        for number, instant in enumerate(due):
-            time.sleep(max(0, begin + instant - time.monotonic()))
-            asked.append(pool.submit(requests.ask, number))
-        outcomes = [each.result() for each in asked]
-    taken = time.monotonic() - begin
+    cpu = time.process_time()
+    outcomes, taken = requests.run(due)
+    cpu = (time.process_time() - cpu) / taken
     in_time = arguments.deadline_ms / 1e3 + 0.1
-    good = sum(1 for status, whole, seconds in outcomes if status == 200 and whole and seconds <= in_time)
+    good = sum(1 for status, whole, took in outcomes if status == 200 and whole and took <= in_time)
     refused = sum(1 for status, _, _ in outcomes if status != 200)
     print(f"{server.name:13} {rate:6.2f} requests/s come in: {good / taken:.2f} good answers/s; {len(outcomes)} requests, "
-          f"{good} good, {len(outcomes) - good - refused} ended late or short, {refused} refused", flush=True)
+          f"{good} good, {len(outcomes) - good - refused} ended late or short, {refused} refused; the client took "
+          f"{100 * cpu:.1f} % of a core", flush=True)
     return good / taken
 
 
@@ -237,16 +259,9 @@ def overload(arguments):
     with inferos(arguments.model, arguments.prompt + arguments.answer + 64, 8) as server:
         rng = random.Random(5)
         # What it can do: eight at a time, one after the other.
-        requests = ReadyRequests(server, arguments, rng, 4096)
-        begin, done = time.monotonic(), []
-        def worker(which):
-            for number in range(which, len(requests.bodies), 8):
-                if time.monotonic() >= begin + arguments.seconds / 2:
-                    return
-                requests.ask(number)
-                done.append(number)
-        together([lambda which=which: worker(which) for which in range(8)])
-        capacity = len(done) / (time.monotonic() - begin)
+        requests = ReadyRequests(server, arguments, rng, arguments.count)
+        outcomes, taken = requests.run([0.0] * arguments.count, 8)
+        capacity = len(outcomes) / taken
         print(f"{server.name:13} eight clients, one after the other: {capacity:.2f} answers/s", flush=True)
         saturated = goodput(server, capacity, arguments.seconds, arguments, rng)
         flooded = goodput(server, 5 * capacity, arguments.seconds, arguments, rng)
@@ -264,6 +279,7 @@ def main():
     parser.add_argument("--tokens", type=int, default=4096)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=40)
+    parser.add_argument("--count", type=int, default=64, help="of the requests that the capacity is measured with")
     parser.add_argument("--deadline-ms", type=int, default=10000)
     parser.add_argument("--vocabulary", type=int, default=40000, help="prompts are of tokens below this")
     arguments = parser.parse_args()
