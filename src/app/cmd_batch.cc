@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <unordered_set>
 
 #include "app/commands.h"
@@ -71,7 +72,7 @@ api::Json as_json(const batch::TaskResult& result) {
 api::Json quantile(std::vector<double> values, double share) {
   if (values.empty()) return {};
   std::sort(values.begin(), values.end());
-  const auto rank = static_cast<size_t>(share * static_cast<double>(values.size() - 1) + 0.5);
+  const auto rank = static_cast<size_t>(std::lround(share * static_cast<double>(values.size() - 1)));
   return values[rank];
 }
 
@@ -223,10 +224,10 @@ Status batch_command(const BatchCommand& options, Services& services) {
   finish_storing_weights(*loaded.model, call, services);
   INFER_ASSIGN(const auto engine, start_engine(options, loaded, draft, services.clock()));
 
-  batch::BatchOptions how{.workers = options.workers,
-                          .task_deadline = options.task_deadline,
-                          .stages = options.staged ? engine::standard_stages() : std::vector<engine::Stage>{},
-                          .parse_special = options.parse_special};
+  const batch::BatchOptions how{.workers = options.workers,
+                                .task_deadline = options.task_deadline,
+                                .stages = options.staged ? engine::standard_stages() : std::vector<engine::Stage>{},
+                                .parse_special = options.parse_special};
   const Instant start = services.clock().now();
   ProgressBar bar = services.progress("running tasks", ProgressUnit::kTasks);
   const auto sink = [&](const batch::TaskResult& result) -> Status {
@@ -234,7 +235,7 @@ Status batch_command(const BatchCommand& options, Services& services) {
     bar.update(summary.done(), tasks.size());
     return results.append_line(as_json(result).dump());
   };
-  const Status status = batch::run_batch(*engine, *loaded.tokenizer, tasks, how, call, sink);
+  Status status = batch::run_batch(*engine, *loaded.tokenizer, tasks, how, call, sink);
   bar.finish();
   summary.elapsed = services.clock().now() - start;
   INFER_TRY(options.json ? services.out().write_json(as_json(summary, engine->snapshot(), path, loaded))
