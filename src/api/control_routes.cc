@@ -12,6 +12,7 @@
 #include "api/settings_json.h"
 #include "base/format.h"
 #include "base/quoted_text.h"
+#include "telemetry/timestamp.h"
 
 namespace infer::api {
 
@@ -183,10 +184,16 @@ void post_config(ControlService& service, const Request& request, const Response
 // Smaller numbers than this are seconds: in milliseconds it is a day of 1973.
 constexpr int64_t kSecondsMax = 100'000'000'000;
 
+// As seconds or milliseconds since 1970, or as replies write it; 0 when it is not said.
+Result<int64_t> query_time(const Request& request, const char* name) {
+  if (const auto time = telemetry::read_timestamp(request.query_value(name).value_or(""))) return time->unix_ms;
+  INFER_ASSIGN(const int64_t number, query_number(request, name, 0, 0, int64_t{1} << 52));
+  return number < kSecondsMax ? number * 1000 : number;
+}
+
 Result<telemetry::HistoryQuery> history_query(const Request& request, const std::string& metric) {
   INFER_ASSIGN(const int64_t limit, query_number(request, "limit", 1000, 1, telemetry::kHistoryLimitMax));
-  INFER_ASSIGN(int64_t since, query_number(request, "since", 0, 0, int64_t{1} << 52));
-  if (since < kSecondsMax) since *= 1000;
+  INFER_ASSIGN(const int64_t since, query_time(request, "since"));
   const auto& known = telemetry::kHistoryMetrics;
   if (!metric.empty() && std::find(known.begin(), known.end(), metric) == known.end()) {
     std::string names;

@@ -280,8 +280,12 @@ TEST_F(ControlRoutesTest, HistoryHasTheSamplesAndSurvivesARestart) {
   EXPECT_EQ(one.find("history")->elements()[0].find("kv_bytes")->as_double(), 30);
   EXPECT_EQ(one.find("history")->elements()[0].find("tps"), nullptr);
   EXPECT_TRUE(ask_json("GET", "/v1/history?since=99999999999").find("history")->elements().empty());
-  for (const char* const wrong :
-       {"limit=0", "limit=x", "limit=1000000", "since=-1", "metric=nothing", "limit=99999999999999999999"}) {
+  EXPECT_TRUE(ask_json("GET", "/v1/history?since=9999-01-01T00:00:00Z").find("history")->elements().empty());
+  const Json since =
+      ask_json("GET", "/v1/history?since=" + std::string(first.find("timestamp")->as_string().value_or("")));
+  EXPECT_GE(since.find("history")->elements().size(), 2u);
+  for (const char* const wrong : {"limit=0", "limit=x", "limit=1000000", "since=-1", "since=2026-11-29",
+                                  "metric=nothing", "limit=99999999999999999999"}) {
     EXPECT_EQ(ask("GET", std::string("/v1/history?") + wrong).status, 400) << wrong;
   }
   server_.reset();

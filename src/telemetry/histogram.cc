@@ -25,7 +25,8 @@ void DurationHistogram::observe(Duration value) {
 
 HistogramCounts DurationHistogram::counts() const {
   HistogramCounts result;
-  for (size_t i = 0; i < bounds_; ++i) result.bounds.push_back(static_cast<double>(bounds_ns_[i]) * 1e-9);
+  for (size_t i = 0; i < bounds_; ++i)
+    result.bounds.push_back(static_cast<double>(bounds_ns_[i]) / 1e9);  // As it was written.
   for (size_t i = 0; i <= bounds_; ++i) result.counts.push_back(counts_[i].load(std::memory_order_relaxed));
   result.sum_seconds = static_cast<double>(sum_ns_.load(std::memory_order_relaxed)) * 1e-9;
   return result;

@@ -110,6 +110,11 @@ TEST(Sampler, LatenciesAreOfAnswersThatEndedInTheLastMinute) {
   EXPECT_NEAR(*metrics.first_token.median_ms, 1000, 1e-6);
 }
 
+TEST(Histogram, BoundsAreWhatTheyWereGivenAs) {
+  const std::initializer_list<double> bounds{0.0025, 0.075, 0.15, 0.3, 30, 60, 120};
+  EXPECT_EQ(DurationHistogram(bounds).counts().bounds, std::vector<double>(bounds));
+}
+
 TEST(Histogram, AValueOnABoundBelongsBelowIt) {
   DurationHistogram histogram{0.001, 0.01};
   for (const int64_t us : {500, 1000, 1001, 10'000, 20'000}) histogram.observe(Duration::from_us(us));
@@ -148,6 +153,20 @@ TEST(RequestWindow, KeepsTheLastOnesWhenThereAreMore) {
   const auto kept = window.since(Instant::from_ns(0));
   EXPECT_EQ(kept.size(), RequestWindow::kPlaces);
   for (const RequestTimes& times : kept) EXPECT_GT(times.ended.ns(), 5000 - 4096);
+}
+
+TEST(Timestamp, IsReadAsItIsWritten) {
+  for (const int64_t ms : {int64_t{0}, int64_t{1'764'442'223'004}, int64_t{951'782'399'999}}) {
+    const auto read = read_timestamp(timestamp({ms}));
+    ASSERT_TRUE(read.has_value()) << timestamp({ms});
+    EXPECT_EQ(read->unix_ms, ms);
+  }
+  EXPECT_EQ(read_timestamp("2000-02-29T00:00:01Z")->unix_ms, 951'782'401'000);
+  for (const char* const wrong :
+       {"", "now", "2001-02-29T00:00:00Z", "2000-13-01T00:00:00Z", "2000-01-01T24:00:00Z", "2000-01-01 00:00:00Z",
+        "2000-01-01T00:00:00", "2000-01-01T00:00:00.12Z", "-200-01-01T00:00:00Z", "2000-01-01T00:00:00.000Z "}) {
+    EXPECT_FALSE(read_timestamp(wrong).has_value()) << wrong;
+  }
 }
 
 TEST(Timestamp, IsIsoInUtcWithMilliseconds) {
