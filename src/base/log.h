@@ -13,6 +13,8 @@ class Log {
  public:
   virtual ~Log() = default;
   virtual void write(LogLevel level, std::string_view message) = 0;
+  // What is worth less is left out from now on; a log without such a choice ignores it.
+  virtual void set_level(LogLevel) {}
 };
 
 // Drops everything; for tests and for callers without a user.

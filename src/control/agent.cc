@@ -73,6 +73,7 @@ Result<ConfigChange> Agent::change(const Config& wished) {
     INFER_TRY(bring_anew(wished.policy, baseline_));
     before_tuning_.reset();
   }
+  if (config_.log_level != wished.log_level) log_.set_level(config_.log_level = wished.log_level);
   config_.loops = wished.loops;
   config_.telemetry.push_interval_ms = wished.telemetry.push_interval_ms;
   const std::string dataset = std::exchange(config_.evaluation, wished.evaluation).dataset;

@@ -91,6 +91,26 @@ TEST_F(AgentTest, AChangeIsAppliedAtOnceAndSaysWhatNeedsARestart) {
   EXPECT_EQ(notes_.policies.size(), 1u);
 }
 
+TEST(Agent, TheLogIsToldOfAnotherLevel) {
+  struct Levelled final : Log {
+    void write(LogLevel, std::string_view) override {}
+    void set_level(LogLevel to) override { levels.push_back(to); }
+    std::vector<LogLevel> levels;
+  };
+  Levelled log;
+  FakeTarget target;
+  const telemetry::Recorder recorder;
+  Agent agent(Config{}, target, recorder, log, at(0));
+  Config wished = agent.config();
+  wished.log_level = LogLevel::kError;
+  const auto change = agent.change(wished);
+  ASSERT_TRUE(change.has_value());
+  EXPECT_TRUE(change->needs_restart.empty());
+  ASSERT_TRUE(agent.change(wished).has_value());  // Nothing new.
+  EXPECT_EQ(log.levels, std::vector<LogLevel>{LogLevel::kError});
+  EXPECT_EQ(agent.config().log_level, LogLevel::kError);
+}
+
 TEST_F(AgentTest, WhatChangesNothingIsNotBroughtToTheTarget) {
   ASSERT_TRUE(agent_.change(agent_.config()).has_value());
   EXPECT_EQ(target_.applied.size(), 1u);

@@ -62,7 +62,7 @@ constexpr std::array kSettings{
             .help = "false starts in baseline mode: all optimization off"},
     Setting{.key = "log_level",
             .field = [](Config& c) { return choice_field(c.log_level); },
-            .effect = kRestart,
+            .effect = kAtOnce,
             .choices = kLogLevels,
             .help = "what is not worth less than this is logged"},
 
