@@ -23,6 +23,8 @@ std::optional<uint64_t> available_memory_bytes();
 
 // User and system time of all threads since the start.
 Duration cpu_time_used();
+// Of the thread that asks.
+Duration thread_cpu_time_used();
 
 // The absolute path of the running program.
 Result<std::string> executable_path();

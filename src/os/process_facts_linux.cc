@@ -46,6 +46,12 @@ int64_t nanoseconds(const timeval& time) {
   return static_cast<int64_t>(time.tv_sec) * 1'000'000'000 + static_cast<int64_t>(time.tv_usec) * 1'000;
 }
 
+Duration cpu_time_of(int whose) {
+  rusage usage{};
+  if (::getrusage(whose, &usage) != 0) return Duration();
+  return Duration::from_ns(nanoseconds(usage.ru_utime) + nanoseconds(usage.ru_stime));
+}
+
 }  // namespace
 
 std::optional<uint64_t> resident_bytes() { return kilobyte_field("/proc/self/status", "VmRSS"); }
@@ -66,11 +72,8 @@ std::optional<uint64_t> available_memory_bytes() {
   return lesser(kilobyte_field("/proc/meminfo", "MemAvailable"), read_cgroup_limits("").memory_available);
 }
 
-Duration cpu_time_used() {
-  rusage usage{};
-  if (::getrusage(RUSAGE_SELF, &usage) != 0) return Duration();
-  return Duration::from_ns(nanoseconds(usage.ru_utime) + nanoseconds(usage.ru_stime));
-}
+Duration cpu_time_used() { return cpu_time_of(RUSAGE_SELF); }
+Duration thread_cpu_time_used() { return cpu_time_of(RUSAGE_THREAD); }
 
 Result<std::string> executable_path() {
   std::string path(256, '\0');

@@ -60,6 +60,19 @@ Duration cpu_time_used() {
   return Duration::from_ns(nanoseconds(usage.ru_utime) + nanoseconds(usage.ru_stime));
 }
 
+Duration thread_cpu_time_used() {
+  thread_basic_info_data_t info{};
+  mach_msg_type_number_t count = THREAD_BASIC_INFO_COUNT;
+  const mach_port_t self = ::mach_thread_self();
+  const kern_return_t status = ::thread_info(self, THREAD_BASIC_INFO, reinterpret_cast<thread_info_t>(&info), &count);
+  ::mach_port_deallocate(::mach_task_self(), self);
+  if (status != KERN_SUCCESS) return Duration();
+  const auto microseconds = [](const time_value_t& time) {
+    return int64_t{time.seconds} * 1'000'000 + time.microseconds;
+  };
+  return Duration::from_ns(1000 * (microseconds(info.user_time) + microseconds(info.system_time)));
+}
+
 Result<std::string> executable_path() {
   uint32_t size = 0;
   (void)::_NSGetExecutablePath(nullptr, &size);  // Asks for the size.

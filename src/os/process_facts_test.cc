@@ -5,6 +5,7 @@
 #include <cstring>
 #include <filesystem>
 #include <initializer_list>
+#include <thread>
 
 #include "base/rng.h"
 #include "os/environment.h"
@@ -68,6 +69,20 @@ TEST(ProcessFacts, CpuTimeGrowsWithWork) {
     for (int i = 0; i < 1'000'000; ++i) sum += rng.next();
   }
   EXPECT_NE(sum, 0u);
+}
+
+TEST(ProcessFacts, AThreadsCpuTimeGrowsWithItsOwnWorkOnly) {
+  const Duration start = thread_cpu_time_used();
+  Rng rng(1);
+  uint64_t sum = 0;
+  while (!(thread_cpu_time_used() > start + Duration::from_ms(5))) {
+    for (int i = 0; i < 1'000'000; ++i) sum += rng.next();
+  }
+  EXPECT_NE(sum, 0u);
+  EXPECT_LE(thread_cpu_time_used(), cpu_time_used());
+  Duration of_another;
+  std::thread([&of_another] { of_another = thread_cpu_time_used(); }).join();
+  EXPECT_LT(of_another, thread_cpu_time_used());
 }
 
 TEST(ProcessFacts, TheExecutableIsThisTestProgram) {

@@ -59,6 +59,12 @@ Duration cpu_time_used() {
   return Duration::from_ns(nanoseconds(kernel) + nanoseconds(user));
 }
 
+Duration thread_cpu_time_used() {
+  FILETIME created{}, exited{}, kernel{}, user{};
+  if (!::GetThreadTimes(::GetCurrentThread(), &created, &exited, &kernel, &user)) return Duration();
+  return Duration::from_ns(nanoseconds(kernel) + nanoseconds(user));
+}
+
 Result<std::string> executable_path() {
   constexpr size_t kLongestPath = 32'768;
   std::wstring path(kLongestPath, L'\0');

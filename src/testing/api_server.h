@@ -43,7 +43,7 @@ class ApiServer {
   explicit ApiServer(const ApiServerOptions& options = {});
 
   const api::ServedModel& model() const { return *model_; }
-  const engine::Engine& engine() const { return *engine_; }
+  engine::Engine& engine() const { return *engine_; }
   const api::AnswerService& service() const { return *service_; }
   const telemetry::Recorder& recorder() const { return recorder_; }
   const Clock& clock() const { return clock_; }
