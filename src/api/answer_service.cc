@@ -31,8 +31,9 @@ Result<std::unique_ptr<AnswerService>> AnswerService::start(const ServedModel& m
   auto service = std::unique_ptr<AnswerService>(new AnswerService(model, options.seed));
   INFER_ASSIGN(service->deliverer_, Deliverer::start(model.clock, options.calls_max));
   const std::function<void()> wake = service->deliverer_->waker();
+  const std::function<void()> wake_for_piece = service->deliverer_->piece_waker();
   for (int i = 0; i < options.preparers; ++i) {
-    INFER_ASSIGN(auto preparer, Preparer::start(model, engine, options.calls_max, wake, wake));
+    INFER_ASSIGN(auto preparer, Preparer::start(model, engine, options.calls_max, wake, wake_for_piece));
     service->preparers_.push_back(std::move(preparer));
   }
   return service;
@@ -50,6 +51,7 @@ void AnswerService::answer(http::Request request, const http::ResponseSink& sink
   call->prepare = prepare;
   call->id = id;
   call->recorder = model_.recorder;
+  call->log_content = model_.log_content ? &model_.log_content : nullptr;
   call->created = model_.clock.wall_time().unix_ms / 1000;
   call->seed = rng.next() >> 11;  // 53 bits: what JavaScript holds exactly, so that it can be sent back.
   call->deadline_ns = deadline.ns();

@@ -49,6 +49,7 @@ using PrepareAnswer = std::function<Preparation(const Json& body, const CallInpu
 struct Choice {
   engine::RequestHandle handle;
   bool ended = false;
+  std::string said{};  // Where contents are logged.
 };
 
 struct Call {
@@ -60,6 +61,7 @@ struct Call {
   std::string id;
   int64_t created = 0;
   uint64_t seed = 0;
+  const ContentLog* log_content = nullptr;  // Null where contents are not logged.
   telemetry::Recorder* recorder = nullptr;  // Told of each choice that ended; may be null.
 
   CancelSource cancel;
@@ -76,6 +78,7 @@ struct Call {
   bool has_begun = false;
   bool cancel_passed_on = false;
   std::string unsent;  // Bytes of a stream that found no room yet.
+  Instant rest_until;  // Of a stream that has just been written to.
 
   Deadline deadline() const { return Deadline::at(Instant::from_ns(deadline_ns.load(std::memory_order_relaxed))); }
 };

@@ -17,7 +17,7 @@ Result<std::unique_ptr<Deliverer>> Deliverer::start(const Clock& clock, size_t c
 Deliverer::~Deliverer() {
   inbox_.close();
   stops_ = true;
-  wake_->notify();
+  bell_->ring();
   thread_.reset();
 }
 
@@ -26,18 +26,22 @@ bool Deliverer::take(std::shared_ptr<Call> call) {
     under_way_.fetch_sub(1);
     return false;
   }
-  wake_->notify();
+  bell_->ring();
   return true;
 }
 
 bool Deliverer::cancel(std::string id, http::ResponseSink sink) {
   const bool taken = inbox_.try_push(CancelOrder{std::move(id), std::move(sink)});
-  if (taken) wake_->notify();
+  if (taken) bell_->ring();
   return taken;
 }
 
 std::function<void()> Deliverer::waker() const {
-  return [wake = wake_] { wake->notify(); };
+  return [bell = bell_] { bell->ring(); };
+}
+
+std::function<void()> Deliverer::piece_waker() const {
+  return [bell = bell_, &clock = clock_] { bell->ring_for_piece(clock.now()); };
 }
 
 void Deliverer::take_in() {
@@ -70,18 +74,35 @@ void Deliverer::obey(const CancelOrder& order) {
   order.sink.reply(http::make_response(200, "application/json", body.dump()));
 }
 
+void Deliverer::deliver_all() {
+  const Instant now = clock_.now();
+  const size_t before = calls_.size();
+  std::erase_if(calls_, [now](const std::shared_ptr<Call>& call) { return deliver(*call, now); });
+  under_way_.fetch_sub(before - calls_.size());
+}
+
+// Until something has to be done.
+void Deliverer::wait() {
+  const Instant now = clock_.now();
+  Instant look_at = Instant::never(), rest_until = Instant::never();
+  for (const std::shared_ptr<Call>& call : calls_) {
+    if (!call->has_begun) look_at = std::min(look_at, call->deadline().when());
+    if (!call->has_begun || !call->is_stream) continue;
+    rest_until = std::min(rest_until, call->rest_until);
+    // A piece that came while its stream rested waits for the next one, which wakes, but not for ever.
+    const Instant latest = call->rest_until + kPieceWait;
+    if (now < latest) look_at = std::min(look_at, latest);
+  }
+  const Instant listens_from = rest_until == Instant::never() ? now : rest_until;
+  if (bell_->listen(listens_from, now)) bell_->sleep_until(look_at);
+}
+
 void Deliverer::serve() {
   while (!stops_) {
+    bell_->rest();
     take_in();
-    const Instant now = clock_.now();
-    const size_t before = calls_.size();
-    std::erase_if(calls_, [now](const std::shared_ptr<Call>& call) { return deliver(*call, now); });
-    under_way_.fetch_sub(before - calls_.size());
-    Instant look_at = Instant::never();
-    for (const std::shared_ptr<Call>& call : calls_) {
-      if (!call->has_begun) look_at = std::min(look_at, call->deadline().when());
-    }
-    wake_->wait_until(look_at);
+    deliver_all();
+    wait();
   }
   take_in();
   for (const std::shared_ptr<Call>& call : calls_) {

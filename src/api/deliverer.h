@@ -1,6 +1,10 @@
 // A thread that carries answers from the engine to the clients: takes pieces as they come, lets the call's writer put
 // them into words, and hands these to the connection, as fast as that takes them.
 //
+// A stream that was written to a moment ago is left alone for kStreamRest: waking and writing cost more than making the
+// bytes, and they cost the engine its processors. So tokens that come faster than anybody can see go out by twos and
+// threes, each an event of its own; one that comes after a pause goes out at once.
+//
 // It owns all calls from their arrival to their end: one whose deadline passes before it is prepared is answered here,
 // one whose client is gone is dropped, which cancels it. A client that reads slowly holds up its own call only: pieces
 // stay in the engine's ring, and the engine leaves the sequence alone.
@@ -17,11 +21,11 @@
 #include <vector>
 
 #include "api/call.h"
+#include "api/delivery_bell.h"
 #include "base/bounded_queue.h"
 #include "base/result.h"
 #include "base/time.h"
 #include "os/service_thread.h"
-#include "os/wake_signal.h"
 
 namespace infer::api {
 
@@ -37,8 +41,10 @@ class Deliverer {
   bool take(std::shared_ptr<Call> call);
   // Ends the calls of that id and answers how many these were. False when too much waits.
   bool cancel(std::string id, http::ResponseSink sink);
-  // Something has changed: a piece, room, a cancellation. The function may outlive the deliverer.
+  // Something has changed: room, a cancellation, a call that is prepared. The functions may outlive the deliverer.
   std::function<void()> waker() const;
+  // An answer has a piece.
+  std::function<void()> piece_waker() const;
   int calls() const { return static_cast<int>(under_way_.load()); }  // Under way.
 
  private:
@@ -49,16 +55,18 @@ class Deliverer {
   using Item = std::variant<std::shared_ptr<Call>, CancelOrder>;
 
   Deliverer(const Clock& clock, size_t calls_max)
-      : clock_(clock), calls_max_(calls_max), inbox_(2 * calls_max), wake_(std::make_shared<os::WakeSignal>()) {}
+      : clock_(clock), calls_max_(calls_max), inbox_(2 * calls_max), bell_(std::make_shared<DeliveryBell>()) {}
 
   void serve();
   void take_in();
   void obey(const CancelOrder& order);
+  void deliver_all();
+  void wait();
 
   const Clock& clock_;
   const size_t calls_max_;
   BoundedQueue<Item> inbox_;
-  const std::shared_ptr<os::WakeSignal> wake_;
+  const std::shared_ptr<DeliveryBell> bell_;
   std::atomic<bool> stops_{false};
   std::atomic<size_t> under_way_{0};
   std::vector<std::shared_ptr<Call>> calls_;  // The thread's own.

@@ -76,6 +76,9 @@ void begin(Call& call) {
   call.unsent = call.writer->begin();
 }
 
+// Streams that rest until about the same time are written to in one go.
+constexpr Duration kSlack = Duration::from_us(250);
+
 // False when the connection has no room for it.
 bool flush(Call& call) {
   if (call.unsent.empty()) return true;
@@ -92,6 +95,7 @@ bool take_pieces(Call& call) {
     while (!choice.ended && call.unsent.size() < kPushBytes) {
       const bool last = choice.handle->finished();  // Before looking for pieces: none comes after.
       if (std::optional<engine::AnswerPiece> piece = choice.handle->take()) {
+        if (call.log_content != nullptr) choice.said += piece->text;
         call.unsent += call.writer->add(i, *std::move(piece));
         continue;
       }
@@ -99,6 +103,7 @@ bool take_pieces(Call& call) {
       choice.ended = true;
       const engine::RequestResult& result = choice.handle->result();
       if (call.recorder) call.recorder->record_request(result);
+      if (call.log_content != nullptr) (*call.log_content)(call.id, "answered", choice.said);
       const bool is_whole_error = call.choices.size() == 1 || result.finish_reason == engine::FinishReason::kFailed;
       if (!is_whole_error || !error_of(result)) call.unsent += call.writer->end_choice(i, result);
     }
@@ -157,6 +162,7 @@ bool deliver(Call& call, Instant now) {
   const auto ended = [&call] {
     return std::all_of(call.choices.begin(), call.choices.end(), [](const Choice& choice) { return choice.ended; });
   };
+  if (now + kSlack < call.rest_until && call.unsent.empty() && !call.cancel_passed_on) return false;
   while (flush(call)) {
     if (call.is_stream && ended()) {  // And its last words are sent.
       call.sink.finish();
@@ -168,6 +174,7 @@ bool deliver(Call& call, Instant now) {
     } else if (call.unsent.empty()) {
       return false;
     }
+    call.rest_until = now + kStreamRest;
   }
   return false;
 }

@@ -9,6 +9,10 @@
 
 namespace infer::api {
 
+// A stream is left alone for so long after it was written to, and for kPieceWait more while no next piece comes.
+inline constexpr Duration kStreamRest = Duration::from_us(500);
+inline constexpr Duration kPieceWait = Duration::from_us(700);
+
 // Goes on as far as it can without waiting. True when the call is over.
 bool deliver(Call& call, Instant now);
 

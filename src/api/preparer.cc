@@ -58,6 +58,7 @@ void Preparer::prepare(Call& call) {
 std::optional<ApiError> Preparer::try_prepare(Call& call) {
   const CallContext waited{model_.clock, call.deadline(), call.cancel.token()};
   if (waited.should_stop()) return stopped_early(call, model_.clock.now());
+  if (call.log_content != nullptr) (*call.log_content)(call.id, "asked", call.request.body);
   const Result<Json> body = Json::parse(call.request.body);
   if (!body) return ApiError{.message = "The body is not JSON: " + body.error().message, .code = "invalid_json"};
   if (!body->is_object()) return ApiError{.message = "The body must be a JSON object.", .code = "invalid_type"};

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,6 +19,9 @@
 #include "tokenizer/tokenizer.h"
 
 namespace infer::api {
+
+// `what`: "asked", with a request's body, or "answered", with the text of one answer; both as they are.
+using ContentLog = std::function<void(std::string_view request_id, std::string_view what, std::string_view text)>;
 
 struct ServedModel {
   std::string id;                    // What clients call it;
@@ -37,6 +41,8 @@ struct ServedModel {
   sampling::SamplingParams sampling{};
   RequestDefaults defaults{};
   telemetry::Recorder* recorder = nullptr;  // Told of each request that ended; may be null.
+
+  ContentLog log_content{};  // Empty unless somebody wants contents logged. Called on any thread.
 
   bool answers_to(std::string_view name) const;
 };

@@ -254,7 +254,10 @@ void add_serve(Command& command, ServeCommand& options) {
   command.flag("--staged", options.staged, true,
                "where time gets short, go on with smaller settings: normal, light, minimal, emergency");
   add_sampling(command, options.sampling, options.seed_given);
-  command.flag("-v,--verbose", options.verbose, true, "a line on standard error for each request, without its text");
+  command.flag("-v,--verbose", options.verbose, true,
+               "a line on standard error for each request, without its text, at log level info or debug");
+  command.flag("--log-content", options.log_content, true,
+               "the texts of requests and answers there too, which are else never logged");
   command.flag("--json", options.json, true, "print what is served as one JSON document");
 }
 

@@ -159,6 +159,7 @@ struct ServeCommand {
   Duration drain = Duration::from_seconds(30);      // For requests under way when the server is to end.
   bool staged = false;
   bool verbose = false;
+  bool log_content = false;
   sampling::SamplingParams sampling;  // What requests get where they say nothing.
   bool seed_given = false;
   bool json = false;

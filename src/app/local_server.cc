@@ -56,6 +56,15 @@ std::string model_id(const std::string& path) {
   return name;
 }
 
+// One line each, whatever the text is: as a JSON string.
+api::ContentLog content_log(Services& services) {
+  return [&services](std::string_view id, std::string_view what, std::string_view text) {
+    if (!services.err().tells(LogLevel::kInfo)) return;
+    services.err().raw(
+        format("{} {} {} {}\n", telemetry::timestamp(services.clock().wall_time()), id, what, api::Json(text).dump()));
+  };
+}
+
 // 0: none.
 std::optional<Duration> time_limit(int ms) { return ms > 0 ? std::optional(Duration::from_ms(ms)) : std::nullopt; }
 
@@ -112,7 +121,8 @@ Status LocalServer::load(const ServeConfig& config, const CallContext& call, Ser
                                                .first_token = time_limit(config.config.deadlines.first_token_ms),
                                                .stall = time_limit(config.config.deadlines.stall_ms),
                                                .staged = options.staged},
-                                  .recorder = &control_->recorder()});
+                                  .recorder = &control_->recorder(),
+                                  .log_content = options.log_content ? content_log(services) : nullptr});
   INFER_ASSIGN(const auto random, os::random_words());
   INFER_ASSIGN(service_, api::AnswerService::start(*model_, *engine_, {.seed = random[0]}));
   return {};
@@ -135,6 +145,7 @@ Status LocalServer::listen(const ServeConfig& config, Services& services) {
   add_control_routes(site.routes, *control_);
   if (options.verbose) {
     site.on_answered = [&services](const http::AccessRecord& record) {
+      if (!services.err().tells(LogLevel::kInfo)) return;
       services.err().raw(format("{} {} {} {} {} {} bytes {:.1f} ms\n",
                                 telemetry::timestamp(services.clock().wall_time()), record.peer, record.method,
                                 record.target, record.status, record.response_bytes, record.taken.ms()));

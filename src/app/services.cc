@@ -52,7 +52,7 @@ void ErrorStream::line(const char* colour, std::string_view label, std::string_v
 }
 
 void ErrorStream::write(LogLevel level, std::string_view message) {
-  if (level < level_) return;
+  if (!tells(level)) return;
   switch (level) {
     case LogLevel::kDebug: return line(kDim, "debug:", message);
     case LogLevel::kInfo: return line(kDim, "note:", message);

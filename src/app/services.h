@@ -53,7 +53,8 @@ class ErrorStream final : public Log {
 
   // What is worth less than the level is left out; at first that is all below a warning.
   void write(LogLevel level, std::string_view message) override;
-  void set_level(LogLevel level) { level_ = level; }
+  void set_level(LogLevel level) override { level_ = level; }
+  bool tells(LogLevel level) const { return level >= level_; }
   void raw(std::string_view text);
   void error(std::string_view message);
   // A remark in grey for people, on one line; nothing when piped.

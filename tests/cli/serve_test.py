@@ -213,6 +213,35 @@ class ServeTest(program.ServerTest):
         self.assertNotIn("Zanzibar", err)
         self.assertNotIn(answer["choices"][0]["text"].strip()[:12] or "never", err)
 
+    def test_contents_are_logged_where_that_is_asked_for(self):
+        process, served = self.start("--log-content")
+        answer = self.post(served["url"] + "/v1/completions", {"prompt": "Zanzibar\nsecret", "max_tokens": 9},
+                           **{"X-Request-Id": "mine"})
+        code, _, err = self.stop(process)
+        self.assertEqual(code, 0)
+        lines = [line.split(" ", 3)[1:] for line in err.splitlines()]
+        self.assertEqual([line[:2] for line in lines], [["mine", "asked"], ["mine", "answered"]])
+        self.assertEqual(json.loads(json.loads(lines[0][2]))["prompt"], "Zanzibar\nsecret")
+        self.assertEqual(json.loads(lines[1][2]), answer["choices"][0]["text"])
+
+    def test_lines_of_requests_obey_the_level_of_the_log(self):
+        process, served = self.start("--verbose", *self.config("infer_os:\n  log_level: warning\n"),
+                                     INFEROS_AGENT_TOKEN="a-token-of-the-test")
+        token = {"X-Inferos-Token": "a-token-of-the-test"}
+        health = served["url"] + "/v1/health"
+        config = served["url"] + "/v1/config"
+        self.get(health + "?first")
+        reply = self.post(config, {"log_level": "info"}, **token)
+        self.assertEqual(reply["needs_restart"], [])
+        self.get(health + "?second")
+        self.post(config, {"log_level": "error"}, **token)
+        self.get(health + "?third")
+        code, _, err = self.stop(process)
+        self.assertEqual(code, 0)
+        self.assertNotIn("first", err)
+        self.assertRegex(err, r"GET /v1/health\?second 200 \d+ bytes")
+        self.assertNotIn("third", err)
+
     def config(self, text):
         path = self.folder / "inferos.yaml"
         path.write_text(text)
