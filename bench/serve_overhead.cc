@@ -1,13 +1,26 @@
-// What the server adds to the engine's own time, while eight clients stream answers from it over loopback: from the end
-// of a step to a client's hands, and from a client's request to the engine and its first token back.
+// What the server adds to the engine's own time, while eight streams are read from it over loopback: from the end of a
+// step to a client's socket, and from a client's request to the engine and its first token back.
 //
-// One process: server, engine and clients share the machine, and its clock. Every token but the first of an answer
+// One process: server, engine and the one thread that reads share the machine. The system says when bytes were received
+// (SO_TIMESTAMPNS), so that the wait of the reader for a processor, which is not the server's, does not count. Linux
+// only. Every token but the first of an answer
 // comes from the step behind that of the token before it, and a token cannot arrive before its step has ended; so the
 // latest row of steps that this allows is the one that made an answer.
 //
-//   serve_overhead [--smoke] [MODEL.gguf]      figures as lines of text; the built-in model where none is named
+//   serve_overhead [--smoke] [--rest US] [MODEL.gguf]      figures as lines of text; the built-in model where none is
+//   named
+#include <sys/socket.h>
+
 #include <algorithm>
+#include <array>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/write.hpp>
 #include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <limits>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -16,9 +29,6 @@
 
 #include "api/json.h"
 #include "base/format.h"
-#include "http/client.h"
-#include "http/event_stream.h"
-#include "os/service_thread.h"
 #include "os/topology.h"
 #include "testing/api_server.h"
 #include "testing/hooked_runner.h"
@@ -26,11 +36,15 @@
 namespace infer {
 namespace {
 
+namespace asio = boost::asio;
+using asio::ip::tcp;
+
 constexpr int kClients = 8;
 
 struct Sizes {
   int rounds = 12;
   int tokens = 200;
+  int rest_us = 1000;
 };
 
 // One streamed answer as a client sees it.
@@ -40,35 +54,119 @@ struct Seen {
   double first_token_ms = 0;  // Of the engine: from its submission to the choice of the first token.
 };
 
-Seen stream_answer(http::Client& client, const testing::ApiServer& server, int tokens, int number) {
-  const std::string body = api::Json::object()
-                               .set("prompt", format("{} Once upon a time there was a king who", number))
-                               .set("max_tokens", tokens)
-                               .set("ignore_eos", true)
-                               .set("temperature", 0)
-                               .set("stream", true)
-                               .dump();
-  Seen seen;
-  http::EventStreamParser parser(1 << 20);
-  const auto on_body = [&](std::string_view bytes) {
-    const Instant now = server.clock().now();
-    auto events = parser.parse(bytes);
-    if (!events) return false;
-    for (const http::ServerSentEvent& event : *events) {
-      const auto json = api::Json::parse(event.data);
-      if (!json) continue;  // [DONE]
-      const api::Json& choice = testing::at(*json, "choices", 0);
-      if (testing::at(choice, "finish_reason").is_null()) seen.tokens.push_back(now);
-      const api::Json& first = testing::at(*json, "infer_os", "time_to_first_token_ms");
-      if (!first.is_null()) seen.first_token_ms = first.as_double().value_or(0);
+// When the system had received what is read, which may be long before the reader gets a processor.
+struct Received {
+  std::string_view bytes;
+  Instant at;
+};
+
+class StampedSocket {
+ public:
+  StampedSocket(asio::io_context& context, const Clock& clock, uint16_t port) : socket_(context), clock_(clock) {
+    socket_.connect({asio::ip::address_v4::loopback(), port});
+    socket_.set_option(tcp::no_delay(true));
+    const int on = 1;
+    (void)::setsockopt(socket_.native_handle(), SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on));
+  }
+
+  tcp::socket& socket() { return socket_; }
+
+  // Something has come. `offset`: of the system's stamps from the clock.
+  Received receive(Duration offset) {
+    iovec into{buffer_.data(), buffer_.size()};
+    alignas(cmsghdr) std::array<char, 256> control{};
+    msghdr message{};
+    message.msg_iov = &into;
+    message.msg_iovlen = 1;
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    const ssize_t size = ::recvmsg(socket_.native_handle(), &message, 0);
+    Received received{{buffer_.data(), static_cast<size_t>(std::max<ssize_t>(size, 0))}, clock_.now()};
+    for (cmsghdr* each = CMSG_FIRSTHDR(&message); each != nullptr; each = CMSG_NXTHDR(&message, each)) {
+      if (each->cmsg_level != SOL_SOCKET || each->cmsg_type != SO_TIMESTAMPNS) continue;
+      timespec stamp{};
+      std::memcpy(&stamp, CMSG_DATA(each), sizeof(stamp));
+      received.at = Instant::from_ns(int64_t{stamp.tv_sec} * 1'000'000'000 + stamp.tv_nsec - offset.ns());
     }
-    return true;
-  };
-  seen.sent = server.clock().now();
-  (void)client.stream({.method = "POST", .url = server.url() + "/v1/completions", .headers = {}, .body = body},
-                      [](const http::Response&) { return true; }, on_body, {server.clock(), Deadline::never(), {}});
-  return seen;
+    return received;
+  }
+
+ private:
+  tcp::socket socket_;
+  const Clock& clock_;
+  std::array<char, 64 << 10> buffer_{};
+};
+
+// Of the stamps from the clock: bytes are sent to oneself, and stamped between two looks at it.
+Duration find_offset(const Clock& clock) {
+  asio::io_context context{1};
+  tcp::acceptor acceptor(context, {asio::ip::address_v4::loopback(), 0});
+  StampedSocket reader(context, clock, acceptor.local_endpoint().port());
+  tcp::socket writer(context);
+  acceptor.accept(writer);
+  writer.set_option(tcp::no_delay(true));
+  int64_t least = std::numeric_limits<int64_t>::min(), most = std::numeric_limits<int64_t>::max();
+  for (int i = 0; i < 2000; ++i) {
+    const Instant before = clock.now();
+    asio::write(writer, asio::buffer("x", 1));
+    const int64_t stamp = reader.receive({}).at.ns();
+    const Instant after = clock.now();
+    if (i < 1000) continue;  // The system begins to stamp a while after it was asked to.
+    least = std::max(least, stamp - after.ns());
+    most = std::min(most, stamp - before.ns());
+  }
+  return Duration::from_ns(least + (most - least) / 2);
 }
+
+// One stream; all are read by one thread.
+class StreamReader {
+ public:
+  StreamReader(asio::io_context& context, const testing::ApiServer& server, Duration offset)
+      : socket_(context, server.clock(), server.port()), clock_(server.clock()), offset_(offset) {}
+
+  void ask(int tokens, int number) {
+    const std::string body = api::Json::object()
+                                 .set("prompt", format("{} Once upon a time there was a king who", number))
+                                 .set("max_tokens", tokens)
+                                 .set("ignore_eos", true)
+                                 .set("temperature", 0)
+                                 .set("stream", true)
+                                 .dump();
+    const std::string head =
+        format("POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {}\r\n\r\n", body.size());
+    seen.sent = clock_.now();
+    asio::write(socket_.socket(), asio::buffer(head + body));
+    wait();
+  }
+
+  Seen seen;
+
+ private:
+  void wait() {
+    socket_.socket().async_wait(tcp::socket::wait_read, [this](boost::system::error_code error) {
+      if (!error) read();
+    });
+  }
+
+  // Events that were written together have one stamp, that of the last.
+  void read() {
+    constexpr std::string_view kBegin = "data: {", kFirst = "\"time_to_first_token_ms\":";
+    const Received received = socket_.receive(offset_);
+    const std::string_view bytes = received.bytes;
+    for (size_t at = bytes.find(kBegin); at != bytes.npos; at = bytes.find(kBegin, at + 1)) {
+      seen.tokens.push_back(received.at);
+    }
+    if (const size_t at = bytes.find(kFirst); at != bytes.npos) {
+      seen.first_token_ms = std::strtod(bytes.data() + at + kFirst.size(), nullptr);
+      seen.tokens.pop_back();  // That of the end, which brings no token.
+    }
+    if (!bytes.empty() && !bytes.ends_with("0\r\n\r\n")) wait();
+  }
+
+  StampedSocket socket_;
+  const Clock& clock_;
+  const Duration offset_;
+};
 
 // Milliseconds from the end of each token's step to its arrival.
 void add_delays(const Seen& seen, const std::vector<Instant>& steps, std::vector<double>& delays_ms) {
@@ -95,32 +193,32 @@ bool run(const Sizes& sizes, const std::string& model_path) {
   engine::EngineLimits limits;
   limits.running_max = kClients;
   limits.speculation.enabled = false;  // One token a step.
-  testing::ApiServerOptions options{
-      .context = 1024, .limits = limits, .model_path = model_path, .threads = os::read_topology().compute_threads()};
+  testing::ApiServerOptions options{.context = 1024,
+                                    .limits = limits,
+                                    .service = {.stream_rest = Duration::from_us(sizes.rest_us), .seed = 7},
+                                    .model_path = model_path,
+                                    .threads = os::read_topology().compute_threads()};
   options.make_runner = [&](model::Model& model) {
     auto runner = std::make_unique<testing::HookedRunner>(model);
     runner->after_step = [&](const model::StepBatch&) { steps.push_back(clock.now()); };
     return runner;
   };
+  const Duration offset = find_offset(clock);
   std::vector<double> out_ms, first_ms, step_ms;
   {
     const testing::ApiServer server(options);
     for (int round = 0; round <= sizes.rounds; ++round) {
       const size_t begin = steps.size();
-      std::vector<Seen> seen(kClients);
-      std::vector<std::unique_ptr<os::ServiceThread>> clients;
-      for (int i = 0; i < kClients; ++i) {
-        const auto work = [&, i] {
-          http::Client client;
-          seen[static_cast<size_t>(i)] = stream_answer(client, server, sizes.tokens, round * kClients + i);
-        };
-        clients.push_back(os::ServiceThread::start(work, os::ServiceThread::Turns::kShort).value());
-      }
-      clients.clear();
+      asio::io_context context{1};
+      std::vector<std::unique_ptr<StreamReader>> readers;
+      for (int i = 0; i < kClients; ++i) readers.push_back(std::make_unique<StreamReader>(context, server, offset));
+      for (int i = 0; i < kClients; ++i) readers[static_cast<size_t>(i)]->ask(sizes.tokens, round * kClients + i);
+      context.run();
       while (server.engine().snapshot().running > 0) std::this_thread::yield();
       if (round == 0) continue;  // Warms up.
       const std::vector<Instant> own(steps.begin() + static_cast<ptrdiff_t>(begin), steps.end());
-      for (const Seen& each : seen) {
+      for (const auto& reader : readers) {
+        const Seen& each = reader->seen;
         if (each.tokens.size() != static_cast<size_t>(sizes.tokens) || own.size() < each.tokens.size()) {
           std::printf("an answer had %zu tokens in %zu steps instead of %d\n", each.tokens.size(), own.size(),
                       sizes.tokens);
@@ -133,7 +231,7 @@ bool run(const Sizes& sizes, const std::string& model_path) {
     }
   }
   print("a step", step_ms);
-  print("token out: end of its step to the client", out_ms);
+  print("token out: end of its step to the client's socket", out_ms);
   print("request in, and its first token out", first_ms);
   return true;
 }
@@ -145,11 +243,14 @@ int main(int argc, char** argv) {
   infer::Sizes sizes;
   std::string model;
   for (int i = 1; i < argc; ++i) {
-    if (std::string_view(argv[i]) == "--smoke") {
+    const std::string_view word = argv[i];
+    if (word == "--smoke") {
       sizes = {.rounds = 1, .tokens = 12};
+    } else if (word == "--rest" && i + 1 < argc) {
+      sizes.rest_us = std::atoi(argv[++i]);
     } else {
-      model = argv[i];
-      sizes = {.rounds = 2, .tokens = 60};  // A large one.
+      model = word;
+      sizes = {.rounds = 2, .tokens = 60, .rest_us = sizes.rest_us};  // A large one.
     }
   }
   return infer::run(sizes, model) ? 0 : 1;

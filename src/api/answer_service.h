@@ -15,6 +15,7 @@
 #include "api/preparer.h"
 #include "api/served_model.h"
 #include "base/result.h"
+#include "base/time.h"
 #include "engine/engine.h"
 #include "http/message.h"
 #include "http/response_sink.h"
@@ -24,7 +25,9 @@ namespace infer::api {
 struct AnswerServiceOptions {
   size_t calls_max = 1024;  // Under way at the same time; more are told to come back.
   int preparers = 2;        // Threads.
-  uint64_t seed = 0;        // Of the ids that requests get, which must be hard to guess, and of their random numbers.
+  // How long a stream that was written to is left alone: tokens that come sooner go out together.
+  Duration stream_rest = Duration::from_ms(1);
+  uint64_t seed = 0;  // Of the ids that requests get, which must be hard to guess, and of their random numbers.
 };
 
 class AnswerService {

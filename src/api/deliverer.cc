@@ -7,8 +7,8 @@
 
 namespace infer::api {
 
-Result<std::unique_ptr<Deliverer>> Deliverer::start(const Clock& clock, size_t calls_max) {
-  auto deliverer = std::unique_ptr<Deliverer>(new Deliverer(clock, calls_max));
+Result<std::unique_ptr<Deliverer>> Deliverer::start(const Clock& clock, size_t calls_max, Duration stream_rest) {
+  auto deliverer = std::unique_ptr<Deliverer>(new Deliverer(clock, calls_max, stream_rest));
   INFER_ASSIGN(deliverer->thread_,
                os::ServiceThread::start([self = deliverer.get()] { self->serve(); }, os::ServiceThread::Turns::kShort));
   return deliverer;
@@ -77,7 +77,7 @@ void Deliverer::obey(const CancelOrder& order) {
 void Deliverer::deliver_all() {
   const Instant now = clock_.now();
   const size_t before = calls_.size();
-  std::erase_if(calls_, [now](const std::shared_ptr<Call>& call) { return deliver(*call, now); });
+  std::erase_if(calls_, [now, this](const std::shared_ptr<Call>& call) { return deliver(*call, now, stream_rest_); });
   under_way_.fetch_sub(before - calls_.size());
 }
 

@@ -1,7 +1,7 @@
 // A thread that carries answers from the engine to the clients: takes pieces as they come, lets the call's writer put
 // them into words, and hands these to the connection, as fast as that takes them.
 //
-// A stream that was written to a moment ago is left alone for kStreamRest: waking and writing cost more than making the
+// A stream that was written to a moment ago is left alone for a while: waking and writing cost more than making the
 // bytes, and they cost the engine its processors. So tokens that come faster than anybody can see go out by twos and
 // threes, each an event of its own; one that comes after a pause goes out at once.
 //
@@ -31,7 +31,7 @@ namespace infer::api {
 
 class Deliverer {
  public:
-  static Result<std::unique_ptr<Deliverer>> start(const Clock& clock, size_t calls_max);
+  static Result<std::unique_ptr<Deliverer>> start(const Clock& clock, size_t calls_max, Duration stream_rest);
   // Answers 503 to what has not begun, breaks off the rest.
   ~Deliverer();
   Deliverer(const Deliverer&) = delete;
@@ -54,8 +54,12 @@ class Deliverer {
   };
   using Item = std::variant<std::shared_ptr<Call>, CancelOrder>;
 
-  Deliverer(const Clock& clock, size_t calls_max)
-      : clock_(clock), calls_max_(calls_max), inbox_(2 * calls_max), bell_(std::make_shared<DeliveryBell>()) {}
+  Deliverer(const Clock& clock, size_t calls_max, Duration stream_rest)
+      : clock_(clock),
+        calls_max_(calls_max),
+        stream_rest_(stream_rest),
+        inbox_(2 * calls_max),
+        bell_(std::make_shared<DeliveryBell>()) {}
 
   void serve();
   void take_in();
@@ -65,6 +69,7 @@ class Deliverer {
 
   const Clock& clock_;
   const size_t calls_max_;
+  const Duration stream_rest_;
   BoundedQueue<Item> inbox_;
   const std::shared_ptr<DeliveryBell> bell_;
   std::atomic<bool> stops_{false};

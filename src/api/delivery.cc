@@ -144,7 +144,7 @@ bool deliver_unprepared(Call& call, Instant now) {
 
 }  // namespace
 
-bool deliver(Call& call, Instant now) {
+bool deliver(Call& call, Instant now, Duration rest) {
   if (call.sink.is_client_gone()) {
     call.cancel.cancel(CancelReason::kClientGone);
     return true;
@@ -174,7 +174,7 @@ bool deliver(Call& call, Instant now) {
     } else if (call.unsent.empty()) {
       return false;
     }
-    call.rest_until = now + kStreamRest;
+    call.rest_until = now + rest;
   }
   return false;
 }

@@ -9,12 +9,11 @@
 
 namespace infer::api {
 
-// A stream is left alone for so long after it was written to, and for kPieceWait more while no next piece comes.
-inline constexpr Duration kStreamRest = Duration::from_us(500);
-inline constexpr Duration kPieceWait = Duration::from_us(700);
+// After its rest a stream is left alone for so long while no next piece comes.
+inline constexpr Duration kPieceWait = Duration::from_us(300);
 
-// Goes on as far as it can without waiting. True when the call is over.
-bool deliver(Call& call, Instant now);
+// Goes on as far as it can without waiting; a stream that it writes to rests for `rest`. True when the call is over.
+bool deliver(Call& call, Instant now, Duration rest);
 
 // Answers a call that has not begun, or breaks off its stream.
 void reject(Call& call, const ApiError& error);
