@@ -94,7 +94,7 @@ void Deliverer::wait() {
     if (now < latest) look_at = std::min(look_at, latest);
   }
   const Instant listens_from = rest_until == Instant::never() ? now : rest_until;
-  if (bell_->listen(listens_from, now)) bell_->sleep_until(look_at);
+  if (bell_->listen(listens_from, now)) bell_->wait_until(look_at);
 }
 
 void Deliverer::serve() {

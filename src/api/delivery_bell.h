@@ -32,7 +32,7 @@ class DeliveryBell {
     wakes_from_.store(from.ns());
     return !(came_.load() && from <= now);
   }
-  void sleep_until(Instant until) { (void)signal_.wait_until(until); }
+  void wait_until(Instant until) { (void)signal_.wait_until(until); }
 
  private:
   os::WakeSignal signal_;

@@ -33,12 +33,12 @@ TEST(DeliveryBell, APieceWakesWhoListensAndACallWakesWhoRests) {
   bell.rest();
   ASSERT_TRUE(bell.listen(now, now));
   bell.ring_for_piece(now);
-  bell.sleep_until(Instant::never());
+  bell.wait_until(Instant::never());
   bell.rest();
   ASSERT_TRUE(bell.listen(now + Duration::from_seconds(1000), now));
   bell.ring_for_piece(now);
   bell.ring();
-  bell.sleep_until(Instant::never());
+  bell.wait_until(Instant::never());
 }
 
 // Each piece is seen, or the thread that waits for it would sleep for ever.
@@ -50,7 +50,7 @@ TEST(DeliveryBell, NoPieceIsSleptThrough) {
     while (seen < kPieces) {
       bell.rest();
       seen = pieces.load();
-      if (seen < kPieces && bell.listen(at(0), at(0))) bell.sleep_until(Instant::never());
+      if (seen < kPieces && bell.listen(at(0), at(0))) bell.wait_until(Instant::never());
     }
   });
   for (int i = 0; i < kPieces; ++i) {
