@@ -146,8 +146,7 @@ class Tuning {
   // What was found is told even where it cannot be written.
   Status report() {
     const TuneTrial best = *tuner_.best();
-    const Status written =
-        options_.output.empty() ? Status() : write_tuned(options_.output, tuned_yaml(as_tuned(best)));
+    Status written = options_.output.empty() ? Status() : write_tuned(options_.output, tuned_yaml(as_tuned(best)));
     INFER_TRY(options_.json ? services_.out().write_json(as_json())
                             : services_.out().write(as_text(best, written.has_value())));
     return written;

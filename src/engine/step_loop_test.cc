@@ -25,7 +25,7 @@ constexpr sampling::SamplingParams kWild{.temperature = 1.5f, .top_k = 0, .top_p
 class StepLoopTest : public ::testing::Test {
  protected:
   // With a draft model of these random weights; 0: none.
-  void start_with_draft(const EngineLimits& limits, uint64_t seed, model::ModelOptions options) {
+  void start_with_draft(const EngineLimits& limits, uint64_t seed, const model::ModelOptions& options) {
     loop_.reset();
     small_ = testing::load_random({.vocabulary = testing::kByteTokens, .seed = seed},
                                   *testing::machine_kernels().front(), 1, options);
@@ -409,7 +409,7 @@ TEST_F(StepLoopTest, ADraftModelThatIsNoGoodCostsLittle) {
 
 TEST_F(StepLoopTest, ADraftIsGivenUpForALimit) {
   start_with_draft({.running_max = 4}, 4, {.context = 512, .sequences = 4, .logits_per_step = 4});
-  Request endless = plain_requests(1, 400).front();
+  const Request endless = plain_requests(1, 400).front();
   const RequestHandle handle = submit(endless);
   while (drafts(DraftSource::kModel).accepted < 20) ASSERT_TRUE(loop_->turn().computed);
   handle->cancel(CancelReason::kUser);

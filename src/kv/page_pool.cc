@@ -116,7 +116,7 @@ size_t PagePool::copy_out(PageId page, std::byte* to) const {
 }
 
 size_t PagePool::copy_in(PageId page, const std::byte* from) {
-  Page& entry = at(page);
+  const Page& entry = at(page);
   INFER_CHECK(entry.level != Level::kEvicted);
   size_t bytes = 0;
   const auto copy = [&](const SlabStore& store, std::byte* slab) {

@@ -347,7 +347,7 @@ class RandomUse {
     for (int layer = 0; layer < 3; ++layer) {
       const kernels::AttentionPage part = text.cache.part(layer, token / 64, 1);
       if (part.full == nullptr && part.high == nullptr) continue;
-      testing::Cache view{16, 64, {}, {}, {}, {part}};
+      const testing::Cache view{16, 64, {}, {}, {}, {part}};
       const double error = part.full != nullptr ? 1e-3 : part.low != nullptr ? 0.03 : 0.4;
       for (int d = 0; d < 16; ++d) {
         ASSERT_NEAR(view.value(token % 64, d),

@@ -141,7 +141,7 @@ TEST(Terminal, AFileIsNone) {
   const int fd = ::open("/dev/null", O_RDONLY);
   ASSERT_GE(fd, 0);
   {
-    InputIs null(fd);
+    const InputIs null(fd);
     EXPECT_FALSE(is_terminal(StandardStream::kInput));
     EXPECT_EQ(terminal_columns(StandardStream::kInput), std::nullopt);
   }
@@ -154,7 +154,7 @@ TEST(Terminal, TellsItsWidthAlsoAfterAResize) {
   const int slave = ::open(::ptsname(master), O_RDWR | O_NOCTTY);
   ASSERT_GE(slave, 0);
   {
-    InputIs terminal(slave);
+    const InputIs terminal(slave);
     EXPECT_TRUE(is_terminal(StandardStream::kInput));
     for (const unsigned short columns : std::initializer_list<unsigned short>{80, 41}) {
       winsize size{};
