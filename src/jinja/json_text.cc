@@ -35,6 +35,7 @@ class JsonWriter {
 
  private:
   void put(std::string_view text) { out_.append(text, Origin::kTemplate); }
+  void put(const Text& text) { out_.append(text); }
 
   static std::string number(double value) {
     std::string text = float_repr(value);

@@ -87,6 +87,17 @@ TEST(JinjaTemplate, EveryByteKeepsItsOrigin) {
   EXPECT_EQ(origins, ".....iiiiiii........") << "what replaced a part of a message was the template's";
 }
 
+TEST(JinjaTemplate, WhatAMessageGivesToTheFormOfJsonIsTheMessages) {
+  const auto rendered = render(
+      "{{ [1, 2] | tojson(indent=messages[0].content, separators=(messages[0].content, ':')) }}"
+      "{{ {'k': 1} | tojson(separators=(',', messages[0].content)) }}");
+  ASSERT_TRUE(rendered.has_value()) << rendered.error().message;
+  EXPECT_EQ(rendered->bytes(), "[\nS1S\nS2\n]{\"k\"S1}");
+  std::string origins;
+  for (size_t at = 0; at < rendered->size(); ++at) origins += rendered->origin_at(at) == Origin::kInput ? 'i' : '.';
+  EXPECT_EQ(origins, "..i.i.i.......i..");
+}
+
 TEST(JinjaTemplate, ErrorsNameLineAndColumn) {
   EXPECT_EQ(error("a\n  {{ n | nonsense }}", ErrorCode::kUnsupported)
                 .find("line 2, column 10: there is no filter \"nonsense\""),

@@ -108,20 +108,21 @@ Result<Value> tojson(Invocation& call) {
   style.ensure_ascii = flag_of(call, 0, false);
   style.sort_keys = flag_of(call, 3, false);
   if (call.values[1].is(Kind::kString)) {
-    style.indent = call.values[1].text().bytes();
+    style.indent = call.values[1].text();
   } else if (call.given[1] && !call.values[1].is(Kind::kNone)) {
     INFER_ASSIGN(const int64_t width, integer_of(call, 1, 0));
     if (width > kIndentMax) return bad_argument(format("the indent is above {}", kIndentMax));
-    style.indent = std::string(static_cast<size_t>(std::clamp<int64_t>(width, 0, kIndentMax)), ' ');
+    const std::string spaces(static_cast<size_t>(std::clamp<int64_t>(width, 0, kIndentMax)), ' ');
+    style.indent = Text(spaces, Origin::kTemplate);
   }
-  if (style.indent) style.item_separator.assign(1, ',');
+  if (style.indent) style.item_separator = Text(",", Origin::kTemplate);
   if (call.given[2] && !call.values[2].is(Kind::kNone)) {
     INFER_ASSIGN(const std::vector<Value> separators, elements_of(call.values[2], call.heap));
     if (separators.size() != 2 || !separators[0].is(Kind::kString) || !separators[1].is(Kind::kString)) {
       return bad_argument("the separators are not two strings");
     }
-    style.item_separator = separators[0].text().bytes();
-    style.key_separator = separators[1].text().bytes();
+    style.item_separator = separators[0].text();
+    style.key_separator = separators[1].text();
   }
   return json_text(call.self, style, call.heap);
 }
