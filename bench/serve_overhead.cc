@@ -7,7 +7,7 @@
 // comes from the step behind that of the token before it, and a token cannot arrive before its step has ended; so the
 // latest row of steps that this allows is the one that made an answer.
 //
-//   serve_overhead [--smoke] [--rest US] [MODEL.gguf]      figures as lines of text; the built-in model where none is
+//   serve_overhead [--smoke] [MODEL.gguf]      figures as lines of text; the built-in model where none is
 //   named
 #include <sys/socket.h>
 
@@ -44,7 +44,6 @@ constexpr int kClients = 8;
 struct Sizes {
   int rounds = 12;
   int tokens = 200;
-  int rest_us = 1000;
 };
 
 // One streamed answer as a client sees it.
@@ -195,7 +194,7 @@ bool run(const Sizes& sizes, const std::string& model_path) {
   limits.speculation.enabled = false;  // One token a step.
   testing::ApiServerOptions options{.context = 1024,
                                     .limits = limits,
-                                    .service = {.stream_rest = Duration::from_us(sizes.rest_us), .seed = 7},
+                                    .service = {.seed = 7},
                                     .model_path = model_path,
                                     .threads = os::read_topology().compute_threads()};
   options.make_runner = [&](model::Model& model) {
@@ -246,11 +245,9 @@ int main(int argc, char** argv) {
     const std::string_view word = argv[i];
     if (word == "--smoke") {
       sizes = {.rounds = 1, .tokens = 12};
-    } else if (word == "--rest" && i + 1 < argc) {
-      sizes.rest_us = std::atoi(argv[++i]);
     } else {
       model = word;
-      sizes = {.rounds = 2, .tokens = 60, .rest_us = sizes.rest_us};  // A large one.
+      sizes = {.rounds = 2, .tokens = 60};  // A large one.
     }
   }
   return infer::run(sizes, model) ? 0 : 1;

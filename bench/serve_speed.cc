@@ -4,7 +4,7 @@
 // that does nothing but read: it takes processors from the engine, as clients on other machines would not, so its own
 // processor time is shown beside the speed, and the speed again without it.
 //
-//   serve_speed [--smoke] [--rounds N] [--rest US] [MODEL.gguf]    figures as lines of text; the built-in model where
+//   serve_speed [--smoke] [--rounds N] [MODEL.gguf]    figures as lines of text; the built-in model where
 //   none is named
 #include <algorithm>
 #include <array>
@@ -38,7 +38,6 @@ struct Sizes {
   int rounds = 9;
   int answers = 64;
   int tokens = 128;
-  int rest_us = 1000;
 };
 
 struct Spent {
@@ -154,11 +153,8 @@ bool run(const Sizes& sizes, const std::string& model_path) {
   limits.running_max = kAtOnce;
   limits.speculation.enabled = false;
   const int threads = os::read_topology().compute_threads();
-  testing::ApiServer server({.context = 512,
-                             .limits = limits,
-                             .service = {.stream_rest = Duration::from_us(sizes.rest_us), .seed = 7},
-                             .model_path = model_path,
-                             .threads = threads});
+  testing::ApiServer server(
+      {.context = 512, .limits = limits, .service = {.seed = 7}, .model_path = model_path, .threads = threads});
   bool ok = true;
   double events_a_read = 0;
   enum Way { kEngine, kWhole, kStreamed, kWays };
@@ -209,11 +205,9 @@ int main(int argc, char** argv) {
       sizes = {.rounds = 1, .answers = 4, .tokens = 6};
     } else if (word == "--rounds" && i + 1 < argc) {
       sizes.rounds = std::max(1, std::atoi(argv[++i]));
-    } else if (word == "--rest" && i + 1 < argc) {
-      sizes.rest_us = std::atoi(argv[++i]);
     } else {
       model = word;
-      sizes = {.rounds = sizes.rounds, .answers = 16, .tokens = 64, .rest_us = sizes.rest_us};  // A large one.
+      sizes = {.rounds = sizes.rounds, .answers = 16, .tokens = 64};  // A large one.
     }
   }
   return infer::run(sizes, model) ? 0 : 1;

@@ -29,7 +29,7 @@ bool is_plain_id(std::string_view id) {
 Result<std::unique_ptr<AnswerService>> AnswerService::start(const ServedModel& model, engine::Engine& engine,
                                                             const AnswerServiceOptions& options) {
   auto service = std::unique_ptr<AnswerService>(new AnswerService(model, options.seed));
-  INFER_ASSIGN(service->deliverer_, Deliverer::start(model.clock, options.calls_max, options.stream_rest));
+  INFER_ASSIGN(service->deliverer_, Deliverer::start(model.clock, options.calls_max));
   const std::function<void()> wake = service->deliverer_->waker();
   const std::function<void()> wake_for_piece = service->deliverer_->piece_waker();
   for (int i = 0; i < options.preparers; ++i) {

@@ -25,11 +25,7 @@ namespace infer::api {
 struct AnswerServiceOptions {
   size_t calls_max = 1024;  // Under way at the same time; more are told to come back.
   int preparers = 2;        // Threads.
-  // How long a stream that was written to is left alone: tokens that come sooner go out together. A millisecond gives 2
-  // to 5 % more tokens of a model that takes half a millisecond for a step, and each comes half a millisecond later:
-  // not worth it (docs/performance.md).
-  Duration stream_rest{};
-  uint64_t seed = 0;  // Of the ids that requests get, which must be hard to guess, and of their random numbers.
+  uint64_t seed = 0;        // Of the ids that requests get, which must be hard to guess, and of their random numbers.
 };
 
 class AnswerService {

@@ -78,7 +78,6 @@ struct Call {
   bool has_begun = false;
   bool cancel_passed_on = false;
   std::string unsent;  // Bytes of a stream that found no room yet.
-  Instant rest_until;  // Of a stream that has just been written to.
 
   Deadline deadline() const { return Deadline::at(Instant::from_ns(deadline_ns.load(std::memory_order_relaxed))); }
 };

@@ -7,8 +7,8 @@
 
 namespace infer::api {
 
-Result<std::unique_ptr<Deliverer>> Deliverer::start(const Clock& clock, size_t calls_max, Duration stream_rest) {
-  auto deliverer = std::unique_ptr<Deliverer>(new Deliverer(clock, calls_max, stream_rest));
+Result<std::unique_ptr<Deliverer>> Deliverer::start(const Clock& clock, size_t calls_max) {
+  auto deliverer = std::unique_ptr<Deliverer>(new Deliverer(clock, calls_max));
   INFER_ASSIGN(deliverer->thread_,
                os::ServiceThread::start([self = deliverer.get()] { self->serve(); }, os::ServiceThread::Turns::kShort));
   return deliverer;
@@ -41,7 +41,7 @@ std::function<void()> Deliverer::waker() const {
 }
 
 std::function<void()> Deliverer::piece_waker() const {
-  return [bell = bell_, &clock = clock_] { bell->ring_for_piece(clock.now()); };
+  return [bell = bell_] { bell->ring_for_piece(); };
 }
 
 void Deliverer::take_in() {
@@ -77,24 +77,17 @@ void Deliverer::obey(const CancelOrder& order) {
 void Deliverer::deliver_all() {
   const Instant now = clock_.now();
   const size_t before = calls_.size();
-  std::erase_if(calls_, [now, this](const std::shared_ptr<Call>& call) { return deliver(*call, now, stream_rest_); });
+  std::erase_if(calls_, [now](const std::shared_ptr<Call>& call) { return deliver(*call, now); });
   under_way_.fetch_sub(before - calls_.size());
 }
 
 // Until something has to be done.
 void Deliverer::wait() {
-  const Instant now = clock_.now();
-  Instant look_at = Instant::never(), rest_until = Instant::never();
+  Instant look_at = Instant::never();
   for (const std::shared_ptr<Call>& call : calls_) {
     if (!call->has_begun) look_at = std::min(look_at, call->deadline().when());
-    if (!call->has_begun || !call->is_stream) continue;
-    rest_until = std::min(rest_until, call->rest_until);
-    // A piece that came while its stream rested waits for the next one, which wakes, but not for ever.
-    const Instant latest = call->rest_until + kPieceWait;
-    if (now < latest) look_at = std::min(look_at, latest);
   }
-  const Instant listens_from = rest_until == Instant::never() ? now : rest_until;
-  if (bell_->listen(listens_from, now)) bell_->wait_until(look_at);
+  if (bell_->listen()) bell_->wait_until(look_at);
 }
 
 void Deliverer::serve() {

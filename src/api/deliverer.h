@@ -31,7 +31,7 @@ namespace infer::api {
 
 class Deliverer {
  public:
-  static Result<std::unique_ptr<Deliverer>> start(const Clock& clock, size_t calls_max, Duration stream_rest);
+  static Result<std::unique_ptr<Deliverer>> start(const Clock& clock, size_t calls_max);
   // Answers 503 to what has not begun, breaks off the rest.
   ~Deliverer();
   Deliverer(const Deliverer&) = delete;
@@ -54,12 +54,8 @@ class Deliverer {
   };
   using Item = std::variant<std::shared_ptr<Call>, CancelOrder>;
 
-  Deliverer(const Clock& clock, size_t calls_max, Duration stream_rest)
-      : clock_(clock),
-        calls_max_(calls_max),
-        stream_rest_(stream_rest),
-        inbox_(2 * calls_max),
-        bell_(std::make_shared<DeliveryBell>()) {}
+  Deliverer(const Clock& clock, size_t calls_max)
+      : clock_(clock), calls_max_(calls_max), inbox_(2 * calls_max), bell_(std::make_shared<DeliveryBell>()) {}
 
   void serve();
   void take_in();
@@ -69,7 +65,6 @@ class Deliverer {
 
   const Clock& clock_;
   const size_t calls_max_;
-  const Duration stream_rest_;
   BoundedQueue<Item> inbox_;
   const std::shared_ptr<DeliveryBell> bell_;
   std::atomic<bool> stops_{false};

@@ -76,9 +76,6 @@ void begin(Call& call) {
   call.unsent = call.writer->begin();
 }
 
-// Streams that rest until about the same time are written to in one go.
-constexpr Duration kSlack = Duration::from_us(250);
-
 // False when the connection has no room for it.
 bool flush(Call& call) {
   if (call.unsent.empty()) return true;
@@ -144,7 +141,7 @@ bool deliver_unprepared(Call& call, Instant now) {
 
 }  // namespace
 
-bool deliver(Call& call, Instant now, Duration rest) {
+bool deliver(Call& call, Instant now) {
   if (call.sink.is_client_gone()) {
     call.cancel.cancel(CancelReason::kClientGone);
     return true;
@@ -162,7 +159,6 @@ bool deliver(Call& call, Instant now, Duration rest) {
   const auto ended = [&call] {
     return std::all_of(call.choices.begin(), call.choices.end(), [](const Choice& choice) { return choice.ended; });
   };
-  if (now + kSlack < call.rest_until && call.unsent.empty() && !call.cancel_passed_on) return false;
   while (flush(call)) {
     if (call.is_stream && ended()) {  // And its last words are sent.
       call.sink.finish();
@@ -174,7 +170,6 @@ bool deliver(Call& call, Instant now, Duration rest) {
     } else if (call.unsent.empty()) {
       return false;
     }
-    call.rest_until = now + rest;
   }
   return false;
 }

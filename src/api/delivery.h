@@ -9,11 +9,8 @@
 
 namespace infer::api {
 
-// After its rest a stream is left alone for so long while no next piece comes.
-inline constexpr Duration kPieceWait = Duration::from_us(300);
-
-// Goes on as far as it can without waiting; a stream that it writes to rests for `rest`. True when the call is over.
-bool deliver(Call& call, Instant now, Duration rest);
+// Goes on as far as it can without waiting. True when the call is over.
+bool deliver(Call& call, Instant now);
 
 // Answers a call that has not begun, or breaks off its stream.
 void reject(Call& call, const ApiError& error);

@@ -30,8 +30,6 @@ struct NoLoop final : http::Waker {
   void post(std::function<void()>) override {}
 };
 
-constexpr Duration kRest = Duration::from_us(500);
-
 Instant at(double ms) { return Instant::from_ns(0) + Duration::from_seconds(ms / 1000); }
 
 class DeliveryTest : public ::testing::Test {
@@ -65,49 +63,35 @@ class DeliveryTest : public ::testing::Test {
 };
 
 TEST_F(DeliveryTest, TheFirstPieceGoesOutAtOnceAndLaterOnesToo) {
-  EXPECT_FALSE(deliver(call_, at(0), kRest));
+  EXPECT_FALSE(deliver(call_, at(0)));
   EXPECT_EQ(taken(), Writes{"<"});
   push("a");
-  EXPECT_FALSE(deliver(call_, at(0.1), kRest));
+  EXPECT_FALSE(deliver(call_, at(0.1)));
   EXPECT_EQ(taken(), Writes{"[a]"});
   push("b");
-  EXPECT_FALSE(deliver(call_, at(5), kRest));
+  EXPECT_FALSE(deliver(call_, at(5)));
   EXPECT_EQ(taken(), Writes{"[b]"});
-}
-
-TEST_F(DeliveryTest, PiecesThatComeSoonAfterAWriteGoOutTogether) {
-  push("a");
-  EXPECT_FALSE(deliver(call_, at(0), kRest));
-  EXPECT_EQ(taken(), (Writes{"<", "[a]"}));
-  push("b");
-  EXPECT_FALSE(deliver(call_, at(0.1), kRest));
-  push("c");
-  EXPECT_FALSE(deliver(call_, at(0.2), kRest));
-  EXPECT_EQ(taken(), Writes());
-  EXPECT_EQ(call_.rest_until, at(0) + kRest);
-  EXPECT_FALSE(deliver(call_, call_.rest_until, kRest));
-  EXPECT_EQ(taken(), Writes{"[b][c]"});
 }
 
 TEST_F(DeliveryTest, TheEndOfAStreamGoesOutWithItsLastPieces) {
   push("a");
-  EXPECT_FALSE(deliver(call_, at(0), kRest));
+  EXPECT_FALSE(deliver(call_, at(0)));
   push("b");
   stream_->finish({.finish_reason = engine::FinishReason::kStop, .generated_tokens = 2});
-  EXPECT_TRUE(deliver(call_, at(1), kRest));
+  EXPECT_TRUE(deliver(call_, at(1)));
   EXPECT_EQ(taken(), (Writes{"<", "[a]", "[b]>"}));
 }
 
 TEST_F(DeliveryTest, ACancellationIsNotHeldBack) {
   push("a");
-  EXPECT_FALSE(deliver(call_, at(0), kRest));
+  EXPECT_FALSE(deliver(call_, at(0)));
   call_.cancel.cancel(CancelReason::kUser);
-  EXPECT_FALSE(deliver(call_, at(0.1), kRest));
+  EXPECT_FALSE(deliver(call_, at(0.1)));
   EXPECT_TRUE(stream_->cancel_token().cancelled());
   push("b");
   stream_->finish(
       {.finish_reason = engine::FinishReason::kCancelled, .cancel_reason = CancelReason::kUser, .generated_tokens = 2});
-  EXPECT_TRUE(deliver(call_, at(0.2), kRest));
+  EXPECT_TRUE(deliver(call_, at(0.2)));
   EXPECT_EQ(taken(), (Writes{"<", "[a]", "[b]>"}));
 }
 
