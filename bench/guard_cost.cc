@@ -185,5 +185,9 @@ int main(int argc, char** argv) {
       choices.load = "streams";
     }
   }
+  if (choices.load != "stream" && choices.load != "pauses" && choices.load != "streams") {
+    std::fprintf(stderr, "guard_cost: --load is stream, pauses or streams, not \"%s\"\n", choices.load.c_str());
+    return 2;
+  }
   return infer::run(choices);
 }
