@@ -80,12 +80,15 @@ std::optional<Duration> predict_end(const Backlog& backlog, const EngineLimits& 
   return Duration::from_ns(static_cast<int64_t>(kUneven * before)) + std::min(own, backlog.running_time);
 }
 
+Error queue_is_full(int waiting, int waiting_max) {
+  return {ErrorCode::kBusy, format("the queue is full ({} waiting, at most {}): try again later", waiting, waiting_max)};
+}
+
 namespace {
 
 Status check_bounds(const Backlog& backlog, const EngineLimits& limits, int64_t prompt_tokens) {
   if (backlog.waiting >= limits.waiting_max) {
-    return Error{ErrorCode::kBusy,
-                 format("{} requests wait already, and {} may: try again later", backlog.waiting, limits.waiting_max)};
+    return queue_is_full(backlog.waiting, limits.waiting_max);
   }
   if (backlog.waiting > 0 && backlog.waiting_tokens + prompt_tokens > limits.waiting_tokens_max) {
     return Error{

@@ -47,6 +47,8 @@ struct Admission {
   Status status;                      // kBusy: try again later; kDeadline: too late even if it were alone.
   std::optional<Duration> predicted;  // Until the first token.
 };
+// `waiting` requests wait, and no more may.
+Error queue_is_full(int waiting, int waiting_max);
 Admission decide_admission(const Backlog& backlog, const EngineLimits& limits, const TimeLimits& times,
                            const Demand& demand, Instant now);
 

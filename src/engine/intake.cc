@@ -39,7 +39,8 @@ Submitted Intake::submit(Request request, Instant now) {
   if (!inbox_.try_push(Submission{std::move(request), streams, now})) {
     requests_.fetch_sub(answers);
     requests_tokens_.fetch_sub(tokens);
-    Error error{ErrorCode::kBusy, format("{} requests wait already: try again later", inbox_.capacity())};
+    const auto places = static_cast<int>(inbox_.capacity());  // Taken meanwhile by a request of another thread.
+    Error error = queue_is_full(places, places);
     if (inbox_.closed()) error = {ErrorCode::kCancelled, "the engine is shutting down"};
     return {std::move(error), std::nullopt, admission.predicted};
   }

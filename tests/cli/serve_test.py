@@ -300,7 +300,7 @@ class ServeTest(program.ServerTest):
         for reply in refused:
             self.assertEqual(reply.status, 503)
             self.assertTrue(reply.headers["Retry-After"])
-            self.assertIn("wait already, and 1 may", json.load(reply)["error"]["message"])
+            self.assertIn("the queue is full (1 waiting, at most 1)", json.load(reply)["error"]["message"])
 
     def test_a_bias_chooses_and_forbids_tokens(self):
         _, served = self.start()
