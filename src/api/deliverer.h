@@ -1,10 +1,6 @@
 // A thread that carries answers from the engine to the clients: takes pieces as they come, lets the call's writer put
 // them into words, and hands these to the connection, as fast as that takes them.
 //
-// A stream that was written to a moment ago is left alone for a while: waking and writing cost more than making the
-// bytes, and they cost the engine its processors. So tokens that come faster than anybody can see go out by twos and
-// threes, each an event of its own; one that comes after a pause goes out at once.
-//
 // It owns all calls from their arrival to their end: one whose deadline passes before it is prepared is answered here,
 // one whose client is gone is dropped, which cancels it. A client that reads slowly holds up its own call only: pieces
 // stay in the engine's ring, and the engine leaves the sequence alone.

@@ -66,6 +66,8 @@ class ActiveRequest {
   std::optional<FinishReason> ended_outside();
   // It has ended, and that is known to its reader.
   bool may_go() const { return stream_->finished(); }
+  // Tells the reader of the tokens that were chosen since the last time.
+  void announce() { stream_->announce(); }
 
   // Which of two settings that are compared it has: 0, or 1 for the other; -1: none are.
   int arm() const { return result_.arm; }

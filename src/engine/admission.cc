@@ -81,7 +81,8 @@ std::optional<Duration> predict_end(const Backlog& backlog, const EngineLimits& 
 }
 
 Error queue_is_full(int waiting, int waiting_max) {
-  return {ErrorCode::kBusy, format("the queue is full ({} waiting, at most {}): try again later", waiting, waiting_max)};
+  return {ErrorCode::kBusy,
+          format("the queue is full ({} waiting, at most {}): try again later", waiting, waiting_max)};
 }
 
 namespace {

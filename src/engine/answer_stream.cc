@@ -72,7 +72,13 @@ void AnswerStream::push(AnswerPiece piece) {
   ring_[at % ring_.size()] = std::move(piece);
   written_.store(at + 1, std::memory_order_release);
   writing_.store(false, std::memory_order_release);
-  if (!wants_whole_ || room() <= capacity_ / 2) wake_reader();
+  unannounced_ = true;
+}
+
+void AnswerStream::announce() {
+  if (!unannounced_ || (wants_whole_ && room() > capacity_ / 2)) return;
+  unannounced_ = false;
+  if (has_piece()) wake_reader();
 }
 
 bool AnswerStream::finish(RequestResult result) {

@@ -69,8 +69,12 @@ class AnswerStream {
   bool has_room();
   // How many fit.
   size_t room() const { return capacity_ - std::min(capacity_, written_.load() - read_.load()); }
-  // There is room; a piece without a token always fits once. Dropped when the watchdog has ended the stream.
+  // There is room; a piece without a token always fits once. Dropped when the watchdog has ended the stream. The reader
+  // may take it at once, but nothing wakes him before announce().
   void push(AnswerPiece piece);
+  // Wakes the reader where pieces were pushed that he was not told of, and has not found himself: one who reads many
+  // streams may have taken them while he was told of the first.
+  void announce();
   int pushed_tokens() const { return pushed_tokens_.load(std::memory_order_relaxed); }
 
   // ---- The engine or the watchdog.
@@ -80,9 +84,10 @@ class AnswerStream {
 
  private:
   bool begin_writing() { return !writing_.exchange(true, std::memory_order_acquire); }
-  bool has_piece() const { return written_.load(std::memory_order_acquire) != read_.load(std::memory_order_relaxed); }
+  bool has_piece() const { return written_.load(std::memory_order_acquire) != read_.load(std::memory_order_acquire); }
   void wake_reader();
 
+  bool unannounced_ = false;  // The engine's own.
   const size_t capacity_;
   const std::shared_ptr<os::WakeSignal> engine_;
   const std::function<void()> on_ready_;

@@ -42,6 +42,30 @@ TEST(AnswerStream, AFullRingWakesTheEngineOnceThereIsRoom) {
   EXPECT_TRUE(wake->wait_until(past));
 }
 
+TEST(AnswerStream, AReaderIsToldOnceOfAllThatWasPushed) {
+  int told = 0;
+  AnswerStream stream(4, std::make_shared<os::WakeSignal>(), [&told] { ++told; });
+  stream.announce();
+  stream.push(piece(1));
+  stream.push(piece(2));
+  EXPECT_EQ(told, 0);
+  stream.announce();
+  stream.announce();
+  EXPECT_EQ(told, 1);
+}
+
+TEST(AnswerStream, AReaderWhoHasFoundThePieceIsNotToldOfIt) {
+  int told = 0;
+  AnswerStream stream(4, std::make_shared<os::WakeSignal>(), [&told] { ++told; });
+  stream.push(piece(1));
+  EXPECT_TRUE(stream.take());
+  stream.announce();
+  EXPECT_EQ(told, 0);
+  stream.push(piece(2));
+  stream.announce();
+  EXPECT_EQ(told, 1);
+}
+
 TEST(AnswerStream, TheFirstReasonToCancelStays) {
   const auto wake = std::make_shared<os::WakeSignal>();
   AnswerStream stream(2, wake, nullptr);
@@ -65,10 +89,11 @@ TEST(AnswerStream, AReaderWhoGoesAwayCancels) {
   EXPECT_FALSE(ended->cancel_token().cancelled());
 }
 
-TEST(AnswerStream, TellsWhoeverListensOfEachPieceAndTheEnd) {
+TEST(AnswerStream, TellsWhoeverListensOfPiecesAndTheEnd) {
   int calls = 0;
   AnswerStream stream(2, std::make_shared<os::WakeSignal>(), [&calls] { ++calls; });
   stream.push(piece(1));
+  stream.announce();
   EXPECT_EQ(calls, 1);
   stream.finish({});
   EXPECT_EQ(calls, 2);
@@ -79,6 +104,7 @@ TEST(AnswerStream, WhoWantsTheWholeIsToldWhenHalfOfTheRoomIsTaken) {
   AnswerStream stream(4, std::make_shared<os::WakeSignal>(), [&calls] { ++calls; }, {}, nullptr, true);
   for (TokenId token = 0; token < 4; ++token) {
     stream.push(piece(token));
+    stream.announce();
     EXPECT_EQ(calls, token < 1 ? 0 : token);
   }
   stream.finish({});
@@ -92,6 +118,7 @@ TEST(AnswerStream, AReaderOnAnotherThreadGetsEverything) {
     for (int i = 0; i < kTokens;) {
       if (!stream.has_room()) continue;
       stream.push(piece(i++));
+      stream.announce();
     }
     stream.finish({.finish_reason = FinishReason::kLength});
   });

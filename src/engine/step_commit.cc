@@ -10,6 +10,9 @@ namespace {
 
 // For a grammar's tokens right behind a step: a hundred times what those of plain ones take.
 constexpr Duration kFirstChoice = Duration::from_ms(10);
+// A reader may take the engine's processor as soon as it is woken. So all are told at once, but none waits for longer
+// than that while tokens of other answers are chosen.
+constexpr Duration kTellWithin = Duration::from_ns(300'000);
 
 }  // namespace
 
@@ -28,6 +31,7 @@ int StepLoop::measured_slice(const StepPlan& plan) {
 
 void StepLoop::commit(const StepPlan& plan) {
   const int measured = measured_slice(plan);
+  Instant told = clock_.now();
   int row = 0;
   for (size_t i = 0; i < plan.slices.size(); ++i) {
     const model::SequenceSlice& slice = slices_[i];
@@ -41,7 +45,16 @@ void StepLoop::commit(const StepPlan& plan) {
     measures_ = static_cast<int>(i) == measured;
     commit_answer(plan.slices[i], computed, rows > 0 ? row : -1);
     row += rows;
+    if (const Instant now = clock_.now(); now - told >= kTellWithin) {
+      announce_answers();
+      told = now;
+    }
   }
+  announce_answers();
+}
+
+void StepLoop::announce_answers() {
+  for (const auto& active : requests_) active->announce();
 }
 
 void StepLoop::commit_embedding(ActiveRequest& active, int computed) {
@@ -129,6 +142,7 @@ void StepLoop::choose_open_tokens() {
     const Duration time = std::min(left, active->choice_time(kFirstChoice, limits_.step_target));
     end_as(*active, choose(*active, std::nullopt, time));
     left = left - (clock_.now() - start);
+    active->announce();
   }
 }
 

@@ -131,6 +131,7 @@ class StepLoop final : private model::StepWatch {
   std::optional<Outcome> choose(ActiveRequest& active, std::optional<std::span<const float>> logits, Duration time);
   void end_as(ActiveRequest& active, std::optional<Outcome> outcome);
   void choose_open_tokens();
+  void announce_answers();
   Instant earliest_limit() const;
   void fail(const StepPlan& plan, const Error& error);
   void end(ActiveRequest& active, const Ending& ending, std::optional<Error> error, Instant now);
