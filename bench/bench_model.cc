@@ -1,5 +1,7 @@
 #include "bench_model.h"
 
+#include <cstdio>
+#include <cstdlib>
 #include <utility>
 
 #include "base/log.h"
@@ -7,6 +9,17 @@
 #include "testing/machine_kernels.h"
 
 namespace infer::bench {
+
+namespace {
+
+template <typename T>
+T loaded_or_exit(Result<T> result) {
+  if (result) return std::move(result).value();
+  std::fprintf(stderr, "%s\n", result.error().message.c_str());
+  std::exit(3);
+}
+
+}  // namespace
 
 BenchModel load_bench_model(const std::string& path, const model::ModelOptions& options, const CallContext& call,
                             const BenchModel* beside) {
@@ -19,12 +32,12 @@ BenchModel load_bench_model(const std::string& path, const model::ModelOptions& 
     return loaded;
   }
   NullLog log;
-  loaded.file = gguf::File::open(path).value();
+  loaded.file = loaded_or_exit(gguf::File::open(path));
   auto vocabulary = tokenizer::Tokenizer::from_gguf(*loaded.file, log);
   loaded.tokenizer = vocabulary ? *std::move(vocabulary) : testing::make_byte_tokenizer(false);
   if (beside == nullptr || !beside->pool) loaded.pool = std::make_unique<os::ThreadPool>(kThreads);
   os::ThreadPool& pool = loaded.pool ? *loaded.pool : *beside->pool;
-  loaded.model = model::Model::load(*loaded.file, kernels, pool, options, call, nullptr).value();
+  loaded.model = loaded_or_exit(model::Model::load(*loaded.file, kernels, pool, options, call, nullptr));
   return loaded;
 }
 

@@ -7,6 +7,9 @@
 // comes from the step behind that of the token before it, and a token cannot arrive before its step has ended; so the
 // latest row of steps that this allows is the one that made an answer.
 //
+// Connections stay open, as those of clients do. In each round all ask at the same moment, and then each asks again as
+// soon as its answer has ended, while the others are under way.
+//
 //   serve_overhead [--smoke] [MODEL.gguf]      figures as lines of text; the built-in model where none is
 //   named
 #include <sys/socket.h>
@@ -20,6 +23,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <exception>
 #include <limits>
 #include <memory>
 #include <string>
@@ -43,13 +47,16 @@ constexpr int kClients = 8;
 
 struct Sizes {
   int rounds = 12;
-  int tokens = 200;
+  int answers = 5;   // Of each client in a round.
+  int tokens = 100;  // Of the shortest.
 };
 
 // One streamed answer as a client sees it.
 struct Seen {
+  bool is_first = false;  // Asked for at the same moment as those of the others.
+  int asked_tokens = 0;
   Instant sent;
-  std::vector<Instant> tokens;
+  std::vector<Instant> tokens{};
   double first_token_ms = 0;  // Of the engine: from its submission to the choice of the first token.
 };
 
@@ -57,6 +64,7 @@ struct Seen {
 struct Received {
   std::string_view bytes;
   Instant at;
+  bool is_stamped = false;
 };
 
 class StampedSocket {
@@ -80,12 +88,13 @@ class StampedSocket {
     message.msg_control = control.data();
     message.msg_controllen = control.size();
     const ssize_t size = ::recvmsg(socket_.native_handle(), &message, 0);
-    Received received{{buffer_.data(), static_cast<size_t>(std::max<ssize_t>(size, 0))}, clock_.now()};
+    Received received{{buffer_.data(), static_cast<size_t>(std::max<ssize_t>(size, 0))}, clock_.now(), false};
     for (cmsghdr* each = CMSG_FIRSTHDR(&message); each != nullptr; each = CMSG_NXTHDR(&message, each)) {
       if (each->cmsg_level != SOL_SOCKET || each->cmsg_type != SO_TIMESTAMPNS) continue;
       timespec stamp{};
       std::memcpy(&stamp, CMSG_DATA(each), sizeof(stamp));
       received.at = Instant::from_ns(int64_t{stamp.tv_sec} * 1'000'000'000 + stamp.tv_nsec - offset.ns());
+      received.is_stamped = true;
     }
     return received;
   }
@@ -105,14 +114,15 @@ Duration find_offset(const Clock& clock) {
   acceptor.accept(writer);
   writer.set_option(tcp::no_delay(true));
   int64_t least = std::numeric_limits<int64_t>::min(), most = std::numeric_limits<int64_t>::max();
-  for (int i = 0; i < 2000; ++i) {
+  for (int stamped = 0; stamped < 1000;) {  // The system begins to stamp a while after it was asked to.
     const Instant before = clock.now();
     asio::write(writer, asio::buffer("x", 1));
-    const int64_t stamp = reader.receive({}).at.ns();
+    const Received received = reader.receive({});
     const Instant after = clock.now();
-    if (i < 1000) continue;  // The system begins to stamp a while after it was asked to.
-    least = std::max(least, stamp - after.ns());
-    most = std::min(most, stamp - before.ns());
+    if (!received.is_stamped) continue;
+    ++stamped;
+    least = std::max(least, received.at.ns() - after.ns());
+    most = std::min(most, received.at.ns() - before.ns());
   }
   return Duration::from_ns(least + (most - least) / 2);
 }
@@ -123,9 +133,23 @@ class StreamReader {
   StreamReader(asio::io_context& context, const testing::ApiServer& server, Duration offset)
       : socket_(context, server.clock(), server.port()), clock_(server.clock()), offset_(offset) {}
 
-  void ask(int tokens, int number) {
+  // `answers`, one after the other; their lengths differ, so that they do not end together.
+  void ask(const Sizes& sizes, int number) {
+    sizes_ = sizes;
+    left_ = sizes.answers;
+    number_ = number;
+    seen.clear();
+    ask_next();
+  }
+
+  std::vector<Seen> seen;
+
+ private:
+  void ask_next() {
+    --left_;
+    const int tokens = sizes_.tokens + (number_ * 7 + left_ * 13) % (sizes_.tokens / 2);
     const std::string body = api::Json::object()
-                                 .set("prompt", format("{} Once upon a time there was a king who", number))
+                                 .set("prompt", format("{} Once upon a time there was a king who", number_))
                                  .set("max_tokens", tokens)
                                  .set("ignore_eos", true)
                                  .set("temperature", 0)
@@ -133,14 +157,11 @@ class StreamReader {
                                  .dump();
     const std::string head =
         format("POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {}\r\n\r\n", body.size());
-    seen.sent = clock_.now();
+    seen.push_back({.is_first = seen.empty(), .asked_tokens = tokens, .sent = clock_.now()});
     asio::write(socket_.socket(), asio::buffer(head + body));
     wait();
   }
 
-  Seen seen;
-
- private:
   void wait() {
     socket_.socket().async_wait(tcp::socket::wait_read, [this](boost::system::error_code error) {
       if (!error) read();
@@ -150,18 +171,24 @@ class StreamReader {
   // Events that were written together have one stamp, that of the last.
   void read() {
     constexpr std::string_view kBegin = "data: {", kFirst = "\"time_to_first_token_ms\":";
+    Seen& answer = seen.back();
     const Received received = socket_.receive(offset_);
     const std::string_view bytes = received.bytes;
     for (size_t at = bytes.find(kBegin); at != bytes.npos; at = bytes.find(kBegin, at + 1)) {
-      seen.tokens.push_back(received.at);
+      answer.tokens.push_back(received.at);
     }
     if (const size_t at = bytes.find(kFirst); at != bytes.npos) {
-      seen.first_token_ms = std::strtod(bytes.data() + at + kFirst.size(), nullptr);
-      seen.tokens.pop_back();  // That of the end, which brings no token.
+      answer.first_token_ms = std::strtod(bytes.data() + at + kFirst.size(), nullptr);
+      answer.tokens.pop_back();  // That of the end, which brings no token.
     }
-    if (!bytes.empty() && !bytes.ends_with("0\r\n\r\n")) wait();
+    if (bytes.empty()) return;
+    if (!bytes.ends_with("0\r\n\r\n")) return wait();
+    if (left_ > 0) ask_next();
   }
 
+  Sizes sizes_;
+  int left_ = 0;
+  int number_ = 0;
   StampedSocket socket_;
   const Clock& clock_;
   const Duration offset_;
@@ -186,6 +213,23 @@ void print(const char* what, std::vector<double> ms) {
   std::printf("%-52s p50 %6.3f ms, p99 %6.3f ms, most %6.3f ms (%zu)\n", what, at(0.5), at(0.99), at(1), ms.size());
 }
 
+struct Figures {
+  std::vector<double> out_ms, first_ms, burst_ms, step_ms;
+};
+
+// False, with a word about it, when the answer is not whole.
+bool add(const Seen& answer, const std::vector<Instant>& steps, Figures& figures) {
+  if (answer.tokens.size() != static_cast<size_t>(answer.asked_tokens) || steps.size() < answer.tokens.size()) {
+    std::printf("an answer had %zu tokens in %zu steps instead of %d\n", answer.tokens.size(), steps.size(),
+                answer.asked_tokens);
+    return false;
+  }
+  add_delays(answer, steps, figures.out_ms);
+  (answer.is_first ? figures.burst_ms : figures.first_ms)
+      .push_back((answer.tokens[0] - answer.sent).ms() - answer.first_token_ms);
+  return true;
+}
+
 bool run(const Sizes& sizes, const std::string& model_path) {
   std::vector<Instant> steps;
   const os::SystemClock clock;
@@ -203,35 +247,32 @@ bool run(const Sizes& sizes, const std::string& model_path) {
     return runner;
   };
   const Duration offset = find_offset(clock);
-  std::vector<double> out_ms, first_ms, step_ms;
+  Figures figures;
   {
     const testing::ApiServer server(options);
+    asio::io_context context{1};
+    std::vector<std::unique_ptr<StreamReader>> readers;
+    for (int i = 0; i < kClients; ++i) readers.push_back(std::make_unique<StreamReader>(context, server, offset));
     for (int round = 0; round <= sizes.rounds; ++round) {
       const size_t begin = steps.size();
-      asio::io_context context{1};
-      std::vector<std::unique_ptr<StreamReader>> readers;
-      for (int i = 0; i < kClients; ++i) readers.push_back(std::make_unique<StreamReader>(context, server, offset));
-      for (int i = 0; i < kClients; ++i) readers[static_cast<size_t>(i)]->ask(sizes.tokens, round * kClients + i);
+      for (int i = 0; i < kClients; ++i) readers[static_cast<size_t>(i)]->ask(sizes, round * kClients + i);
+      context.restart();
       context.run();
       while (server.engine().snapshot().running > 0) std::this_thread::yield();
       if (round == 0) continue;  // Warms up.
       const std::vector<Instant> own(steps.begin() + static_cast<ptrdiff_t>(begin), steps.end());
       for (const auto& reader : readers) {
-        const Seen& each = reader->seen;
-        if (each.tokens.size() != static_cast<size_t>(sizes.tokens) || own.size() < each.tokens.size()) {
-          std::printf("an answer had %zu tokens in %zu steps instead of %d\n", each.tokens.size(), own.size(),
-                      sizes.tokens);
-          return false;
+        for (const Seen& answer : reader->seen) {
+          if (!add(answer, own, figures)) return false;
         }
-        add_delays(each, own, out_ms);
-        first_ms.push_back((each.tokens[0] - each.sent).ms() - each.first_token_ms);
       }
-      for (size_t i = 1; i < own.size(); ++i) step_ms.push_back((own[i] - own[i - 1]).ms());
+      for (size_t i = 1; i < own.size(); ++i) figures.step_ms.push_back((own[i] - own[i - 1]).ms());
     }
   }
-  print("a step", step_ms);
-  print("token out: end of its step to the client's socket", out_ms);
-  print("request in, and its first token out", first_ms);
+  print("a step", figures.step_ms);
+  print("token out: end of its step to the client's socket", figures.out_ms);
+  print("request in, and its first token out", figures.first_ms);
+  print("the same, of eight at the same moment", figures.burst_ms);
   return true;
 }
 
@@ -244,11 +285,16 @@ int main(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     const std::string_view word = argv[i];
     if (word == "--smoke") {
-      sizes = {.rounds = 1, .tokens = 12};
+      sizes = {.rounds = 1, .answers = 2, .tokens = 12};
     } else {
       model = word;
-      sizes = {.rounds = 2, .tokens = 60};  // A large one.
+      sizes = {.rounds = 2, .answers = 4, .tokens = 40};  // A large one.
     }
   }
-  return infer::run(sizes, model) ? 0 : 1;
+  try {
+    return infer::run(sizes, model) ? 0 : 1;
+  } catch (const std::exception& error) {  // Of the sockets.
+    std::fprintf(stderr, "serve_overhead: %s\n", error.what());
+    return 1;
+  }
 }
