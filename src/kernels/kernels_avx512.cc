@@ -32,6 +32,8 @@ namespace {
 //
 #include "kernels/generic/code_product.inl.h"
 //
+#include "kernels/generic/attention_nibbles.inl.h"
+//
 #include "kernels/generic/attention.inl.h"
 //
 #include "kernels/generic/unpack.inl.h"

@@ -26,28 +26,10 @@
 // length); for values, |sum of c_t * value_td| <= (kWeightCodeSum + 32) * kValueCodeMax < 2^31.
 
 inline constexpr float kWeightCodeSum = 131000.0f;  // Of the codes of a page's weights; rounding adds at most 32.
-inline constexpr float kWeightByteMax = 255.0f;     // Of a weight's code where values have 8 or 4 bits.
-inline constexpr float kLog2E = 0x1.715476p0f;
-inline constexpr float kNibbleVariance = 256.0f / 12.0f;  // Of a code's error at 4 bits: even within 16.
 
 inline constexpr int kFewRows = 4 * kTileRows;  // Up to here pages come from memory, more use them.
 
 // ---- Softmax.
-
-// 2^x for x near or below 0, within 2 ulp; exactly 1 at 0, exactly 0 where it would be denormal; NaN stays NaN.
-F32 exp2_not_positive(F32 x) {
-  const F32 bounded = max(set_f32(-127.0f), x);
-  const F32 shifter = set_f32(0x1.8p23f + 127.0f);  // Adding it rounds to an integer, with the exponent's bias.
-  const F32 shifted = add(bounded, shifter);
-  const F32 r = sub(bounded, sub(shifted, shifter));
-  F32 p = set_f32(0x1.5bba18p-10f);  // Minimax for the relative error, 1.1e-7, on [-0.5, 0.5].
-  p = fma(p, r, set_f32(0x1.3cea88p-7f));
-  p = fma(p, r, set_f32(0x1.c6b752p-5f));
-  p = fma(p, r, set_f32(0x1.ebf9bcp-3f));
-  p = fma(p, r, set_f32(0x1.62e42ap-1f));
-  p = fma(p, r, set_f32(1.0f));
-  return mul(p, from_bits(shift_left_i32(bits_of(shifted), 23)));
-}
 
 // The page that a tile of rows attends to.
 struct PageView {
@@ -101,8 +83,6 @@ template <class Body>
 inline __attribute__((always_inline)) void for_each_page_vector(const Body& body) {
   unrolled<0, kPageVectors>(body);
 }
-F32 greatest_of(const F32 (&x)[kPageVectors]) { return max(max(x[0], x[1]), max(x[2], x[3])); }
-F32 sum_of(const F32 (&x)[kPageVectors]) { return add(add(x[0], x[1]), add(x[2], x[3])); }
 
 // The greatest visible score of row r.
 float greatest_score(const float* row, const TileSoftmax& softmax, int r) {
@@ -312,8 +292,7 @@ void attend_planes(const PageView& page, RowTile* tile) {
   float key_offset[kTileRows], excess[kTileRows];
   for (int r = 0; r < tile->rows; ++r) {
     const QueryFactors factors = tile->factors(r);
-    const float length = kCodeLength * factors.scale;
-    excess[r] = kLow ? 0.0f : kNibbleVariance / 2 * length * length / factors.byte_scale;
+    excess[r] = kLow ? 0.0f : excess_of(factors);
     tile->softmax.factor[r] = factors.byte_scale * kLog2E;
     tile->softmax.offset[r] = score_of_mean(*tile, parts.high + plane_mean_at(head_dim), r, factors.scale * kLog2E);
     key_offset[r] = -middle * factors.byte_sum;
@@ -426,16 +405,6 @@ PageView view_of(const AttentionPage& page, int head_dim, float* room) {
 
 bool is_absent(const AttentionPage& page) { return page.full == nullptr && page.high == nullptr; }
 
-// The part of head `head` of a page, given that of the first head.
-AttentionPage part_of_head(const AttentionPage& page, const PartStride& stride, int head) {
-  const auto index = static_cast<size_t>(head);
-  AttentionPage part = page;
-  if (page.full != nullptr) part.full += index * stride.full;
-  if (page.high != nullptr) part.high += index * stride.high;
-  if (page.low != nullptr) part.low += index * stride.low;
-  return part;
-}
-
 // The rows of one head.
 AttentionArgs rows_of_head(const AttentionArgs& args, int head) {
   const ptrdiff_t rows = static_cast<ptrdiff_t>(head) * args.rows;
@@ -475,16 +444,19 @@ void attend_part(const AttentionArgs& head, int page, const AttentionPage& part,
 
 void attend(const AttentionArgs& args) {
   start_rows(args);
+  const NibblePages nibbles(args);
   if (args.rows <= kFewRows && !is_absent(args.pages[0])) prefetch_scales(args.pages[0], args.head_dim);
   for (int page = 0; page < args.page_count; ++page) {
     const AttentionPage& first = args.pages[page];
     const AttentionPage& after = page + 1 < args.page_count ? args.pages[page + 1] : args.after;
+    const bool in_nibbles = nibbles.may_attend(page);
     for (int head = 0; head < args.heads; ++head) {
       const AttentionArgs own = rows_of_head(args, head);
       if (is_absent(first)) {
         keep_no_shares(own.shares != nullptr ? own.shares + page * own.rows : nullptr, own.rows);
         continue;
       }
+      if (in_nibbles && nibbles.attend(own, page, head, after)) continue;
       const bool last = head + 1 == args.heads;
       attend_part(own, page, part_of_head(first, args.part_stride, head),
                   last ? after : part_of_head(first, args.part_stride, head + 1));

@@ -11,8 +11,14 @@ inline constexpr float kInputMin = 1e-30f;  // Vectors below it count as zero.
 // Codes of 8 bits stand for (c - kMiddle) times a scale; of 4 bits for (16 h + kLowMiddle - kMiddle).
 inline constexpr float kMiddle = 127.5f;
 inline constexpr float kLowMiddle = 7.5f;
+inline constexpr float kNibbleVariance = 256.0f / 12.0f;  // Of a code's error at 4 bits: even within 16.
+inline constexpr float kWeightByteMax = 255.0f;           // Of a weight's code where values have 8 or 4 bits.
+inline constexpr float kLog2E = 0x1.715476p0f;
 
 inline constexpr int kPageVectors = kPageTokens / kLanes;
+
+F32 greatest_of(const F32 (&x)[kPageVectors]) { return max(max(x[0], x[1]), max(x[2], x[3])); }
+F32 sum_of(const F32 (&x)[kPageVectors]) { return add(add(x[0], x[1]), add(x[2], x[3])); }
 
 // ---- Rotating.
 
@@ -108,6 +114,16 @@ int values_at(int head_dim) { return kPageTokens * head_dim * 2; }
 int key_scales_at(int head_dim) { return 2 * values_at(head_dim); }
 int value_scales_at(int head_dim) { return key_scales_at(head_dim) + kPageTokens * 4; }
 
+// The part of head `head` of a page, given that of the first head.
+AttentionPage part_of_head(const AttentionPage& page, const PartStride& stride, int head) {
+  const auto index = static_cast<size_t>(head);
+  AttentionPage part = page;
+  if (page.full != nullptr) part.full += index * stride.full;
+  if (page.high != nullptr) part.high += index * stride.high;
+  if (page.low != nullptr) part.low += index * stride.low;
+  return part;
+}
+
 void store_key(const float* key, int head_dim, int slot, std::byte* page) {
   const CodeScale by = scale_by_length(key, head_dim);
   int16_t* const target = reinterpret_cast<int16_t*>(page) + 2 * slot;
@@ -139,6 +155,12 @@ struct QueryFactors {
   float byte_sum;    // The sum of the codes of 8 bits.
 };
 int query_bytes(int head_dim) { return 3 * head_dim + 16; }
+
+// e of attention.inl.h. A query of zeros has no scale, and scores of zero.
+float excess_of(const QueryFactors& factors) {
+  const float length = kCodeLength * factors.scale;
+  return factors.byte_scale == 0 ? 0.0f : kNibbleVariance / 2 * length * length / factors.byte_scale;
+}
 
 void store_query(const float* query, int head_dim, float factor, std::byte* row) {
   const CodeScale by = scale_by_length(query, head_dim);

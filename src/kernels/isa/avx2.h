@@ -379,3 +379,10 @@ I32 multiply_add_i8(I32 sum, U8 codes, U8 x) {
   return {add_byte_pairs(sum.lo, codes.lo, x.lo), add_byte_pairs(sum.hi, codes.hi, x.hi)};
 }
 void forget(U8& v) { asm volatile("" : "+x"(v.lo), "+x"(v.hi)); }
+
+// No registers for attention_nibbles.inl.h: its pages go the way of all others.
+struct NibblePages {
+  explicit NibblePages(const AttentionArgs&) {}
+  bool may_attend(int) const { return false; }
+  bool attend(const AttentionArgs&, int, int, const AttentionPage&) const { return false; }
+};

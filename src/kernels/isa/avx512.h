@@ -171,3 +171,54 @@ F32 word_field(const void* words, int shift, uint32_t mask) {
 
 I32 multiply_add_i8(I32 sum, U8 codes, U8 x) { return _mm512_dpbusd_epi32(sum, codes, x); }
 void forget(U8& v) { asm volatile("" : "+v"(v)); }
+
+// ---- For attention_nibbles.inl.h. A quad is a vector of four rows: lanes 4 r to 4 r + 3 are row r's.
+
+template <int kRow>
+F32 repeat_quarter(F32 quad) {
+  return _mm512_shuffle_f32x4(quad, quad, 0x55 * kRow);
+}
+// n numbers, one of each row, in all its lanes; and back.
+F32 load_quad(const float* p, int n) {
+  const __m512i rows = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+  const __m128 values = _mm_maskz_loadu_ps(static_cast<__mmask8>(first_lanes(n)), p);
+  return _mm512_permutexvar_ps(rows, _mm512_castps128_ps512(values));
+}
+void store_quad(float* p, F32 quad, int n) {
+  const __m512i firsts = _mm512_setr_epi32(0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12);
+  const __m128 values = _mm512_castps512_ps128(_mm512_permutexvar_ps(firsts, quad));
+  _mm_mask_storeu_ps(p, static_cast<__mmask8>(first_lanes(n)), values);
+}
+// Halves, quarters and so on of four rows' lanes, in the order of sum_lanes and max_lanes.
+template <class Join>
+inline __attribute__((always_inline)) F32 fold_quad(F32 a, F32 b, F32 c, F32 d, const Join& join) {
+  const F32 ab = join(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xEE));
+  const F32 cd = join(_mm512_shuffle_f32x4(c, d, 0x44), _mm512_shuffle_f32x4(c, d, 0xEE));
+  const F32 four = join(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xDD));
+  const F32 two = join(four, _mm512_permute_ps(four, 0x4E));
+  return join(two, _mm512_permute_ps(two, 0xB1));
+}
+F32 sum_quad(F32 a, F32 b, F32 c, F32 d) { return fold_quad(a, b, c, d, add); }
+// The first lane is the one that max_lanes gives: zeros have signs.
+F32 max_quad(F32 a, F32 b, F32 c, F32 d) { return _mm512_permute_ps(fold_quad(a, b, c, d, max), 0); }
+F32 add_as_i32(F32 a, F32 b) { return from_bits(add_i32(bits_of(a), bits_of(b))); }
+I32 sum_quad_i32(I32 a, I32 b, I32 c, I32 d) {
+  return bits_of(fold_quad(from_bits(a), from_bits(b), from_bits(c), from_bits(d), add_as_i32));
+}
+bool all_between(F32 v, float low, float high) {
+  const __mmask16 above = _mm512_cmp_ps_mask(v, _mm512_set1_ps(low), _CMP_GE_OQ);
+  return _mm512_mask_cmp_ps_mask(above, v, _mm512_set1_ps(high), _CMP_LE_OQ) == 0xFFFF;
+}
+// The upper nibbles of bytes where they are, with kOffset in the lower ones; lower nibbles moved up.
+template <int kOffset>
+U8 upper_nibbles(U8 v) {
+  constexpr int kAndOr = 0xEA, kAnd = 0xC0;
+  return _mm512_ternarylogic_epi32(v, _mm512_set1_epi8(-16), _mm512_set1_epi8(kOffset), kOffset == 0 ? kAnd : kAndOr);
+}
+U8 raise_nibbles(U8 v) { return _mm512_slli_epi16(v, 4); }
+// Numbers 0 to 255 of four vectors, in order, as the bytes of one.
+U8 bytes_of_words(I32 a, I32 b, I32 c, I32 d) {
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  const __m512i bytes = _mm512_packus_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
+  return _mm512_permutexvar_epi32(order, bytes);
+}
