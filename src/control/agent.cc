@@ -188,6 +188,7 @@ void Agent::watch_experiments(Instant now) {
 void Agent::tick(const telemetry::MachineFacts& machine, Instant now, WallTime time, const DueLoops& due) {
   follow(decide(look(machine, now, due), policy_config(), now), now, time);
   if (!due[static_cast<size_t>(Loop::kSlow)]) return;
+  tell_verified(now);
   watch_evaluations(target_.facts().model, time);
   watch_experiments(now);
   if (now >= next_sample_) take_sample(machine, now, time);
@@ -229,7 +230,7 @@ void Agent::look_at_quality(const engine::EngineSnapshot& engine, Snapshot& seen
   }
   if (const auto findings = evaluations_.take_findings(); findings && findings->sums.rows >= kComparedMin) {
     const quality::ExactFigures figures = quality::exact_figures(findings->sums);
-    seen.exact = {figures.delta_ppl, figures.delta_ppl_stderr};
+    seen.exact = {figures.delta_ppl, figures.delta_ppl_stderr, figures.rows};
   }
 }
 
@@ -349,6 +350,17 @@ void Agent::watch_evaluations(const std::string& model, WallTime time) {
                                      record.kind, record.policy, record.ppl, record.delta_ppl, record.delta_stderr));
   for (AgentObserver* observer : observers_) observer->on_evaluation(record);
 }
+// Once for each step: that no further one is needed, which is known for certain.
+void Agent::tell_verified(Instant now) {
+  const bool is_enough = state_.quality.steps() > 0 && state_.quality.verified(now).value_or(false);
+  if (is_enough && !told_verified_) {
+    log_.write(LogLevel::kInfo, format("{}: checks of answers find less than the {:.3f} that are allowed, with step {}",
+                                       event_row(EventKind::kQuality).name, policy_in_effect().quality.max_delta_ppl,
+                                       state_.quality.steps()));
+  }
+  told_verified_ = is_enough;
+}
+
 
 telemetry::Metrics Agent::metrics(const telemetry::MachineFacts& machine, Instant now, WallTime time) {
   telemetry::Metrics metrics = sampler_.sample(facts(), machine, now, time, false);

@@ -168,6 +168,8 @@ class Agent {
   Config config_;
   AgentTarget& target_;
   Log& log_;
+  void keep(const Decision& decision);
+  void tell_verified(Instant now);
   std::vector<AgentObserver*> observers_;
   telemetry::Sampler sampler_;
   Instant next_sample_;
@@ -198,3 +200,4 @@ class Agent {
 };
 
 }  // namespace infer::control
+  bool told_verified_ = false;  // That the steps in effect are enough.

@@ -115,12 +115,13 @@ TEST_F(DecideTest, QualityStepsBackStepByStepEachJudgedBeforeTheNext) {
 }
 
 TEST_F(DecideTest, ExactChecksActWithoutAnEstimateAndOnlyBeyondDoubt) {
-  seen_.exact = ExactReading{.delta_ppl = 0.9, .standard_error = 0.3};  // Two errors below are within the limit.
+  seen_.exact =
+      QualityMonitor::Measured{.delta_ppl = 0.9, .standard_error = 0.3};  // Two errors below are within the limit.
   run(9);
   EXPECT_EQ(steps(EventKind::kQuality), 0);
   run(3);
   EXPECT_EQ(steps(EventKind::kQuality), 1) << "Twelve checks are as good as twelve estimates.";
-  seen_.exact = ExactReading{.delta_ppl = 0.9, .standard_error = 0.1};
+  seen_.exact = QualityMonitor::Measured{.delta_ppl = 0.9, .standard_error = 0.1};
   run(1);
   EXPECT_EQ(steps(EventKind::kQuality), 2);
 }
