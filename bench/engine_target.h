@@ -2,6 +2,9 @@
 // made. Thread safety: the agent's thread. Ownership: borrows the engine and its idle work.
 #pragma once
 
+#include <functional>
+#include <utility>
+
 #include "control/agent.h"
 #include "engine/engine.h"
 #include "quality/quality_work.h"
@@ -22,6 +25,7 @@ class EngineTarget final : public control::AgentTarget {
   engine::EngineSnapshot snapshot() const override { return engine_.snapshot(); }
   quality::QualityWork* quality_work() override { return work_; }
   void wake() override { engine_.wake(); }
+  void set_on_step(std::function<void(Instant now)> on_step) override { engine_.set_on_step(std::move(on_step)); }
 
  private:
   engine::Engine& engine_;

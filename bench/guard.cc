@@ -1,12 +1,13 @@
 // What the quality guard does on a real model: how soon it steps back from a policy that costs too much, and what is
 // left after it has.
 //
-//   guard -m MODEL.gguf --text FILE [--mode MODE] [--window N] [--max-delta X] [--seeds N] [--answers N]
-//         [--spill FOLDER] [--only-guarded] [--smoke]
+//   guard -m MODEL.gguf --text FILE [--mode MODE] [--window N] [--max-delta X] [--seeds N] [--first-seed N]
+//         [--answers N] [--checked N] [--spill FOLDER] [--only-guarded] [--smoke]
 //
 // For each seed the engine answers prompts from the text, drawn at temperature 1, while the agent's loops run beside
-// it. Told are the steps with the tokens until each, and for the first and the last answer what an exact check
-// says of the perplexity above that of 16 bits, beside the estimate. The smoke size runs on a small random model.
+// it. Told are the steps with the tokens until each, and then what exact checks of the next `checked` answers say of
+// the perplexity above that of 16 bits, as far as the levels did not change meanwhile. The smoke size runs on a small
+// random model.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -40,7 +41,8 @@ struct Choices {
   kv::KvMode mode = kv::KvMode::kThroughput;
   int window = 16;
   double max_delta = 0.1;
-  int seeds = 3, answers = 8;
+  int seeds = 3, first_seed = 1, answers = 8;
+  int checked = 1;  // Answers behind a seed's figure.
   bool smoke = false, only_guarded = false;
 };
 
@@ -75,7 +77,7 @@ class Session {
   }
 
   const control::Agent& agent() const { return *agent_; }
-  uint64_t tokens() const { return engine_->snapshot().counters.nll_tokens; }
+  uint64_t tokens() const { return engine_->snapshot().counters.judged_tokens; }
   quality::ExactFindings findings() const { return work_.exact(); }
   // When each step was taken, in tokens, and what was expected of the levels that pages had, and should have.
   struct Step {
@@ -100,8 +102,14 @@ class Session {
       note_steps();
     }
   }
-  // What the next checked answer says.
-  quality::ExactFigures check(Rng& rng) {
+  // What the next checked answers say: the last ones, where the levels changed meanwhile.
+  quality::ExactFigures check(Rng& rng, int answers) {
+    for (int i = 0; i < answers || work_.exact().checks == 0; ++i) check_one(rng);
+    return quality::exact_figures(work_.exact().sums);
+  }
+
+ private:
+  void check_one(Rng& rng) {
     const uint64_t before = work_.exact().all_checks;
     do {
       answer(rng);
@@ -109,15 +117,14 @@ class Session {
       // Dropped where the levels changed within it.
       while (work_.exact().all_checks == before && clock_.now() < until) engine_->wake();
     } while (work_.exact().all_checks == before);
-    return quality::exact_figures(work_.exact().sums);
+    agent_->tick({}, clock_.now(), {});
+    note_steps();
   }
-
- private:
   void note_steps() {
     const engine::EngineSnapshot seen = engine_->snapshot();
     while (static_cast<int>(steps_.size()) < agent_->quality().steps()) {
-      steps_.push_back(
-          {seen.counters.nll_tokens, seen.kv.expected_divergence.value_or(0), seen.kv.planned_divergence.value_or(0)});
+      steps_.push_back({seen.counters.judged_tokens, seen.kv.expected_divergence.value_or(0),
+                        seen.kv.planned_divergence.value_or(0)});
     }
   }
 
@@ -144,7 +151,7 @@ void tell_unguarded(Choices choices, const bench::BenchModel& loaded, const std:
   double by_test = 0, corrected = 0;
   for (int i = 0; i < choices.answers; ++i) {
     const quality::ExactFindings before = session.findings();
-    figures = session.check(rng);
+    figures = session.check(rng, 1);
     const quality::ExactFindings after = session.findings();
     const double expected = after.sums.expected - before.sums.expected;
     by_test += expected;
@@ -162,13 +169,14 @@ void tell_unguarded(Choices choices, const bench::BenchModel& loaded, const std:
 
 void tell_guarded(const Choices& choices, const bench::BenchModel& loaded, const std::vector<TokenId>& text,
                   const Clock& clock) {
-  for (int seed = 1; seed <= choices.seeds; ++seed) {
+  for (int seed = choices.first_seed; seed < choices.first_seed + choices.seeds; ++seed) {
     Session session(choices, loaded, text, clock);
     Rng rng(static_cast<uint64_t>(seed));
     for (int i = 0; i < choices.answers; ++i) session.answer(rng);
-    const quality::ExactFigures figures = session.check(rng);
-    std::printf("seed %d: %zu steps; then delta %+.4f (+/- %.4f); after", seed, session.steps().size(),
-                figures.delta_ppl, figures.delta_ppl_stderr);
+    const quality::ExactFigures figures = session.check(rng, choices.checked);
+    std::printf("seed %d: %zu steps; then delta %+.4f (+/- %.4f) over %lld positions; after", seed,
+                session.steps().size(), figures.delta_ppl, figures.delta_ppl_stderr,
+                static_cast<long long>(figures.rows));
     for (const Session::Step& step : session.steps()) {
       std::printf(" %llu tokens (%.4f, by plan %.4f nats)", static_cast<unsigned long long>(step.tokens), step.held,
                   step.planned);
@@ -211,6 +219,8 @@ int run_arguments(int argc, char** argv) {
     if (is("--window")) choices.window = std::atoi(argv[i + 1]);
     if (is("--max-delta")) choices.max_delta = std::atof(argv[i + 1]);
     if (is("--seeds")) choices.seeds = std::atoi(argv[i + 1]);
+    if (is("--first-seed")) choices.first_seed = std::atoi(argv[i + 1]);
+    if (is("--checked")) choices.checked = std::atoi(argv[i + 1]);
     if (is("--answers")) choices.answers = std::atoi(argv[i + 1]);
     ++i;
   }

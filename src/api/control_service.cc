@@ -103,7 +103,7 @@ Result<std::unique_ptr<ControlService>> ControlService::start(const control::Con
   }
   INFER_TRY(agent->start());
   state->events.on_policy(agent->policy_in_effect(), agent->baseline());
-  INFER_ASSIGN(state->thread, control::AgentThread::start(std::move(agent), clock));
+  INFER_ASSIGN(state->thread, control::AgentThread::start(std::move(agent), target, clock));
   return std::unique_ptr<ControlService>(new ControlService(std::move(state)));
 }
 

@@ -3,7 +3,9 @@
 // Thread safety: the agent's thread. Ownership: borrows the engine and its work.
 #pragma once
 
+#include <functional>
 #include <string>
+#include <utility>
 
 #include "control/agent.h"
 #include "engine/engine.h"
@@ -26,6 +28,7 @@ class EngineTarget final : public control::AgentTarget {
   control::Capabilities capabilities() const override { return capabilities_; }
   quality::QualityWork* quality_work() override { return work_; }
   void wake() override { engine_.wake(); }
+  void set_on_step(std::function<void(Instant now)> on_step) override { engine_.set_on_step(std::move(on_step)); }
 
  private:
   engine::Engine& engine_;

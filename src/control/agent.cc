@@ -188,9 +188,38 @@ void Agent::watch_experiments(Instant now) {
 void Agent::tick(const telemetry::MachineFacts& machine, Instant now, WallTime time, const DueLoops& due) {
   follow(decide(look(machine, now, due), policy_config(), now), now, time);
   if (!due[static_cast<size_t>(Loop::kSlow)]) return;
+  tell_verified(now);
   watch_evaluations(target_.facts().model, time);
   watch_experiments(now);
   if (now >= next_sample_) take_sample(machine, now, time);
+}
+
+namespace {
+
+bool is_at_rest(const engine::EngineSnapshot& engine) {
+  return engine.running == 0 && std::accumulate(engine.waiting.begin(), engine.waiting.end(), 0) == 0;
+}
+
+}  // namespace
+
+bool Agent::look_whether_rests() {
+  rests_ = is_at_rest(target_.snapshot());
+  return may_rest();
+}
+
+bool Agent::glance(const telemetry::MachineFacts& machine, Instant now, const DueLoops& due) {
+  if (undone_) return false;
+  Decision decision = decide(look(machine, now, due), policy_config(), now);
+  if (!decision.notices.empty()) {
+    undone_ = std::move(decision);
+    return false;
+  }
+  keep(decision);
+  return true;
+}
+
+void Agent::settle(Instant now, WallTime time) {
+  if (const auto decision = std::exchange(undone_, std::nullopt)) follow(*decision, now, time);
 }
 
 Snapshot Agent::look(const telemetry::MachineFacts& machine, Instant now, const DueLoops& due) {
@@ -214,7 +243,7 @@ Snapshot Agent::look(const telemetry::MachineFacts& machine, Instant now, const 
   if (config_.model.memory_limit > 0 && memory.resident_bytes) {
     seen.budget_used = share(*memory.resident_bytes, config_.model.memory_limit);
   }
-  rests_ = engine.running == 0 && std::accumulate(engine.waiting.begin(), engine.waiting.end(), 0) == 0;
+  rests_ = is_at_rest(engine);
   if (due[static_cast<size_t>(Loop::kMid)]) look_at_quality(engine, seen);
   if (due[static_cast<size_t>(Loop::kSlow)]) look_at_speed(engine, now, seen);
   return seen;
@@ -222,14 +251,14 @@ Snapshot Agent::look(const telemetry::MachineFacts& machine, Instant now, const 
 
 void Agent::look_at_quality(const engine::EngineSnapshot& engine, Snapshot& seen) {
   constexpr int64_t kComparedMin = 64;  // Positions.
-  if (const auto reading =
-          estimate_.observe(engine.counters.nll, engine.counters.nll_tokens, corrected(engine.kv.planned_divergence))) {
+  if (const auto reading = estimate_.observe(engine.counters.nll, engine.counters.nll_tokens,
+                                             engine.counters.judged_tokens, corrected(engine.kv.planned_divergence))) {
     seen.estimate = reading->delta_ppl;
     seen.estimate_weight = reading->weight;
   }
   if (const auto findings = evaluations_.take_findings(); findings && findings->sums.rows >= kComparedMin) {
     const quality::ExactFigures figures = quality::exact_figures(findings->sums);
-    seen.exact = {figures.delta_ppl, figures.delta_ppl_stderr};
+    seen.exact = {figures.delta_ppl, figures.delta_ppl_stderr, figures.rows};
   }
 }
 
@@ -252,13 +281,15 @@ void Agent::look_at_speed(const engine::EngineSnapshot& engine, Instant now, Sna
   speed_from_ = {now, tokens, engine.answering};
 }
 
+// Nothing changes but what is remembered.
+void Agent::keep(const Decision& decision) {
+  state_ = decision.state;
+  refused_since_.reset();
+}
+
 // Brings what was decided. Where the target refuses, it was not decided.
 void Agent::follow(const Decision& decision, Instant now, WallTime time) {
-  if (decision.notices.empty()) {
-    state_ = decision.state;
-    refused_since_.reset();
-    return;
-  }
+  if (decision.notices.empty()) return keep(decision);
   if (const Status status = bring(decision.state, config_.policy, baseline_); !status) {
     if (!refused_since_) {
       refused_since_ = now;
@@ -317,6 +348,17 @@ void Agent::tell(const Alert& alert, WallTime time) {
   log_.write(alert.is_raised ? LogLevel::kWarning : LogLevel::kInfo,
              format("{}{}: {}", alert.event, alert.is_raised ? "" : " is over", alert.message));
   for (AgentObserver* observer : observers_) observer->on_alert(alert, time);
+}
+
+// Once for each step: that no further one is needed, which is known for certain.
+void Agent::tell_verified(Instant now) {
+  const bool is_enough = state_.quality.steps() > 0 && state_.quality.verified(now).value_or(false);
+  if (is_enough && !told_verified_) {
+    log_.write(LogLevel::kInfo, format("{}: checks of answers find less than the {:.3f} that are allowed, with step {}",
+                                       event_row(EventKind::kQuality).name, policy_in_effect().quality.max_delta_ppl,
+                                       state_.quality.steps()));
+  }
+  told_verified_ = is_enough;
 }
 
 void Agent::take_sample(const telemetry::MachineFacts& machine, Instant now, WallTime time) {

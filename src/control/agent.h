@@ -3,10 +3,11 @@
 // It shows decide() what is there and brings what that decides to the target. Invariants: the policy in effect is
 // policy_in_effect() of the wished one and of the state; when the target refuses a policy nothing has changed, and what
 // was decided is tried again in the next loop. Observers are called by the functions that cause what they are told.
-// Thread safety: one thread (control/agent_thread.h). Ownership: borrows all it is given.
+// Thread safety: one thread at a time (control/agent_thread.h). Ownership: borrows all it is given.
 #pragma once
 
 #include <array>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -27,7 +28,7 @@
 
 namespace infer::control {
 
-// What is steered. Called on the agent's thread, and must not wait for a step.
+// What is steered. Called by who has the agent, and must not wait for a step.
 class AgentTarget {
  public:
   virtual ~AgentTarget() = default;
@@ -43,6 +44,8 @@ class AgentTarget {
   // What measures quality while nothing else is to do; null: nothing does. wake(): it has something new to do.
   virtual quality::QualityWork* quality_work() { return nullptr; }
   virtual void wake() {}
+  // Who is told between the layers of steps, on the thread that computes them (Engine::set_on_step).
+  virtual void set_on_step(std::function<void(Instant now)> /*on_step*/) {}
 };
 
 struct Alert {
@@ -127,10 +130,17 @@ class Agent {
 
   // Runs the loops that are due. The slow one takes samples when their time has come, and starts evaluations.
   void tick(const telemetry::MachineFacts& machine, Instant now, WallTime time, const DueLoops& due = kAllLoops);
+  // The fast and the mid loop as far as that takes microseconds: true when nothing is to be done. Else the decision
+  // waits for settle(), and until then each glance says so.
+  bool glance(const telemetry::MachineFacts& machine, Instant now, const DueLoops& due);
+  // Brings what a glance has decided, if one has. Before anything else is asked of the agent.
+  void settle(Instant now, WallTime time);
   telemetry::Metrics metrics(const telemetry::MachineFacts& machine, Instant now, WallTime time);
   // Nothing runs and nothing is wrong: the slow loop alone is enough.
   bool may_rest() const { return rests_ && state_.is_calm(); }
 
+  // The same with the engine as it is now.
+  bool look_whether_rests();
   // Nothing is wrong or due to be tried again: what the fast loop looks at changes with what the slow one reads.
   bool is_settled() const { return state_.is_calm() && !refused_since_; }
 
@@ -158,6 +168,8 @@ class Agent {
   void look_at_quality(const engine::EngineSnapshot& engine, Snapshot& seen);
   void look_at_speed(const engine::EngineSnapshot& engine, Instant now, Snapshot& seen);
   void follow(const Decision& decision, Instant now, WallTime time);
+  void keep(const Decision& decision);
+  void tell_verified(Instant now);
   void tell(const Notice& notice, WallTime time);
   void tell(const Alert& alert, WallTime time);
   void watch_evaluations(const std::string& model, WallTime time);
@@ -182,6 +194,7 @@ class Agent {
   std::optional<Policy> before_comparison_;
   std::array<std::optional<Sign>, kEventKinds> forced_{};
   std::optional<Instant> refused_since_;
+  std::optional<Decision> undone_;  // Of a glance.
   struct SpeedPoint {
     Instant at;
     uint64_t tokens = 0;
@@ -189,6 +202,7 @@ class Agent {
   };
   std::optional<SpeedPoint> speed_from_;
   bool rests_ = true;
+  bool told_verified_ = false;  // That the steps in effect are enough.
   bool told_degraded_ = false;  // Quality is the reason of an alert that is not over.
   uint64_t policy_changes_ = 0;
   uint64_t alerts_ = 0;

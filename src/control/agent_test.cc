@@ -253,6 +253,7 @@ TEST_F(AgentTest, StepsBackFromAPolicyThatCostsTooMuchAndReturnsToItLater) {
       auto& counters = target_.known.snapshot.counters;
       counters.nll += 8 * 2.5;  // A perplexity of 12.18.
       counters.nll_tokens += 8;
+      counters.judged_tokens += 8;
       target_.known.snapshot.kv.planned_divergence = divergence;
       agent_.tick({}, at(now), {});
     }
@@ -273,12 +274,42 @@ TEST_F(AgentTest, StepsBackFromAPolicyThatCostsTooMuchAndReturnsToItLater) {
   EXPECT_EQ(notes_.alerts.back(), "-quality_degradation");
 }
 
+// On the thread that computes: what takes no time is done, what takes some is left to the agent's own thread.
+TEST_F(AgentTest, AGlanceRemembersAndLeavesWhatItDecidesToBeSettled) {
+  constexpr DueLoops kAtStep{true, true, false};
+  auto& seen = target_.known.snapshot;
+  seen.kv.planned_divergence = 0.06;  // 0.71, 0.5 are allowed.
+  const size_t applied = target_.applied.size();
+  double now = 0;
+  const auto glance = [&] {
+    now += 0.01;
+    seen.counters.nll += 8 * 2.5;
+    seen.counters.nll_tokens += 8;
+    seen.counters.judged_tokens += 8;
+    return agent_.glance({}, at(now), kAtStep);
+  };
+  int glances = 1;
+  for (; glance(); ++glances) ASSERT_LT(glances, 100);
+  EXPECT_EQ(glances, 19) << "144 tokens, in eights from the first on.";
+  EXPECT_EQ(agent_.quality().steps(), 0);
+  EXPECT_EQ(target_.applied.size(), applied);
+  EXPECT_FALSE(glance()) << "until it is settled";
+  agent_.settle(at(now), {});
+  EXPECT_EQ(agent_.quality().steps(), 1);
+  EXPECT_EQ(notes_.alerts, std::vector<std::string>{"+quality_degradation"});
+  EXPECT_EQ(target_.applied.size(), applied + 1);
+  agent_.settle(at(now), {});
+  EXPECT_EQ(target_.applied.size(), applied + 1);
+  EXPECT_TRUE(glance());
+}
+
 TEST_F(AgentTest, APolicyThatSomebodyChoosesIsJudgedAnew) {
   double now = 0;
   for (int i = 0; i < 25; ++i) {
     now += 1;
     target_.known.snapshot.counters.nll += 20;
     target_.known.snapshot.counters.nll_tokens += 8;
+    target_.known.snapshot.counters.judged_tokens += 8;
     target_.known.snapshot.kv.planned_divergence = 0.5;
     agent_.tick({}, at(now), {});
   }

@@ -11,22 +11,29 @@ namespace {
 constexpr size_t kQueued = 1024;
 // Asking the system takes longer than all the rest of the loops.
 constexpr Duration kReadAtRest = Duration::from_ms(500);
-// The fast loop's period while all is well. Waking up each millisecond beside threads that compute on all processors
-// took 4 % of their speed.
+// The fast loop's period while all is well: what it looks at is read by the slow one.
 constexpr Duration kFastWhileWell = Duration::from_ms(10);
 
 }  // namespace
 
-AgentThread::AgentThread(std::unique_ptr<Agent> agent, const Clock& clock)
-    : agent_(std::move(agent)), clock_(clock), queue_(kQueued), cores_(telemetry::usable_cores()) {}
+AgentThread::AgentThread(std::unique_ptr<Agent> agent, AgentTarget& target, const Clock& clock)
+    : agent_(std::move(agent)),
+      target_(target),
+      clock_(clock),
+      queue_(kQueued),
+      reader_(telemetry::usable_cores()),
+      schedule_(clock.now()) {}
 
-Result<std::unique_ptr<AgentThread>> AgentThread::start(std::unique_ptr<Agent> agent, const Clock& clock) {
-  auto thread = std::unique_ptr<AgentThread>(new AgentThread(std::move(agent), clock));
+Result<std::unique_ptr<AgentThread>> AgentThread::start(std::unique_ptr<Agent> agent, AgentTarget& target,
+                                                        const Clock& clock) {
+  auto thread = std::unique_ptr<AgentThread>(new AgentThread(std::move(agent), target, clock));
   INFER_ASSIGN(thread->thread_, os::ServiceThread::start([&each = *thread] { each.serve(); }));
+  target.set_on_step([&each = *thread](Instant now) { each.on_step(now); });
   return thread;
 }
 
 AgentThread::~AgentThread() {
+  target_.set_on_step({});
   queue_.close();
   wake_.notify();
   thread_.reset();
@@ -39,49 +46,72 @@ bool AgentThread::post(Work work) {
 }
 
 void AgentThread::serve() {
-  std::vector<Work> work;
-  next_.fill(clock_.now());
   while (true) {
     const bool ends = queue_.closed();
-    queue_.take_all(work);
-    for (const Work& each : work) each(*agent_);
-    const bool was_idle = work.empty();
-    work.clear();
-    if (ends && was_idle) return;
-    run_loops();
-    if (!ends) wake_.wait_until(next());
+    Instant next;
+    baton_.hold([&] {
+      agent_->settle(clock_.now(), clock_.wall_time());
+      do_work();
+      run_loops();
+      next = schedule_.wake_at(agent_->may_rest());
+    });
+    if (ends) return;
+    wake_.wait_until(next);
   }
 }
 
-Instant AgentThread::next() const {
-  if (agent_->may_rest()) return next_[static_cast<size_t>(Loop::kSlow)];
-  return *std::min_element(next_.begin(), next_.end());
+void AgentThread::do_work() {
+  std::vector<Work> work;
+  queue_.take_all(work);
+  for (const Work& each : work) each(*agent_);
+}
+
+LoopSchedule::Periods AgentThread::periods() const {
+  const LoopConfig& loops = agent_->config().loops;
+  const Duration fast = Duration::from_ms(loops.fast_ms);
+  return {agent_->is_settled() ? std::max(fast, kFastWhileWell) : fast, Duration::from_ms(loops.mid_ms),
+          Duration::from_ms(loops.slow_ms)};
+}
+
+void AgentThread::count(const LoopSchedule::Run& run) {
+  for (size_t loop = 0; loop < kLoops; ++loop) {
+    if (run.due[loop]) agent_->count_loop(static_cast<Loop>(loop), run.missed[loop]);
+  }
+  step_due_.store(schedule_.step_due().ns(), std::memory_order_relaxed);
 }
 
 void AgentThread::run_loops() {
   const Instant now = clock_.now();
-  const LoopConfig& loops = agent_->config().loops;
-  const Duration fast = Duration::from_ms(loops.fast_ms), mid = Duration::from_ms(loops.mid_ms);
-  const std::array<Duration, kLoops> periods{agent_->is_settled() ? std::max(fast, kFastWhileWell) : fast, mid,
-                                             Duration::from_ms(loops.slow_ms)};
-  if (now < next()) return;
   const bool rested = agent_->may_rest();
-  DueLoops due{};
-  for (size_t loop = 0; loop < kLoops; ++loop) {
-    if (now < next_[loop]) continue;
-    due[loop] = true;
-    const int64_t missed = (now - next_[loop]).ns() / periods[loop].ns();
-    agent_->count_loop(static_cast<Loop>(loop), rested ? 0 : static_cast<uint64_t>(missed));
-    // In step with the period, unless it was missed.
-    next_[loop] = (missed > 0 ? now : next_[loop]) + periods[loop];
-  }
-  // One wake-up for both.
-  if (periods[0] == mid) next_[0] = next_[1];
-  if (due[static_cast<size_t>(Loop::kSlow)] && (!rested || now >= read_again_)) {
-    machine_ = telemetry::read_machine_facts(cores_);
+  if (now < schedule_.wake_at(rested)) return;
+  // What it did last may be long ago, where steps came often.
+  const bool rests = rested || agent_->look_whether_rests();
+  const auto run = schedule_.at_time(now, periods(), rests, take_widest(now));
+  if (!run) return;
+  count(*run);
+  if (run->due[static_cast<size_t>(Loop::kSlow)] && (!rested || now >= read_again_)) {
+    machine_ = reader_.read(now);
     read_again_ = now + kReadAtRest;
   }
-  agent_->tick(machine_, now, clock_.wall_time(), due);
+  agent_->tick(machine_, now, clock_.wall_time(), run->due);
+}
+
+Duration AgentThread::take_widest(Instant now) {
+  const int64_t since = now.ns() - last_step_.load(std::memory_order_relaxed);
+  return Duration::from_ns(std::max(since, widest_.exchange(0, std::memory_order_relaxed)));
+}
+
+void AgentThread::on_step(Instant now) {
+  const int64_t gap = now.ns() - last_step_.exchange(now.ns(), std::memory_order_relaxed);
+  if (gap > widest_.load(std::memory_order_relaxed)) widest_.store(gap, std::memory_order_relaxed);
+  if (now.ns() < step_due_.load(std::memory_order_relaxed)) return;
+  // Where the agent is at work it looks itself, or the next layer does.
+  (void)baton_.try_hold([&] {
+    const auto run = schedule_.at_step(now, periods(), agent_->may_rest());
+    if (!run) return;
+    count(*run);
+    if (!agent_->glance(machine_, now, run->due)) wake_.notify();
+  });
 }
 
 }  // namespace infer::control

@@ -131,7 +131,7 @@ class Decider {
     QualityMonitor& monitor = state().quality;
     std::optional<QualityChange> change;
     if (seen_.exact) {
-      change = monitor.observe_exact(seen_.exact->delta_ppl, seen_.exact->standard_error, most, now_);
+      change = monitor.observe_exact(*seen_.exact, most, now_);
       // Where there is no estimate, checks take its place.
       if (!change && !estimate) estimate = seen_.exact->delta_ppl;
     }

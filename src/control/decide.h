@@ -42,10 +42,6 @@ struct SpeedReading {
   double seconds = 0;
 };
 
-struct ExactReading {
-  double delta_ppl = 0, standard_error = 0;
-};
-
 // What the loops remember.
 struct ControlState {
   std::array<EventState, kEventKinds> events{};
@@ -77,7 +73,7 @@ struct Snapshot {
   // What is new since the last decision.
   std::optional<double> estimate{};  // Of perplexity above that with 16 bits,
   int estimate_weight = 1;           // and how many estimates it stands for.
-  std::optional<ExactReading> exact{};
+  std::optional<QualityMonitor::Measured> exact{};
   std::optional<SpeedReading> speed{};
   // Faults that tests put in place of what is seen.
   std::array<std::optional<Sign>, kEventKinds> forced{};

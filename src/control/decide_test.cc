@@ -115,12 +115,13 @@ TEST_F(DecideTest, QualityStepsBackStepByStepEachJudgedBeforeTheNext) {
 }
 
 TEST_F(DecideTest, ExactChecksActWithoutAnEstimateAndOnlyBeyondDoubt) {
-  seen_.exact = ExactReading{.delta_ppl = 0.9, .standard_error = 0.3};  // Two errors below are within the limit.
+  seen_.exact =
+      QualityMonitor::Measured{.delta_ppl = 0.9, .standard_error = 0.3};  // Two errors below are within the limit.
   run(9);
   EXPECT_EQ(steps(EventKind::kQuality), 0);
   run(3);
   EXPECT_EQ(steps(EventKind::kQuality), 1) << "Twelve checks are as good as twelve estimates.";
-  seen_.exact = ExactReading{.delta_ppl = 0.9, .standard_error = 0.1};
+  seen_.exact = QualityMonitor::Measured{.delta_ppl = 0.9, .standard_error = 0.1};
   run(1);
   EXPECT_EQ(steps(EventKind::kQuality), 2);
 }
@@ -298,7 +299,7 @@ TEST(QualityEstimate, IsOfTheLastHundredTokensAndComesEachFourOfThem) {
   QualityEstimate estimate;
   int estimates = 0;
   for (uint64_t tokens = 0; tokens <= 200; ++tokens) {
-    const auto found = estimate.observe(2.0 * static_cast<double>(tokens), tokens, 0.1);
+    const auto found = estimate.observe(2.0 * static_cast<double>(tokens), tokens, tokens, 0.1);
     if (!found) continue;
     ++estimates;
     EXPECT_GE(tokens, 100u);
@@ -307,8 +308,25 @@ TEST(QualityEstimate, IsOfTheLastHundredTokensAndComesEachFourOfThem) {
   }
   EXPECT_EQ(estimates, 26);  // At 100, 104 ... 200.
   // Twelve of them, what a judge needs, come within 144 tokens.
-  EXPECT_FALSE(estimate.observe(600, 300, std::nullopt));
-  EXPECT_EQ(estimate.observe(680, 340, 0.1)->weight, 10);
+  EXPECT_FALSE(estimate.observe(600, 300, 300, std::nullopt));
+  EXPECT_EQ(estimate.observe(680, 340, 340, 0.1)->weight, 10);
+}
+
+// Of one token in `every`: a judge has his twelve estimates after as many tokens, unless too few were measured.
+TEST(QualityEstimate, ComesAsSoonWhereFewerTokensAreMeasured) {
+  for (const uint64_t every : {1, 2, 4, 8}) {
+    QualityEstimate estimate;
+    uint64_t first = 0;
+    for (uint64_t tokens = 0; tokens <= 240 && first == 0; ++tokens) {
+      const uint64_t measured = tokens / every;
+      const auto found = estimate.observe(2.0 * static_cast<double>(measured), measured, tokens, 0.1);
+      if (!found) continue;
+      first = tokens;
+      EXPECT_NEAR(found->delta_ppl, std::exp(2.0) * (1 - std::exp(-0.1)), 1e-12);
+    }
+    EXPECT_EQ(first, every <= 4 ? 100u : 0u)
+        << "One in " << every << "; the last hundred have too few of one in eight.";
+  }
 }
 
 }  // namespace

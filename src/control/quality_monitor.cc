@@ -79,19 +79,29 @@ std::optional<QualityChange> QualityMonitor::observe(double delta_ppl, double ma
     quiet_estimates_ = 0;
   }
   ++quiet_estimates_;
-  if (now - *quiet_since_ < hold_ || quiet_estimates_ < kEvidence) return std::nullopt;
+  if (now - *quiet_since_ < hold_ || quiet_estimates_ < kEvidence || verified(now) == false) return std::nullopt;
   const QualityChange given_back = change(steps_ - 1, *mean);
   given_back_at_ = settles_since_ = now;
   return given_back;
 }
 
-std::optional<QualityChange> QualityMonitor::observe_exact(double delta_ppl, double stderr_ppl, double max_delta_ppl,
+std::optional<QualityChange> QualityMonitor::observe_exact(const Measured& measured, double max_delta_ppl,
                                                            Instant now) {
-  if (delta_ppl - kBeyondDoubt * stderr_ppl <= max_delta_ppl) return std::nullopt;
+  const double doubt = kBeyondDoubt * measured.standard_error;
+  checked_at_ = now;
+  is_enough_ = measured.delta_ppl + doubt <= max_delta_ppl;
+  const bool in_doubt = steps_ > 0 && measured.positions >= kMany && measured.delta_ppl > max_delta_ppl;
+  if (measured.delta_ppl - doubt <= max_delta_ppl && !in_doubt) return std::nullopt;
   quiet_since_.reset();
   if (steps_ == kProtectSteps || settles(now, true)) return std::nullopt;
   lengthen_or_shorten_hold(now);
-  return change(steps_ + 1, delta_ppl);
+  return change(steps_ + 1, measured.delta_ppl);
+}
+
+// Where no answers are checked any more, estimates have to do.
+std::optional<bool> QualityMonitor::verified(Instant now) const {
+  if (!checked_at_ || now - *checked_at_ >= hold_) return std::nullopt;
+  return is_enough_;
 }
 
 // What was given back was to be tried for a while; a little above the limit can wait, too.
@@ -115,6 +125,7 @@ QualityChange QualityMonitor::change(int steps, double mean) {
   steps_ = steps;
   estimates_ = above_ = 0;
   quiet_since_.reset();
+  checked_at_.reset();
   return change;
 }
 

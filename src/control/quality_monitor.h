@@ -7,6 +7,10 @@
 // mean has stayed clearly below the limit for the hold time, the last step is given back. A step that was given back
 // and is needed again doubles the hold time, so that a policy that is too much for a model is left alone for longer and
 // longer; one that stays away halves it again.
+//
+// Estimates decide soon, exact checks for certain: steps are enough once the measured cost is below the limit with its
+// error, and while checks do not show that, none is given back. What many positions leave above the limit takes the
+// next step, be it within the error.
 // Thread safety: one thread; a plain value.
 #pragma once
 
@@ -39,6 +43,7 @@ class QualityMonitor {
   static constexpr int kTimesInARow = 3;     // Means above the limit,
   static constexpr double kClearly = 0.8;    // or below this share of it.
   static constexpr double kBeyondDoubt = 2;  // Standard errors.
+  static constexpr int64_t kMany = 512;      // Positions: in doubt about steps the next one is taken.
   static constexpr double kUrgent = 1.25;    // Of the limit: more cannot wait.
   static constexpr int kEvidence = 120;      // Estimates that a hold time must bring to count.
   static constexpr Duration kHold = Duration::from_seconds(600);
@@ -48,11 +53,17 @@ class QualityMonitor {
   // delta_ppl: an estimate of the perplexity above that with 16 bits; max: its limit. What changed, if anything did.
   std::optional<QualityChange> observe(double delta_ppl, double max_delta_ppl, Instant now);
 
-  // The perplexity above that with 16 bits as it was measured on answers, with its standard error, under the steps in
-  // effect. One that is beyond doubt above the limit takes the next step at once.
-  std::optional<QualityChange> observe_exact(double delta_ppl, double stderr_ppl, double max_delta_ppl, Instant now);
+  // What was measured on answers under the steps in effect.
+  struct Measured {
+    double delta_ppl = 0, standard_error = 0;  // Of the perplexity above that with 16 bits.
+    int64_t positions = 0;                     // That were compared.
+  };
+  // One that is beyond doubt above the limit takes the next step at once.
+  std::optional<QualityChange> observe_exact(const Measured& measured, double max_delta_ppl, Instant now);
 
   int steps() const { return steps_; }
+  // Whether checks have shown that the steps in effect are enough; nullopt: none has told anything of them lately.
+  std::optional<bool> verified(Instant now) const;
   // Mean of the last ten estimates, once there are ten since the last step.
   std::optional<double> mean() const;
   // All steps are given back and all estimates forgotten: somebody chose another policy.
@@ -70,6 +81,8 @@ class QualityMonitor {
   int quiet_estimates_ = 0;
   std::optional<Instant> quiet_since_;
   std::optional<Instant> given_back_at_, settles_since_, taken_at_;
+  std::optional<Instant> checked_at_;  // Since the last step;
+  bool is_enough_ = false;             // what that check said.
   Duration hold_ = kHold;
 };
 

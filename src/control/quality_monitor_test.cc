@@ -16,6 +16,10 @@ class Watched {
     now_ = now_ + Duration::from_seconds(1);
     return monitor_.observe(delta, kMax, now_);
   }
+  std::optional<QualityChange> check(double delta, double error, int64_t positions) {
+    return monitor_.observe_exact({delta, error, positions}, kMax, now_);
+  }
+  std::optional<bool> verified() const { return monitor_.verified(now_); }
   // Until something changes; how many estimates that took, or -1.
   int count_until_change(double delta, int most) {
     for (int i = 1; i <= most; ++i) {
@@ -54,6 +58,47 @@ TEST(QualityMonitor, GivesAStepBackWhenItWasQuietForTheHoldTime) {
   EXPECT_EQ(watched.count_until_change(0.45, 10000), -1) << "Below the limit, but not clearly.";
   const int taken = watched.count_until_change(0.1, 10000);
   EXPECT_GE(taken, 600);
+  EXPECT_LE(taken, 611);
+  EXPECT_EQ(watched.steps(), 0);
+}
+
+TEST(QualityMonitor, StepsAreEnoughWhenTheMeasuredCostIsBelowTheLimitWithItsError) {
+  Watched watched;
+  EXPECT_EQ(watched.verified(), std::nullopt);
+  ASSERT_EQ(watched.count_until_change(0.7, 100), 12);
+  // One answer, whose error says nothing yet; then as many as say that it was chance.
+  EXPECT_FALSE(watched.check(0.6, 0.3, 64));
+  EXPECT_EQ(watched.verified(), false);
+  EXPECT_FALSE(watched.check(0.3, 0.15, 256));
+  EXPECT_EQ(watched.verified(), false);
+  EXPECT_FALSE(watched.check(0.3, 0.09, 384));
+  EXPECT_EQ(watched.verified(), true);
+  // The next step begins with nothing known.
+  ASSERT_TRUE(watched.check(0.9, 0.1, 416));
+  EXPECT_EQ(watched.steps(), 2);
+  EXPECT_EQ(watched.verified(), std::nullopt);
+}
+
+TEST(QualityMonitor, InDoubtAboutItsStepsItTakesTheNextOneAfterManyPositions) {
+  Watched watched;
+  for (int i = 0; i < 20; ++i) EXPECT_FALSE(watched.check(0.55, 0.05, 2048)) << "No step has been taken.";
+  ASSERT_EQ(watched.count_until_change(0.7, 100), 12);
+  EXPECT_FALSE(watched.check(0.55, 0.05, QualityMonitor::kMany - 1));
+  EXPECT_FALSE(watched.check(0.45, 0.05, QualityMonitor::kMany)) << "Below the limit, though not for certain.";
+  ASSERT_TRUE(watched.check(0.55, 0.05, QualityMonitor::kMany));
+  EXPECT_EQ(watched.steps(), 2);
+}
+
+TEST(QualityMonitor, NoStepIsGivenBackWhileChecksDoNotSayThatTheyAreEnough) {
+  Watched watched;
+  ASSERT_EQ(watched.count_until_change(0.6, 100), 12);
+  for (int i = 0; i < 2000; ++i) {
+    ASSERT_FALSE(watched.observe(0.1));
+    ASSERT_FALSE(watched.check(0.45, 0.05, 1024));
+  }
+  // Nobody checks any more: estimates have to do after a while.
+  const int taken = watched.count_until_change(0.1, 10000);
+  EXPECT_GE(taken, 590);
   EXPECT_LE(taken, 611);
   EXPECT_EQ(watched.steps(), 0);
 }

@@ -32,19 +32,22 @@ struct AnswerSample {
 
   int arm = -1;  // RequestResult::arm.
   size_t rows_max = 0;
-  int row_distance = 8;  // Tokens of the answer between two rows.
+  int row_distance = 8;  // Tokens of the answer from one row to the next, at least.
 
   void add(int position, float nll, std::span<const float> logits, double expected) {
-    const size_t number = scores.size();
     scores.push_back({position, nll});
-    if (rows_max == 0 || number % static_cast<size_t>(row_distance) != 0) return;
+    if (rows_max == 0 || !is_far(position)) return;
     if (rows.size() == rows_max) thin_out();
-    // After thinning only every other place counts.
-    if (number % static_cast<size_t>(row_distance) != 0) return;
+    if (!is_far(position)) return;
     rows.push_back({position, {logits.begin(), logits.end()}, expected});
+    scores_at_row_ = scores.size();
   }
 
  private:
+  // A row is a copy of all logits: not of each score, where few tokens have one.
+  bool is_far(int position) const {
+    return rows.empty() || (position >= rows.back().position + row_distance && scores.size() >= scores_at_row_ + 2);
+  }
   void thin_out() {
     for (size_t i = 0; 2 * i < rows.size(); ++i) {
       if (i > 0) rows[i] = std::move(rows[2 * i]);
@@ -52,6 +55,8 @@ struct AnswerSample {
     rows.resize((rows.size() + 1) / 2);
     row_distance *= 2;
   }
+
+  size_t scores_at_row_ = 0;  // How many there were with the last one.
 };
 
 }  // namespace infer::engine

@@ -114,6 +114,8 @@ void Engine::set_speculation(bool enabled, float min_accept_rate) {
 
 void Engine::set_running_max(int running_max) { state_->loop.set_running_max(running_max); }
 
+void Engine::set_on_step(std::function<void(Instant now)> on_step) { state_->loop.set_on_step(std::move(on_step)); }
+
 EngineHealth Engine::health() const { return state_->watchdog.health(state_->clock.now()); }
 const EngineLimits& Engine::limits() const { return state_->loop.limits(); }
 

@@ -71,6 +71,10 @@ class Engine {
   // Requests that are computed at the same time, from the next step on: at least 1, at most the limit. Those that run
   // go on.
   void set_running_max(int running_max);
+  // Called by the engine's thread between the layers of its steps and after each, with the time, for who looks at the
+  // engine often and would not wake a thread for it: it must take microseconds and wait for nothing. None of the one
+  // before is called any more when this returns; empty: nobody.
+  void set_on_step(std::function<void(Instant now)> on_step);
   bool is_ready() const { return health().ready(); }
   // As they are in effect.
   const EngineLimits& limits() const;

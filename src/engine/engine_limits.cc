@@ -30,6 +30,10 @@ Status EngineLimits::validate() const {
     return Error{ErrorCode::kInvalidArgument,
                  format("the least accept rate must be between 0 and 1, but is {:g}", speculation.min_accept_rate)};
   }
+  if (!(likelihood_share >= 0 && likelihood_share <= 1)) {
+    return Error{ErrorCode::kInvalidArgument,
+                 format("the share of time for likelihoods must be between 0 and 1, but is {:g}", likelihood_share)};
+  }
   return watchdog.validate();
 }
 

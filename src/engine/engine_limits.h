@@ -6,6 +6,7 @@
 
 #include "base/result.h"
 #include "base/time.h"
+#include "engine/likelihood_share.h"
 #include "engine/speculation.h"
 #include "engine/watchdog.h"
 
@@ -30,6 +31,8 @@ struct EngineLimits {
   int failures_max = 3;
   // Drafts of what answers may say next. Steps need room for their logits: see model::ModelOptions::logits_per_step.
   SpeculationLimits speculation{};
+  // Of the time of steps: for measuring how likely the model found what it said (likelihood_share.h). 1: all of it.
+  double likelihood_share = LikelihoodShare::kMost;
   // What is made of an engine that does not get on. One part of a step, a layer, has to be quicker.
   WatchdogLimits watchdog{};
 

@@ -37,7 +37,8 @@ struct EngineCounters {
   std::array<DraftCounters, kDraftSources> drafts{};  // By DraftSource.
   double nll = 0;                                     // Of generated tokens, in nats; of how many.
   uint64_t nll_tokens = 0;
-  uint64_t parks = 0;  // Requests that gave their pages up and waited again.
+  uint64_t judged_tokens = 0;  // Those that were measured, and those that they stand for (likelihood_share.h).
+  uint64_t parks = 0;          // Requests that gave their pages up and waited again.
 
   // Of all sources.
   uint64_t drafted_tokens() const { return drafts[0].drafted + drafts[1].drafted; }

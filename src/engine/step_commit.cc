@@ -30,7 +30,8 @@ int StepLoop::measured_slice(const StepPlan& plan) {
 }
 
 void StepLoop::commit(const StepPlan& plan) {
-  const int measured = measured_slice(plan);
+  const int judged = measured_slice(plan);
+  measures_ = judged >= 0 && likelihood_share_.next(Duration::from_seconds(step_.seconds), others_wait());
   Instant told = clock_.now();
   int row = 0;
   for (size_t i = 0; i < plan.slices.size(); ++i) {
@@ -42,7 +43,7 @@ void StepLoop::commit(const StepPlan& plan) {
       continue;
     }
     const int rows = slice.logits_end - slice.logits_begin;
-    measures_ = static_cast<int>(i) == measured;
+    judges_ = static_cast<int>(i) == judged;
     commit_answer(plan.slices[i], computed, rows > 0 ? row : -1);
     row += rows;
     if (const Instant now = clock_.now(); now - told >= kTellWithin) {
@@ -113,7 +114,10 @@ std::optional<StepLoop::Outcome> StepLoop::choose(ActiveRequest& active, std::op
       logits ? active.choose_token(*logits, call) : active.choose_open_token(call);
   const int generated = active.result().generated_tokens - before;
   snapshot_.counters.generated_tokens += static_cast<uint64_t>(generated);
-  if (generated == 1 && logits && measures_) note_nll(active, *logits);
+  if (generated == 1 && logits && judges_) {
+    ++snapshot_.counters.judged_tokens;
+    if (measures_) note_nll(active, *logits);
+  }
   if (!chosen) return Outcome{{.reason = FinishReason::kFailed}, std::move(chosen).error()};
   if (*chosen) return Outcome{{.reason = **chosen}, std::nullopt};
   return std::nullopt;
@@ -124,12 +128,19 @@ void StepLoop::end_as(ActiveRequest& active, std::optional<Outcome> outcome) {
 }
 
 void StepLoop::note_nll(ActiveRequest& active, std::span<const float> logits) {
+  const Instant start = clock_.now();
   logits = logits.first(static_cast<size_t>(tokenizer_.vocabulary_size()));  // The rest has no text.
   const auto token = static_cast<size_t>(active.tokens().back());
   const double nll = runner_.log_sum_exp(logits) - static_cast<double>(logits[token]);
   active.note_nll(nll, logits);
   snapshot_.counters.nll += nll;
   ++snapshot_.counters.nll_tokens;
+  likelihood_share_.observe(clock_.now() - start);
+}
+
+bool StepLoop::others_wait() const {
+  return std::any_of(requests_.begin(), requests_.end(),
+                     [](const auto& active) { return !active->running() && !active->ended(); });
 }
 
 void StepLoop::choose_open_tokens() {

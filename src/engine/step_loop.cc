@@ -17,6 +17,8 @@ EngineLimits limits_of(EngineLimits limits, const StepRunner& runner) {
   return limits;
 }
 
+// After the last request: the next one of somebody who asks one after the other would only end a portion.
+constexpr Duration kIdleAfter = Duration::from_ms(20);
 // A wait for pages on the disk; computing them may turn out to be slower than was measured, or not be measured yet.
 constexpr Duration kDiskWaitMin = Duration::from_ms(500), kDiskWaitMax = Duration::from_seconds(10);
 
@@ -39,7 +41,8 @@ StepLoop::StepLoop(StepRunner& runner, const tokenizer::Tokenizer& tokenizer, co
       empty_(runner.make_sequence()),
       speculates_(limits.speculation.enabled),
       min_accept_rate_(limits.speculation.min_accept_rate),
-      running_max_(limits_.running_max) {
+      running_max_(limits_.running_max),
+      likelihood_share_(limits_.likelihood_share) {
   if (draft) draft_model_.emplace(std::move(draft), tokenizer.vocabulary_size(), clock);
   index_.set_store(store);
   state_.layers = empty_.layers();
@@ -147,6 +150,7 @@ Status StepLoop::look() {
   take_in();
   const Instant now = clock_.now();
   heartbeat_.beat(now);
+  if (!requests_.empty()) tell_step(now);
   for (const auto& active : requests_) {
     if (active->ended() && !active->in_step) continue;
     if (active->ended()) return Error{ErrorCode::kCancelled, "a request of the step was ended"};
@@ -159,6 +163,16 @@ Status StepLoop::look() {
     end(*active, *ending, std::nullopt, now);
   }
   return {};
+}
+
+void StepLoop::set_on_step(std::function<void(Instant now)> on_step) {
+  const std::lock_guard lock(on_step_mutex_);
+  on_step_ = std::move(on_step);
+}
+
+void StepLoop::tell_step(Instant now) {
+  const std::lock_guard lock(on_step_mutex_);
+  if (on_step_) on_step_(now);
 }
 
 // ---- Plan.
@@ -290,6 +304,7 @@ StepLoop::Turn StepLoop::turn() {
   choose_open_tokens();
   read_for_drafts();
   const Instant now = clock_.now();
+  if (!requests_.empty()) busy_at_ = now;
   index_.tend(now);
   build_state(now);
   EngineLimits limits = limits_;
@@ -300,7 +315,9 @@ StepLoop::Turn StepLoop::turn() {
     free_pages_for(plan);
     run(plan, now);
   }
-  publish(clock_.now());
+  const Instant end = clock_.now();
+  publish(end);
+  if (!plan.slices.empty()) tell_step(end);
   const bool choosing = std::any_of(requests_.begin(), requests_.end(),
                                     [](const auto& active) { return !active->ended() && active->choosing(); });
   const bool computed = choosing || !plan.slices.empty();
@@ -327,6 +344,7 @@ class IdleWatch final : public model::StepWatch {
 
 Instant StepLoop::run_idle_work() {
   if (!idle_) return Instant::never();
+  if (const Instant from = busy_at_ + kIdleAfter; clock_.now() < from) return from;
   const int64_t missing = idle_->pages_wanted(runner_) - runner_.pages().free_pages();
   if (missing > 0) index_.evict(missing);
   IdleWatch watch([this]() -> Status {

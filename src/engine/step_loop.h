@@ -16,16 +16,18 @@
 // forgotten. Logits do not depend on what else is in a step, so answers are the same with and without. Where there is a
 // draft model (draft_model.h), it guesses between plan and step, and reads what answers have said before plans.
 //
-// While no request is there, idle work (idle_work.h) gets its portions; the first request that comes ends one.
+// While no request is there, and has not been for a moment, idle work (idle_work.h) gets its portions; the first
+// request that comes ends one.
 // Pages of a request's beginning that only the disk has are waited for, though no longer than computing them would take
 // (kv/prefix_store.h); others go on meanwhile.
 //
 // Invariants: each request that was taken in ends exactly once; when none is left, only the prefix index holds pages.
 // Ownership: borrows everything, which must outlive it. Thread safety: one thread (the engine's); change_levels(),
-// set_speculation(), set_running_max(), published(), hinted_pages() and heartbeat() from any.
+// set_speculation(), set_running_max(), set_on_step(), published(), hinted_pages() and heartbeat() from any.
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -43,6 +45,7 @@
 #include "engine/engine_snapshot.h"
 #include "engine/heartbeat.h"
 #include "engine/idle_work.h"
+#include "engine/likelihood_share.h"
 #include "engine/step_plan.h"
 #include "engine/step_runner.h"
 #include "kv/prefix_index.h"
@@ -87,6 +90,8 @@ class StepLoop final : private model::StepWatch {
   void set_speculation(bool enabled, float min_accept_rate);
   // Requests with pages at the same time, from the next step on: at least 1, at most the limit. From any thread.
   void set_running_max(int running_max);
+  // Engine::set_on_step.
+  void set_on_step(std::function<void(Instant now)> on_step);
   int hinted_pages(std::span<const TokenId> tokens) const { return index_.hinted_pages(tokens); }
 
   // Requests that have not ended.
@@ -96,6 +101,7 @@ class StepLoop final : private model::StepWatch {
 
  private:
   Status look() override;
+  void tell_step(Instant now);
 
   void take_in();
   void apply_levels();
@@ -136,6 +142,7 @@ class StepLoop final : private model::StepWatch {
   void fail(const StepPlan& plan, const Error& error);
   void end(ActiveRequest& active, const Ending& ending, std::optional<Error> error, Instant now);
   int measured_slice(const StepPlan& plan);
+  bool others_wait() const;
   void note_nll(ActiveRequest& active, std::span<const float> logits);
   void publish(Instant now);
   void publish_kv();
@@ -147,6 +154,8 @@ class StepLoop final : private model::StepWatch {
   BoundedQueue<Submission>& inbox_;
   const CancelToken stop_;
   IdleWork* const idle_;
+  std::mutex on_step_mutex_;
+  std::function<void(Instant)> on_step_;  // Guarded by on_step_mutex_.
   std::mutex levels_mutex_;
   struct Levels {
     kv::LevelPolicy levels{};
@@ -182,9 +191,11 @@ class StepLoop final : private model::StepWatch {
   std::atomic<bool> speculates_;
   std::atomic<float> min_accept_rate_;
   std::atomic<int> running_max_;
-  // Whose tokens' likelihoods are measured: of one answer a step, by turns.
+  // Whose tokens' likelihoods are measured: of one answer a step, by turns, in as many steps as that may cost.
   size_t measured_turn_ = 0;
-  bool measures_ = false;
+  LikelihoodShare likelihood_share_;
+  bool judges_ = false, measures_ = false;  // This one; in this step.
+  Instant busy_at_{};                       // When there was a request last.
   EngineSnapshot snapshot_;
   Published<EngineSnapshot> published_;
 };

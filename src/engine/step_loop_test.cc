@@ -212,6 +212,46 @@ TEST_F(StepLoopTest, OfManyAnswersThoseOfOneAreMeasuredInEachStep) {
   }
 }
 
+TEST_F(StepLoopTest, WhoWatchesIsToldBetweenLayersAndAfterEachStepAndNotOnceHeHasLeft) {
+  start({}, Duration::from_us(1));
+  uint64_t told = 0;
+  Instant last;
+  loop_->set_on_step([&](Instant now) {
+    EXPECT_GE(now, last);
+    last = now;
+    ++told;
+  });
+  const RequestHandle running = submit(request("the quick brown fox", 40));
+  ASSERT_TRUE(loop_->turn().computed);
+  const auto layers = static_cast<uint64_t>(loaded_->model->config().layers);
+  EXPECT_GE(told, layers + 1);
+  const uint64_t after_one = told;
+  ASSERT_TRUE(loop_->turn().computed);
+  EXPECT_GE(told, after_one + layers + 1);
+  loop_->set_on_step({});
+  const uint64_t before = told;
+  ASSERT_TRUE(loop_->turn().computed);
+  EXPECT_EQ(told, before);
+}
+
+// Steps of 100 us, in which looking at the clock takes 2: as much as measuring a likelihood.
+TEST_F(StepLoopTest, OfShortStepsFewerAreMeasuredAndAllOfThemJudged) {
+  start({}, Duration::from_us(2));
+  runner_->before_step = [this](const model::StepBatch&) { clock_->advance(Duration::from_us(100)); };
+  Request wished = request("the quick brown fox", 400);
+  wished.options.ignore_end_tokens = true;
+  wished.speculate = false;
+  const RequestHandle handle = submit(std::move(wished));
+  while (loop_->turn().computed) {
+    while (handle->take()) {
+    }
+  }
+  const EngineCounters counters = loop_->published().counters;
+  EXPECT_EQ(counters.judged_tokens, 400u);
+  EXPECT_GE(counters.nll_tokens, 100u);
+  EXPECT_LE(counters.nll_tokens, LikelihoodShare::kKnownFrom + 200u);
+}
+
 TEST_F(StepLoopTest, AGrammarThatTakesLongHoldsUpNobodyElse) {
   // Each look at the clock passes the time of a first choice.
   start({.running_max = 4, .step_target = Duration::from_ms(400)}, Duration::from_ms(15));

@@ -57,13 +57,21 @@ void apply_quota(CgroupLimits& out, uint64_t quota, uint64_t period) {
   if (quota > 0 && period > 0) lower_to(out.cpus, static_cast<double>(quota) / static_cast<double>(period));
 }
 
-void apply_memory(CgroupLimits& out, uint64_t limit, std::optional<uint64_t> used, std::optional<uint64_t> droppable) {
+void apply_memory(CgroupLimits& out, const MemoryGroup& group) {
+  const bool is_first = group.version == 1;
+  const std::optional<uint64_t> limit =
+      read_number(group.folder + (is_first ? "/memory.limit_in_bytes" : "/memory.max"));  // "max" is no number.
   // Version 1 writes "no limit" as the greatest multiple of a page below 2^63.
-  if (limit >= (uint64_t{1} << 62)) return;
-  lower_to(out.memory_bytes, limit);
+  if (!limit || *limit >= (uint64_t{1} << 62)) return;
+  lower_to(out.memory_bytes, *limit);
+  out.memory_groups.push_back(group);
+  const std::optional<uint64_t> used =
+      read_number(group.folder + (is_first ? "/memory.usage_in_bytes" : "/memory.current"));
   if (!used) return;
+  const std::optional<uint64_t> droppable =
+      read_field(group.folder + "/memory.stat", is_first ? "total_inactive_file" : "inactive_file");
   const uint64_t in_use = *used - std::min(*used, droppable.value_or(0));
-  lower_to(out.memory_available, limit - std::min(limit, in_use));
+  lower_to(out.memory_available, *limit - std::min(*limit, in_use));
 }
 
 void apply_version2(CgroupLimits& out, const std::string& folder) {
@@ -74,23 +82,13 @@ void apply_version2(CgroupLimits& out, const std::string& folder) {
         space == std::string::npos ? std::nullopt : leading_number(std::string_view(*text).substr(space + 1));
     if (quota && period) apply_quota(out, *quota, *period);
   }
-  if (const std::optional<uint64_t> limit = read_number(folder + "/memory.max")) {  // "max" is no number.
-    apply_memory(out, *limit, read_number(folder + "/memory.current"),
-                 read_field(folder + "/memory.stat", "inactive_file"));
-  }
+  apply_memory(out, {folder, 2});
 }
 
 void apply_version1_cpu(CgroupLimits& out, const std::string& folder) {
   const std::optional<uint64_t> quota = read_number(folder + "/cpu.cfs_quota_us");  // -1 is no number.
   const std::optional<uint64_t> period = read_number(folder + "/cpu.cfs_period_us");
   if (quota && period) apply_quota(out, *quota, *period);
-}
-
-void apply_version1_memory(CgroupLimits& out, const std::string& folder) {
-  if (const std::optional<uint64_t> limit = read_number(folder + "/memory.limit_in_bytes")) {
-    apply_memory(out, *limit, read_number(folder + "/memory.usage_in_bytes"),
-                 read_field(folder + "/memory.stat", "total_inactive_file"));
-  }
 }
 
 // "/a/b" -> {"/a/b", "/a", ""}. Inside a container the path may be that of the host, or lead out with "..": the
@@ -130,12 +128,18 @@ void apply_line(CgroupLimits& out, const std::string& mounts, std::string_view l
       apply_version1_cpu(out, mounts + "/" + controllers + group);
       if (controllers != "cpu") apply_version1_cpu(out, mounts + "/cpu" + group);
     } else if (lists(controllers, "memory")) {
-      apply_version1_memory(out, mounts + "/memory" + group);
+      apply_memory(out, {mounts + "/memory" + group, 1});
     }
   }
 }
 
 }  // namespace
+
+CgroupLimits read_memory_groups(std::span<const MemoryGroup> groups) {
+  CgroupLimits out;
+  for (const MemoryGroup& group : groups) apply_memory(out, group);
+  return out;
+}
 
 CgroupLimits read_cgroup_limits(const std::string& root) {
   CgroupLimits out;

@@ -13,7 +13,7 @@ namespace {
 constexpr size_t kBytesMax = 64 * 1024;
 constexpr int kSensorsMax = 32;
 
-std::optional<std::string> read(const std::string& path) {
+std::optional<std::string> text_of(const std::string& path) {
   auto text = read_text_file(path, kBytesMax);
   if (!text) return std::nullopt;
   return *std::move(text);
@@ -27,7 +27,7 @@ std::optional<double> number(std::string_view text) {
 
 // "some avg10=1.23 avg60=..." in a file of pressure stall information.
 std::optional<double> stalls(const std::string& path) {
-  const auto text = read(path);
+  const auto text = text_of(path);
   if (!text) return std::nullopt;
   constexpr std::string_view kBefore = "some avg10=";
   const size_t at = text->find(kBefore);
@@ -38,7 +38,7 @@ std::optional<double> stalls(const std::string& path) {
 
 // Of version 2: the line "0::/path" of /proc/self/cgroup.
 std::optional<std::string> own_group(const std::string& root) {
-  const auto text = read(root + "/proc/self/cgroup");
+  const auto text = text_of(root + "/proc/self/cgroup");
   if (!text) return std::nullopt;
   const size_t at = text->find("0::/");
   if (at == std::string::npos) return std::nullopt;
@@ -53,15 +53,13 @@ bool is_of_processor(std::string_view name) {
   return false;
 }
 
-std::optional<double> hottest_sensor(const std::string& root) {
-  std::optional<double> hottest;
+// Where its temperatures are.
+std::vector<std::string> processor_sensors(const std::string& root) {
+  std::vector<std::string> sensors;
   const auto look = [&](const std::string& name_path, const std::string& value_path) {
-    const auto name = read(name_path);
-    if (!name || !is_of_processor(*name)) return name.has_value();
-    const auto text = read(value_path);
-    const auto millidegrees = text ? number(*text) : std::nullopt;
-    if (millidegrees) hottest = std::max(hottest.value_or(-273), *millidegrees / 1000);
-    return true;
+    const auto name = text_of(name_path);
+    if (name && is_of_processor(*name)) sensors.push_back(value_path);
+    return name.has_value();
   };
   for (int i = 0; i < kSensorsMax; ++i) {
     const std::string zone = root + "/sys/class/thermal/thermal_zone" + std::to_string(i);
@@ -71,23 +69,45 @@ std::optional<double> hottest_sensor(const std::string& root) {
     const std::string chip = root + "/sys/class/hwmon/hwmon" + std::to_string(i);
     if (!look(chip + "/name", chip + "/temp1_input")) break;
   }
-  return hottest;
+  return sensors;
+}
+
+std::optional<double> read_number(const std::string& path) {
+  const auto text = text_of(path);
+  return text ? number(*text) : std::nullopt;
 }
 
 }  // namespace
 
-MachineState read_machine_state(const std::string& root) {
-  MachineState state;
-  if (const auto group = own_group(root)) {
-    state.memory_stalls = stalls(root + "/sys/fs/cgroup" + (*group == "/" ? "" : *group) + "/memory.pressure");
+void MachineStateReader::find() {
+  stalls_.clear();
+  if (const auto group = own_group(root_)) {
+    stalls_ = root_ + "/sys/fs/cgroup" + (*group == "/" ? "" : *group) + "/memory.pressure";
   }
-  if (!state.memory_stalls) state.memory_stalls = stalls(root + "/proc/pressure/memory");
-  state.cpu_celsius = hottest_sensor(root);
-  const std::string frequency = root + "/sys/devices/system/cpu/cpu0/cpufreq";
-  const auto now = read(frequency + "/scaling_cur_freq"), most = read(frequency + "/cpuinfo_max_freq");
-  const auto now_khz = now ? number(*now) : std::nullopt, most_khz = most ? number(*most) : std::nullopt;
-  if (now_khz && most_khz && *most_khz > 0) state.frequency_share = std::clamp(*now_khz / *most_khz, 0.0, 1.0);
+  if (stalls_.empty() || !stalls(stalls_)) stalls_ = root_ + "/proc/pressure/memory";
+  if (!stalls(stalls_)) stalls_.clear();
+  sensors_ = processor_sensors(root_);
+  const std::string folder = root_ + "/sys/devices/system/cpu/cpu0/cpufreq";
+  highest_khz_ = read_number(folder + "/cpuinfo_max_freq").value_or(0);
+  frequency_ = highest_khz_ > 0 ? folder + "/scaling_cur_freq" : "";
+}
+
+MachineState MachineStateReader::read(Instant now) {
+  if (!found_at_ || now - *found_at_ >= kFindAgain) {
+    find();
+    found_at_ = now;
+  }
+  MachineState state;
+  if (!stalls_.empty()) state.memory_stalls = stalls(stalls_);
+  for (const std::string& sensor : sensors_) {
+    const auto millidegrees = read_number(sensor);
+    if (millidegrees) state.cpu_celsius = std::max(state.cpu_celsius.value_or(-273), *millidegrees / 1000);
+  }
+  const auto khz = frequency_.empty() ? std::nullopt : read_number(frequency_);
+  if (khz) state.frequency_share = std::clamp(*khz / highest_khz_, 0.0, 1.0);
   return state;
 }
+
+MachineState read_machine_state(const std::string& root) { return MachineStateReader(root).read(Instant()); }
 
 }  // namespace infer::os

@@ -1,10 +1,16 @@
 // How hard pressed the machine is: what Linux tells of stalls for memory, of the processor's temperature and of its
 // frequency. What a system does not tell is nullopt.
-// Thread safety: any thread. Each call reads some small files (tens of microseconds).
+//
+// Where it tells is found out again each kFindAgain; in between only files that say something are read.
+// Thread safety: one thread; read_machine_state() any. A call reads some small files (microseconds; tens of them where
+// they have to be found).
 #pragma once
 
 #include <optional>
 #include <string>
+#include <vector>
+
+#include "base/time.h"
 
 namespace infer::os {
 
@@ -16,7 +22,27 @@ struct MachineState {
   std::optional<double> frequency_share;  // Of the first core: now / highest, 0..1.
 };
 
-// `root` is put before /proc and /sys: "" on a real machine, a folder in tests.
+class MachineStateReader {
+ public:
+  static constexpr Duration kFindAgain = Duration::from_seconds(10);
+
+  // `root` is put before /proc and /sys: "" on a real machine, a folder in tests.
+  explicit MachineStateReader(std::string root = "") : root_(std::move(root)) {}
+
+  MachineState read(Instant now);
+
+ private:
+  void find();
+
+  const std::string root_;
+  std::optional<Instant> found_at_;
+  // Files that say something; "": there is none.
+  std::string stalls_, frequency_;
+  std::vector<std::string> sensors_;
+  double highest_khz_ = 0;
+};
+
+// Once.
 MachineState read_machine_state(const std::string& root = "");
 
 }  // namespace infer::os

@@ -56,5 +56,21 @@ TEST_F(MachineStateTest, FrequencyIsAShareOfTheHighest) {
   EXPECT_DOUBLE_EQ(read_machine_state(root_.string()).frequency_share.value_or(-1), 0.25);
 }
 
+TEST_F(MachineStateTest, WhatTellsNothingIsLookedForAgainAfterAWhile) {
+  const auto at = [](double seconds) { return Instant::from_ns(0) + Duration::from_seconds(seconds); };
+  write("/sys/class/thermal/thermal_zone0/type", "coretemp\n");
+  write("/sys/class/thermal/thermal_zone0/temp", "50000\n");
+  MachineStateReader reader(root_.string());
+  EXPECT_DOUBLE_EQ(reader.read(at(0)).cpu_celsius.value_or(-1), 50);
+  write("/sys/class/thermal/thermal_zone0/temp", "90000\n");
+  write("/proc/pressure/memory", "some avg10=10.00 avg60=0 avg300=0 total=0\n");
+  EXPECT_DOUBLE_EQ(reader.read(at(9)).cpu_celsius.value_or(-1), 90);
+  EXPECT_FALSE(reader.read(at(9)).memory_stalls);
+  EXPECT_DOUBLE_EQ(reader.read(at(10)).memory_stalls.value_or(-1), 0.1);
+  fs::remove_all(root_);
+  EXPECT_FALSE(reader.read(at(11)).cpu_celsius);
+  EXPECT_FALSE(reader.read(at(11)).memory_stalls);
+}
+
 }  // namespace
 }  // namespace infer::os

@@ -5,6 +5,7 @@
 
 #include "base/format.h"
 #include "os/cgroup_linux.h"
+#include "os/memory_reader.h"
 #include "os/topology_linux.h"
 
 #if defined(__linux__)
@@ -121,6 +122,28 @@ TEST_F(MachineTest, Version1KnowsQuotaAndMemoryByController) {
   EXPECT_EQ(limits.cpus, 0.5);
   EXPECT_EQ(limits.memory_bytes, 4'096'000u);
   EXPECT_EQ(limits.memory_available, 1'096'000u);
+}
+
+TEST_F(MachineTest, MemoryIsReadOfGroupsThatLimitItAndNewLimitsAreFoundAfterAWhile) {
+  const auto at = [](double seconds) { return Instant::from_ns(0) + Duration::from_seconds(seconds); };
+  put("proc/self/cgroup", "0::/a/b\n");
+  put("proc/self/status", "Name:\tx\nVmHWM:\t    30 kB\nVmRSS:\t    20 kB\n");
+  put("proc/meminfo", "MemTotal:       1000 kB\nMemFree:          10 kB\nMemAvailable:    600 kB\n");
+  put("sys/fs/cgroup/a/memory.max", "512000\n");
+  put("sys/fs/cgroup/a/memory.current", "102400\n");
+  MemoryReader reader(root());
+  MemoryFacts facts = reader.read(at(0));
+  EXPECT_EQ(facts.resident_bytes, 20u * 1024);
+  EXPECT_EQ(facts.peak_bytes, 30u * 1024);
+  EXPECT_EQ(facts.total_bytes, 512'000u);
+  EXPECT_EQ(facts.available_bytes, 409'600u);
+  put("sys/fs/cgroup/a/memory.current", "412000\n");
+  put("sys/fs/cgroup/a/b/memory.max", "50000\n");
+  put("sys/fs/cgroup/a/b/memory.current", "10000\n");
+  EXPECT_EQ(reader.read(at(5)).available_bytes, 100'000u) << "Of what is known to be limited.";
+  facts = reader.read(at(10));
+  EXPECT_EQ(facts.total_bytes, 50'000u);
+  EXPECT_EQ(facts.available_bytes, 40'000u);
 }
 
 TEST_F(MachineTest, BrokenFilesSetNoLimit) {

@@ -152,8 +152,8 @@ class QualityWorkTest : public EvaluationTest {
     loaded_->model->set_levels(levels);
     work_.emplace(text_of_it_, loaded_->model->kernels().log_sum_exp, tokenizer_->vocabulary_size());
     work_->set_exact_share(share);
-    engine_ = engine::Engine::start(engine::make_model_runner(*loaded_->model), *tokenizer_, {.running_max = 2}, clock_,
-                                    {.idle = &*work_})
+    engine_ = engine::Engine::start(engine::make_model_runner(*loaded_->model), *tokenizer_,
+                                    {.running_max = 2, .likelihood_share = 1}, clock_, {.idle = &*work_})
                   .value();
   }
   engine::Answer answer(int tokens) {

@@ -53,14 +53,17 @@ double usable_cores() {
   return topology.cpu_quota ? std::min(cores, *topology.cpu_quota) : cores;
 }
 
-MachineFacts read_machine_facts(double cores) {
-  return {.memory = {.resident_bytes = os::resident_bytes(),
-                     .peak_bytes = os::peak_resident_bytes(),
-                     .total_bytes = os::total_memory_bytes(),
-                     .available_bytes = os::available_memory_bytes()},
+MachineFacts read_machine_facts(double cores) { return MachineReader(cores).read(Instant()); }
+
+MachineFacts MachineReader::read(Instant now) {
+  const os::MemoryFacts memory = memory_.read(now);
+  return {.memory = {.resident_bytes = memory.resident_bytes,
+                     .peak_bytes = memory.peak_bytes,
+                     .total_bytes = memory.total_bytes,
+                     .available_bytes = memory.available_bytes},
           .cpu_time = os::cpu_time_used(),
-          .cores = cores,
-          .state = os::read_machine_state()};
+          .cores = cores_,
+          .state = state_.read(now)};
 }
 
 Sampler::Point Sampler::point_of(const EngineFacts& engine, const MachineFacts& machine, Instant now) {

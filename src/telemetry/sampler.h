@@ -9,6 +9,7 @@
 
 #include "base/time.h"
 #include "os/machine_state.h"
+#include "os/memory_reader.h"
 #include "telemetry/metrics.h"
 #include "telemetry/recorder.h"
 
@@ -25,6 +26,18 @@ struct MachineFacts {
 // That this process may use. Asks a lot of files; it does not change while a process runs.
 double usable_cores();
 MachineFacts read_machine_facts(double cores);
+
+// The same for somebody who asks many times a second. Thread safety: one thread.
+class MachineReader {
+ public:
+  explicit MachineReader(double cores) : cores_(cores) {}
+  MachineFacts read(Instant now);
+
+ private:
+  const double cores_;
+  os::MemoryReader memory_;
+  os::MachineStateReader state_;
+};
 
 class Sampler {
  public:

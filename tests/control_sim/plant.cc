@@ -1,6 +1,7 @@
 #include "plant.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/format.h"
 
@@ -63,6 +64,7 @@ Plant::Plant(uint64_t seed) : rng_(seed) {
     fault.end_s = lasts ? kForever : fault.begin_s + 1 + rng_.uniform() * most;
     faults_.push_back(fault);
   }
+  checks_ = rng_.below(2) == 0;
 }
 
 double Plant::faults_end_s() const {
@@ -120,11 +122,30 @@ control::Snapshot Plant::look(const control::ControlState& state, const Policy& 
   seen.frequency_share = *seen.cpu_celsius >= 90 ? 0.5 : 1.0;
   if (seen.engine == engine::EngineCondition::kReady) {
     seen.estimate = delta_ppl(policy, now_s);
+    if (checks_) check_answers(state, policy, now_s, seen);
     const double slow = is_active(EventKind::kSlow, now_s) ? 0.5 - 0.4 * strength(EventKind::kSlow, now_s) : 1;
     const double mode = policy.kv.mode == KvMode::kLatency ? 1.2 : policy.kv.mode == KvMode::kF16 ? 0.8 : 1;
     seen.speed = control::SpeedReading{30 * slow * mode, 1, 1};
   }
   return seen;
+}
+
+// An answer each twenty seconds, since the levels changed; its figure is the worse the fewer there are.
+void Plant::check_answers(const control::ControlState& state, const Policy& policy, double now_s,
+                          control::Snapshot& seen) {
+  constexpr double kEach = 20;
+  constexpr int64_t kPositions = 32, kLeast = 64, kMost = 2048;
+  if (state.quality.steps() != checked_steps_) positions_ = 0;
+  checked_steps_ = state.quality.steps();
+  if (now_s < checked_s_ + kEach) return;
+  checked_s_ = now_s;
+  positions_ = std::min(positions_ + kPositions, kMost);
+  if (positions_ < kLeast) return;
+  const double share = 0.5 / std::sqrt(static_cast<double>(positions_) / static_cast<double>(kLeast));
+  const double cost = delta_ppl(policy, now_s);
+  seen.exact = {.delta_ppl = cost * (1 + share * (2 * rng_.uniform() - 1)),
+                .standard_error = cost * share / std::sqrt(3.0),
+                .positions = positions_};
 }
 
 std::string Plant::description() const {

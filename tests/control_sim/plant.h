@@ -39,11 +39,18 @@ class Plant {
   double strength(control::EventKind kind, double now_s) const;
   double memory_used(const control::Policy& policy, double now_s) const;
   double delta_ppl(const control::Policy& policy, double now_s) const;
+  void check_answers(const control::ControlState& state, const control::Policy& policy, double now_s,
+                     control::Snapshot& seen);
 
   Rng rng_;
   control::PolicyConfig config_;
   std::vector<Fault> faults_;
   double base_memory_, base_delta_;
+  // Of exact checks, which some machines never have the time for.
+  bool checks_ = false;
+  double checked_s_ = 0;
+  int checked_steps_ = 0;
+  int64_t positions_ = 0;
 };
 
 }  // namespace infer::sim
