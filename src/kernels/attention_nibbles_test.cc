@@ -2,8 +2,10 @@
 // (generic/attention_nibbles.inl.h): the same bits as the plain one, whatever is in the pages.
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <functional>
 #include <limits>
@@ -37,7 +39,9 @@ bool same_bytes(const std::vector<T>& a, const std::vector<T>& b) {
 }
 bool same_numbers(const std::vector<float>& a, const std::vector<float>& b) {  // NaN have many bits.
   for (size_t i = 0; i < a.size(); ++i) {
-    if (!(std::isnan(a[i]) && std::isnan(b[i])) && std::memcmp(&a[i], &b[i], sizeof(float)) != 0) return false;
+    if (!(std::isnan(a[i]) && std::isnan(b[i])) && std::bit_cast<uint32_t>(a[i]) != std::bit_cast<uint32_t>(b[i])) {
+      return false;
+    }
   }
   return a.size() == b.size();
 }
