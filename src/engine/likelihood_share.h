@@ -17,7 +17,7 @@ namespace infer::engine {
 
 class LikelihoodShare {
  public:
-  static constexpr double kMost = 0.005;           // Of the time of steps,
+  static constexpr double kMost = 0.02;            // Of the time of steps,
   static constexpr double kWhileOthersWait = 0.2;  // and this part of that.
   static constexpr int kEveryMax = 4;
   static constexpr int kKnownFrom = 64;  // Measurements, until which all are made.

@@ -24,11 +24,11 @@ TEST(LikelihoodShare, IsAllOfThemWhereThatCostsNextToNothing) {
 
 TEST(LikelihoodShare, KeepsToItsShareOfTheTimeOfShortSteps) {
   LikelihoodShare share;
-  (void)measured(share, LikelihoodShare::kKnownFrom, Duration::from_us(250), Duration::from_us(2));
-  // 2 of 250 us are 0.8 %: every second one is 0.4 %.
-  EXPECT_EQ(measured(share, 1000, Duration::from_us(250), Duration::from_us(2)), 500);
-  // Others wait for their turn: 0.1 % would be one in eight, which is too few.
-  EXPECT_EQ(measured(share, 1000, Duration::from_us(250), Duration::from_us(2), true), 250);
+  (void)measured(share, LikelihoodShare::kKnownFrom, Duration::from_us(250), Duration::from_us(9));
+  // 9 of 250 us are 3.6 %: every second one is 1.8 %.
+  EXPECT_EQ(measured(share, 1000, Duration::from_us(250), Duration::from_us(9)), 500);
+  // Others wait for their turn: 0.4 % would be one in nine, which is too few.
+  EXPECT_EQ(measured(share, 1000, Duration::from_us(250), Duration::from_us(9), true), 250);
 }
 
 TEST(LikelihoodShare, NeverGoesBelowOneInFour) {
@@ -44,9 +44,9 @@ TEST(LikelihoodShare, MeasuresAllWhereItMayTakeAsLongAsTheStep) {
 
 TEST(LikelihoodShare, FollowsStepsThatBecomeLonger) {
   LikelihoodShare share;
-  (void)measured(share, 200, Duration::from_us(100), Duration::from_us(2));
+  (void)measured(share, 200, Duration::from_us(100), Duration::from_us(8));
   EXPECT_EQ(share.every(false), 4);
-  (void)measured(share, 400, Duration::from_ms(1), Duration::from_us(2));
+  (void)measured(share, 400, Duration::from_ms(1), Duration::from_us(8));
   EXPECT_EQ(share.every(false), 1);
 }
 

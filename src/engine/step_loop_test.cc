@@ -234,9 +234,9 @@ TEST_F(StepLoopTest, WhoWatchesIsToldBetweenLayersAndAfterEachStepAndNotOnceHeHa
   EXPECT_EQ(told, before);
 }
 
-// Steps of 100 us, in which looking at the clock takes 2: as much as measuring a likelihood.
+// Steps of 100 us and some looks at the clock, which take 20 each: as much as measuring a likelihood.
 TEST_F(StepLoopTest, OfShortStepsFewerAreMeasuredAndAllOfThemJudged) {
-  start({}, Duration::from_us(2));
+  start({}, Duration::from_us(20));
   runner_->before_step = [this](const model::StepBatch&) { clock_->advance(Duration::from_us(100)); };
   Request wished = request("the quick brown fox", 400);
   wished.options.ignore_end_tokens = true;
