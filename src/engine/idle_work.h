@@ -23,6 +23,8 @@ class IdleWork {
   // One portion: at most one step, with `watch` to say when it must stop. Returns when to ask again: a time that has
   // passed means at once, never() when somebody wakes the engine (Engine::wake). `runner` stays the same.
   virtual Instant run(StepRunner& runner, model::StepWatch& watch, const Clock& clock) = 0;
+  // Somebody has asked for it and waits: it begins right behind a request, not after a pause.
+  virtual bool is_wanted() const = 0;
   // Pages that the next portion takes at most, on top of those held.
   virtual int64_t pages_wanted(StepRunner& runner) const = 0;
   virtual int64_t pages_held() const = 0;

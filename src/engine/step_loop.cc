@@ -344,7 +344,8 @@ class IdleWatch final : public model::StepWatch {
 
 Instant StepLoop::run_idle_work() {
   if (!idle_) return Instant::never();
-  if (const Instant from = busy_at_ + kIdleAfter; clock_.now() < from) return from;
+  const Instant from = busy_at_ + kIdleAfter;
+  if (!idle_->is_wanted() && clock_.now() < from) return from;
   const int64_t missing = idle_->pages_wanted(runner_) - runner_.pages().free_pages();
   if (missing > 0) index_.evict(missing);
   IdleWatch watch([this]() -> Status {

@@ -183,6 +183,7 @@ TEST_F(QualityWorkTest, AnEvaluationBesideRequestsFindsWhatOneAloneFinds) {
   start_engine(kLevels, 0);
   ASSERT_TRUE(work_->start(2).has_value());
   engine_->wake();
+  EXPECT_TRUE(work_->is_wanted());
   EXPECT_EQ(work_->start(1).error().code, ErrorCode::kBusy);
   const auto first = answer(20).tokens;
   wait_for([&] { return work_->progress().state == EvaluationState::kDone; });

@@ -95,6 +95,7 @@ class QualityWork final : public engine::IdleWork {
   ExactFindings exact() const { return published_exact_.load(); }
 
   Instant run(engine::StepRunner& runner, model::StepWatch& watch, const Clock& clock) override;
+  bool is_wanted() const override { return is_busy() || trials_.is_busy(); }
   int64_t pages_wanted(engine::StepRunner& runner) const override;
   int64_t pages_held() const override;
   void release_pages() override;
