@@ -23,8 +23,8 @@ namespace {
 constexpr size_t kCacheLine = 64;
 // How long a thread looks for work, or for the end of it, before it sleeps. Longer than the serial parts between two
 // jobs of a step and between two steps, where a token is chosen and handed to its reader (30 to 50 us with a small
-// model: at 40 us, 4 us more cost 5 % of the speed); short against a time slice, so that on a busy machine the core soon
-// goes to someone who can use it.
+// model: at 40 us, 4 us more cost 5 % of the speed); short against a time slice, so that on a busy machine the core
+// soon goes to someone who can use it.
 constexpr std::chrono::microseconds kSpinTime{100};
 
 inline void pause_core() {
