@@ -141,7 +141,7 @@ void measure_deadlines(engine::Engine& engine, const Choices& choices, const Clo
 
 // ---- Cancellation.
 
-// From now until the process used no more than 3 % of a core over 20 ms.
+// From now until the process used no more than a tenth of a core in each millisecond of 20.
 double until_idle_ms(const Clock& clock) {
   const Instant begin = clock.now();
   Instant busy = begin;
