@@ -45,7 +45,7 @@ class StepLoopTest : public ::testing::Test {
                                    1, {.context = 512, .sequences = 2, .logits_per_step = 24, .levels = levels});
     runner_ = std::make_unique<testing::HookedRunner>(*loaded_->model);
     inbox_ = std::make_unique<BoundedQueue<Submission>>(static_cast<size_t>(limits.waiting_max));
-    loop_ = std::make_unique<StepLoop>(*runner_, *tokenizer_, limits, *clock_, *inbox_, CancelToken(), nullptr, nullptr,
+    loop_ = std::make_unique<StepLoop>(*runner_, *tokenizer_, limits, *clock_, *inbox_, CancelToken(), idle_, nullptr,
                                        std::move(draft_));
     watchdog_ = std::make_unique<Watchdog>(loop_->heartbeat(), limits.watchdog, nullptr);
     intake_ = std::make_unique<Intake>(*loop_, *watchdog_, *inbox_, std::make_shared<os::WakeSignal>(),
@@ -115,6 +115,7 @@ class StepLoopTest : public ::testing::Test {
   std::unique_ptr<testing::TestClock> clock_;
   std::unique_ptr<testing::LoadedModel> loaded_, small_;
   std::unique_ptr<StepRunner> draft_;  // For the loop that is started next.
+  IdleWork* idle_ = nullptr;           // Likewise.
   EngineSnapshot seen_;
   std::unique_ptr<testing::HookedRunner> runner_;
   std::unique_ptr<BoundedQueue<Submission>> inbox_;
@@ -232,6 +233,70 @@ TEST_F(StepLoopTest, WhoWatchesIsToldBetweenLayersAndAfterEachStepAndNotOnceHeHa
   const uint64_t before = told;
   ASSERT_TRUE(loop_->turn().computed);
   EXPECT_EQ(told, before);
+}
+
+TEST_F(StepLoopTest, WhoReadsAllAnswersIsToldOnceAStepWhenAllOfItsTokensAreThere) {
+  start({.running_max = 2}, {});
+  std::vector<RequestHandle> handles;
+  int told = 0, found = 0;
+  for (int i = 0; i < 2; ++i) {
+    Request wished = request("the quick brown fox", 20);
+    wished.options.ignore_end_tokens = true;
+    wished.speculate = false;
+    wished.on_ready = [&] {
+      ++told;
+      for (const RequestHandle& handle : handles) found += handle->take() ? 1 : 0;
+    };
+    handles.push_back(submit(std::move(wished)));
+  }
+  while (loop_->published().counters.generated_tokens == 0) ASSERT_TRUE(loop_->turn().computed);
+  for (int step = 0; step < 10; ++step) {
+    told = found = 0;
+    ASSERT_TRUE(loop_->turn().computed);
+    EXPECT_EQ(told, 1);
+    EXPECT_EQ(found, 2);
+  }
+  loop_->end_all(CancelReason::kShutdown);  // It tells so, which needs what is above.
+}
+
+// Idle work that takes nothing and notes how often it was let.
+struct CountedWork final : IdleWork {
+  Instant run(StepRunner&, model::StepWatch&, const Clock&) override {
+    ++runs;
+    return Instant::never();
+  }
+  bool is_wanted() const override { return wanted; }
+  int64_t pages_wanted(StepRunner&) const override { return 0; }
+  int64_t pages_held() const override { return 0; }
+  void release_pages() override {}
+  std::optional<size_t> sample_rows(int) override { return std::nullopt; }
+  void take_sample(AnswerSample) override {}
+  void levels_changed() override {}
+
+  int runs = 0;
+  bool wanted = false;
+};
+
+TEST_F(StepLoopTest, IdleWorkWaitsAMomentBehindARequestUnlessSomebodyWantsIt) {
+  CountedWork work;
+  idle_ = &work;
+  start({}, {});
+  clock_->advance(Duration::from_seconds(1));
+  const RequestHandle handle = submit(request("one of many", 2));
+  while (!handle->finished()) (void)loop_->turn();
+  const StepLoop::Turn turn = loop_->turn();
+  EXPECT_EQ(work.runs, 0);
+  EXPECT_GT(turn.look_at, clock_->now());
+  work.wanted = true;
+  (void)loop_->turn();
+  EXPECT_EQ(work.runs, 1);
+  work.wanted = false;
+  (void)loop_->turn();
+  EXPECT_EQ(work.runs, 1);
+  clock_->advance(turn.look_at - clock_->now());
+  (void)loop_->turn();
+  EXPECT_EQ(work.runs, 2);
+  loop_.reset();  // Before its work.
 }
 
 // Steps of 100 us and some looks at the clock, which take 20 each: as much as measuring a likelihood.
