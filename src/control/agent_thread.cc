@@ -49,13 +49,12 @@ void AgentThread::serve() {
   while (true) {
     const bool ends = queue_.closed();
     Instant next;
-    {
-      const std::lock_guard lock(agent_mutex_);
+    baton_.hold([&] {
       agent_->settle(clock_.now(), clock_.wall_time());
       do_work();
       run_loops();
       next = schedule_.wake_at(agent_->may_rest());
-    }
+    });
     if (ends) return;
     wake_.wait_until(next);
   }
@@ -107,12 +106,12 @@ void AgentThread::on_step(Instant now) {
   if (gap > widest_.load(std::memory_order_relaxed)) widest_.store(gap, std::memory_order_relaxed);
   if (now.ns() < step_due_.load(std::memory_order_relaxed)) return;
   // Where the agent is at work it looks itself, or the next layer does.
-  const std::unique_lock lock(agent_mutex_, std::try_to_lock);
-  if (!lock) return;
-  const auto run = schedule_.at_step(now, periods(), agent_->may_rest());
-  if (!run) return;
-  count(*run);
-  if (!agent_->glance(machine_, now, run->due)) wake_.notify();
+  (void)baton_.try_hold([&] {
+    const auto run = schedule_.at_step(now, periods(), agent_->may_rest());
+    if (!run) return;
+    count(*run);
+    if (!agent_->glance(machine_, now, run->due)) wake_.notify();
+  });
 }
 
 }  // namespace infer::control

@@ -3,21 +3,21 @@
 // layers, and leaves to this one what is more than a glance. A loop that comes too late to run as often as it should is
 // counted (an overrun for each time that it missed).
 //
-// Thread safety: post() from any thread; one owner. The agent has one user at a time, who holds the lock; a step never
-// waits for it. Ownership: owns the agent, borrows the clock and the target. Destroying it does what was posted,
+// Thread safety: post() from any thread; one owner. The agent has one user at a time, who has the baton; a step does
+// not wait for it. Ownership: owns the agent, borrows the clock and the target. Destroying it does what was posted,
 // then ends.
 #pragma once
 
 #include <atomic>
 #include <functional>
 #include <memory>
-#include <mutex>
 
 #include "base/bounded_queue.h"
 #include "base/result.h"
 #include "base/time.h"
 #include "control/agent.h"
 #include "control/loop_schedule.h"
+#include "os/baton.h"
 #include "os/service_thread.h"
 #include "os/wake_signal.h"
 
@@ -50,8 +50,8 @@ class AgentThread {
   // Between two steps since it was asked last.
   Duration take_widest(Instant now);
 
-  std::mutex agent_mutex_;
-  std::unique_ptr<Agent> agent_;  // Guarded by agent_mutex_, like all that has no other comment.
+  os::Baton baton_;
+  std::unique_ptr<Agent> agent_;  // For who has the baton, like all that has no other comment.
   AgentTarget& target_;           // Constant.
   const Clock& clock_;
   BoundedQueue<Work> queue_;  // Has a lock of its own.
