@@ -10,7 +10,7 @@ namespace infer::api {
 Result<std::unique_ptr<Deliverer>> Deliverer::start(const Clock& clock, size_t calls_max) {
   auto deliverer = std::unique_ptr<Deliverer>(new Deliverer(clock, calls_max));
   INFER_ASSIGN(deliverer->thread_,
-               os::ServiceThread::start([self = deliverer.get()] { self->serve(); }, os::ServiceThread::Turns::kShort));
+               os::ServiceThread::start([self = deliverer.get()] { self->serve(); }, os::Turns::kShort));
   return deliverer;
 }
 

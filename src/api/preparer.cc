@@ -23,7 +23,7 @@ Result<std::unique_ptr<Preparer>> Preparer::start(const ServedModel& model, engi
   auto preparer =
       std::unique_ptr<Preparer>(new Preparer(model, engine, calls_max, std::move(on_prepared), std::move(on_piece)));
   INFER_ASSIGN(preparer->thread_,
-               os::ServiceThread::start([self = preparer.get()] { self->serve(); }, os::ServiceThread::Turns::kShort));
+               os::ServiceThread::start([self = preparer.get()] { self->serve(); }, os::Turns::kShort));
   return preparer;
 }
 

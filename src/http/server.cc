@@ -271,7 +271,7 @@ Status Server::State::start_threads(int count) {
   accept();
   for (int i = 0; i < count; ++i) {
     const std::shared_ptr<Loop> loop = loops[static_cast<size_t>(i)];
-    INFER_ASSIGN(auto thread, os::ServiceThread::start([this, loop] { run(*loop); }, os::ServiceThread::Turns::kShort));
+    INFER_ASSIGN(auto thread, os::ServiceThread::start([this, loop] { run(*loop); }, os::Turns::kShort));
     threads.push_back(std::move(thread));
   }
   return {};

@@ -8,16 +8,12 @@
 #include <memory>
 
 #include "base/result.h"
+#include "os/turns.h"
 
 namespace infer::os {
 
 class ServiceThread {
  public:
-  // Short turns are for work that is brief and comes often, beside threads that compute all the time: the thread gets a
-  // processor sooner after it wakes up and gives it up sooner. Its share stays the same. Systems without such a choice
-  // (Linux before 6.12) do as they do.
-  enum class Turns { kUsual, kShort };
-
   // kExhausted when the system gives no thread.
   static Result<std::unique_ptr<ServiceThread>> start(std::function<void()> work, Turns turns = Turns::kUsual);
 

@@ -29,8 +29,7 @@ TEST(ServiceThread, RunsItsBodyOnAThreadOfItsOwnAndIsWaitedFor) {
 
 TEST(ServiceThread, ShortTurnsAreAskedForBeforeItsBodyRuns) {
   std::promise<int> nice;
-  auto thread =
-      ServiceThread::start([&] { nice.set_value(::getpriority(PRIO_PROCESS, 0)); }, ServiceThread::Turns::kShort);
+  auto thread = ServiceThread::start([&] { nice.set_value(::getpriority(PRIO_PROCESS, 0)); }, Turns::kShort);
   ASSERT_TRUE(thread.has_value());
   EXPECT_EQ(nice.get_future().get(), ::getpriority(PRIO_PROCESS, 0));  // Its share stays the same.
 }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "os/turns.h"
 
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>
@@ -119,15 +120,20 @@ class alignas(kCacheLine) PieceRange {
   std::atomic<uint64_t> bounds_{0};
 };
 
+struct alignas(kCacheLine) ThreadOwn {
+  TurnOffer turn;
+};
+
 }  // namespace
 
 // One job at a time. Its life: the caller writes the job's fields, then each thread's range of pieces. Only who took a
 // piece may read the job's fields: the job cannot end before that piece is counted in `finished`. A worker that wakes
 // up late finds nothing to take, or takes from the job of the moment; nobody ever waits for it.
 struct ThreadPool::State {
-  explicit State(size_t threads) : ranges(threads) {}
+  explicit State(size_t threads) : ranges(threads), own(threads) {}
 
   std::vector<PieceRange> ranges;  // One for each thread, workers that the system refused too.
+  std::vector<ThreadOwn> own;      // Likewise.
   // Pieces of the job that are done.
   alignas(kCacheLine) std::atomic<int> finished{0};
   std::atomic<bool> caller_parked{false};
@@ -171,6 +177,7 @@ struct ThreadPool::State {
     int count = 0;
     for (int piece = take_piece(thread); piece != PieceRange::kNone; piece = take_piece(thread)) {
       function(object, static_cast<size_t>(piece), thread);
+      own[static_cast<size_t>(thread)].turn.between_pieces();
       ++count;
     }
     if (count == 0) return;
@@ -255,7 +262,10 @@ void ThreadPool::run_pieces(size_t pieces, PieceFunction function, void* object)
   INFER_CHECK(!state.running.load(std::memory_order_relaxed));  // run() from inside a body, or from two threads.
   state.running.store(true, std::memory_order_relaxed);
   if (pieces <= 1 || state.workers.empty()) {
-    for (size_t piece = 0; piece < pieces; ++piece) function(object, piece, 0);
+    for (size_t piece = 0; piece < pieces; ++piece) {
+      function(object, piece, 0);
+      state.own[0].turn.between_pieces();
+    }
   } else {
     state.function = function;
     state.object = object;
