@@ -7,6 +7,14 @@
 
 namespace infer::api {
 
+namespace {
+
+// After a look that found pieces, further ones wait for so long. Each look takes the processors from a step for its own
+// time, that of the thread that sends, and that of the client, whether it finds the tokens of one step or of two.
+constexpr Duration kRest = Duration::from_us(800);
+
+}  // namespace
+
 Result<std::unique_ptr<Deliverer>> Deliverer::start(const Clock& clock, size_t calls_max) {
   auto deliverer = std::unique_ptr<Deliverer>(new Deliverer(clock, calls_max));
   INFER_ASSIGN(deliverer->thread_,
@@ -76,9 +84,16 @@ void Deliverer::obey(const CancelOrder& order) {
 
 void Deliverer::deliver_all() {
   const Instant now = clock_.now();
+  bool pieces = false;
+  const auto is_over = [now, &pieces](const std::shared_ptr<Call>& call) {
+    const Delivery done = deliver(*call, now);
+    pieces = pieces || done == Delivery::kPieces;
+    return done == Delivery::kOver;
+  };
   const size_t before = calls_.size();
-  std::erase_if(calls_, [now](const std::shared_ptr<Call>& call) { return deliver(*call, now); });
+  std::erase_if(calls_, is_over);
   under_way_.fetch_sub(before - calls_.size());
+  if (pieces) rests_until_ = now + kRest;
 }
 
 // Until something has to be done.
@@ -87,7 +102,11 @@ void Deliverer::wait() {
   for (const std::shared_ptr<Call>& call : calls_) {
     if (!call->has_begun) look_at = std::min(look_at, call->deadline().when());
   }
-  if (bell_->listen()) bell_->wait_until(look_at);
+  if (clock_.now() < rests_until_) {
+    bell_->wait_until(std::min(look_at, rests_until_));
+  } else if (bell_->listen()) {
+    bell_->wait_until(look_at);
+  }
 }
 
 void Deliverer::serve() {

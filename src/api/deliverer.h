@@ -3,7 +3,8 @@
 //
 // It owns all calls from their arrival to their end: one whose deadline passes before it is prepared is answered here,
 // one whose client is gone is dropped, which cancels it. A client that reads slowly holds up its own call only: pieces
-// stay in the engine's ring, and the engine leaves the sequence alone.
+// stay in the engine's ring, and the engine leaves the sequence alone. Tokens that come within a millisecond after
+// others go out together.
 // Thread safety: take(), cancel(), notify() and calls() from any thread.
 #pragma once
 
@@ -65,7 +66,9 @@ class Deliverer {
   const std::shared_ptr<DeliveryBell> bell_;
   std::atomic<bool> stops_{false};
   std::atomic<size_t> under_way_{0};
-  std::vector<std::shared_ptr<Call>> calls_;  // The thread's own.
+  // The thread's own.
+  std::vector<std::shared_ptr<Call>> calls_;
+  Instant rests_until_;  // Before it, pieces wake it not.
   std::unique_ptr<os::ServiceThread> thread_;
 };
 

@@ -84,14 +84,15 @@ bool flush(Call& call) {
   return has_room;
 }
 
-// Takes pieces until there are none, or enough to be sent. True when all choices have ended.
-bool take_pieces(Call& call) {
-  bool all_ended = true;
+// Takes pieces until there are none, or enough to be sent. kOver: all choices have ended.
+Delivery take_pieces(Call& call) {
+  bool all_ended = true, any = false;
   for (size_t i = 0; i < call.choices.size(); ++i) {
     Choice& choice = call.choices[i];
     while (!choice.ended && call.unsent.size() < kPushBytes) {
       const bool last = choice.handle->finished();  // Before looking for pieces: none comes after.
       if (std::optional<engine::AnswerPiece> piece = choice.handle->take()) {
+        any = true;
         if (call.log_content != nullptr) choice.said += piece->text;
         call.unsent += call.writer->add(i, *std::move(piece));
         continue;
@@ -106,7 +107,8 @@ bool take_pieces(Call& call) {
     }
     all_ended = all_ended && choice.ended;
   }
-  return all_ended;
+  if (all_ended) return Delivery::kOver;
+  return any ? Delivery::kPieces : Delivery::kNothing;
 }
 
 // Why the engine never had a request; nullopt: because nobody wants it any more, or the server ends.
@@ -128,28 +130,28 @@ void finish(Call& call) {
   call.unsent += error ? call.writer->failed(*error) : call.writer->end();
 }
 
-bool deliver_unprepared(Call& call, Instant now) {
+Delivery deliver_unprepared(Call& call, Instant now) {
   if (call.cancel.token().cancelled()) {
     reject(call, cancelled(call.cancel.token().reason()));
-    return true;
+    return Delivery::kOver;
   }
-  if (!call.deadline().passed(now)) return false;
+  if (!call.deadline().passed(now)) return Delivery::kNothing;
   reject(call, deadline_passed("the deadline passed before the request could be computed"));
   call.cancel.cancel(CancelReason::kPolicy);  // Whoever prepares it need not go on.
-  return true;
+  return Delivery::kOver;
 }
 
 }  // namespace
 
-bool deliver(Call& call, Instant now) {
+Delivery deliver(Call& call, Instant now) {
   if (call.sink.is_client_gone()) {
     call.cancel.cancel(CancelReason::kClientGone);
-    return true;
+    return Delivery::kOver;
   }
   if (!call.prepared.load(std::memory_order_acquire)) return deliver_unprepared(call, now);
   if (call.error) {
     reject(call, call.cancel.token().cancelled() ? cancelled(call.cancel.token().reason()) : *call.error);
-    return true;
+    return Delivery::kOver;
   }
   if (!call.has_begun) begin(call);
   if (call.cancel.token().cancelled() && !call.cancel_passed_on) {
@@ -159,19 +161,22 @@ bool deliver(Call& call, Instant now) {
   const auto ended = [&call] {
     return std::all_of(call.choices.begin(), call.choices.end(), [](const Choice& choice) { return choice.ended; });
   };
+  Delivery done = Delivery::kNothing;
   while (flush(call)) {
     if (call.is_stream && ended()) {  // And its last words are sent.
       call.sink.finish();
-      return true;
+      return Delivery::kOver;
     }
-    if (take_pieces(call)) {
+    const Delivery taken = take_pieces(call);
+    if (taken == Delivery::kOver) {
       finish(call);
-      if (!call.is_stream) return true;
-    } else if (call.unsent.empty()) {
-      return false;
+      if (!call.is_stream) return Delivery::kOver;
+      continue;
     }
+    if (taken == Delivery::kPieces) done = Delivery::kPieces;
+    if (call.unsent.empty()) break;
   }
-  return false;
+  return done;
 }
 
 void reject(Call& call, const ApiError& error) {

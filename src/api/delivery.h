@@ -2,15 +2,17 @@
 // Thread safety: the deliverer's thread.
 #pragma once
 
-#include <string_view>
+#include <cstdint>
 
 #include "api/call.h"
 #include "base/time.h"
 
 namespace infer::api {
 
-// Goes on as far as it can without waiting. True when the call is over.
-bool deliver(Call& call, Instant now);
+enum class Delivery : uint8_t { kNothing, kPieces, kOver };  // kPieces: some were taken; more will come.
+
+// Goes on as far as it can without waiting.
+Delivery deliver(Call& call, Instant now);
 
 // Answers a call that has not begun, or breaks off its stream.
 void reject(Call& call, const ApiError& error);

@@ -63,35 +63,35 @@ class DeliveryTest : public ::testing::Test {
 };
 
 TEST_F(DeliveryTest, TheFirstPieceGoesOutAtOnceAndLaterOnesToo) {
-  EXPECT_FALSE(deliver(call_, at(0)));
+  EXPECT_EQ(deliver(call_, at(0)), Delivery::kNothing);
   EXPECT_EQ(taken(), Writes{"<"});
   push("a");
-  EXPECT_FALSE(deliver(call_, at(0.1)));
+  EXPECT_EQ(deliver(call_, at(0.1)), Delivery::kPieces);
   EXPECT_EQ(taken(), Writes{"[a]"});
   push("b");
-  EXPECT_FALSE(deliver(call_, at(5)));
+  EXPECT_EQ(deliver(call_, at(5)), Delivery::kPieces);
   EXPECT_EQ(taken(), Writes{"[b]"});
 }
 
 TEST_F(DeliveryTest, TheEndOfAStreamGoesOutWithItsLastPieces) {
   push("a");
-  EXPECT_FALSE(deliver(call_, at(0)));
+  EXPECT_EQ(deliver(call_, at(0)), Delivery::kPieces);
   push("b");
   stream_->finish({.finish_reason = engine::FinishReason::kStop, .generated_tokens = 2});
-  EXPECT_TRUE(deliver(call_, at(1)));
+  EXPECT_EQ(deliver(call_, at(1)), Delivery::kOver);
   EXPECT_EQ(taken(), (Writes{"<", "[a]", "[b]>"}));
 }
 
 TEST_F(DeliveryTest, ACancellationIsNotHeldBack) {
   push("a");
-  EXPECT_FALSE(deliver(call_, at(0)));
+  EXPECT_EQ(deliver(call_, at(0)), Delivery::kPieces);
   call_.cancel.cancel(CancelReason::kUser);
-  EXPECT_FALSE(deliver(call_, at(0.1)));
+  EXPECT_EQ(deliver(call_, at(0.1)), Delivery::kNothing);
   EXPECT_TRUE(stream_->cancel_token().cancelled());
   push("b");
   stream_->finish(
       {.finish_reason = engine::FinishReason::kCancelled, .cancel_reason = CancelReason::kUser, .generated_tokens = 2});
-  EXPECT_TRUE(deliver(call_, at(0.2)));
+  EXPECT_EQ(deliver(call_, at(0.2)), Delivery::kOver);
   EXPECT_EQ(taken(), (Writes{"<", "[a]", "[b]>"}));
 }
 

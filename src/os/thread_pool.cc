@@ -134,6 +134,7 @@ struct ThreadPool::State {
 
   std::vector<PieceRange> ranges;  // One for each thread, workers that the system refused too.
   std::vector<ThreadOwn> own;      // Likewise.
+  OfferRule offers;
   // Pieces of the job that are done.
   alignas(kCacheLine) std::atomic<int> finished{0};
   std::atomic<bool> caller_parked{false};
@@ -172,15 +173,22 @@ struct ThreadPool::State {
     return piece;
   }
 
-  // Runs pieces until none is left to take, and counts them as finished.
+  // Runs pieces until none is left to take, and counts them as finished: also before an offer of its processor, so that
+  // nobody waits for this thread while another one has it.
   void run_pieces(int thread) {
+    TurnOffer& turn = own[static_cast<size_t>(thread)].turn;
     int count = 0;
     for (int piece = take_piece(thread); piece != PieceRange::kNone; piece = take_piece(thread)) {
       function(object, static_cast<size_t>(piece), thread);
-      own[static_cast<size_t>(thread)].turn.between_pieces();
       ++count;
+      if (!turn.is_due(offers)) continue;
+      add_finished(std::exchange(count, 0));
+      turn.offer(offers);
     }
-    if (count == 0) return;
+    if (count > 0) add_finished(count);
+  }
+
+  void add_finished(int count) {
     // `pieces` must be read before the last count is added: after that the caller may write the next job.
     const int total = pieces;
     const int before = finished.fetch_add(count, std::memory_order_seq_cst);
@@ -188,11 +196,11 @@ struct ThreadPool::State {
   }
 
   void work(int thread) {
-    while (wait_for_work()) run_pieces(thread);
+    while (wait_for_work(thread)) run_pieces(thread);
   }
 
   // False: the pool is going away.
-  bool wait_for_work() {
+  bool wait_for_work(int thread) {
     while (!spin_until([this] { return has_work(std::memory_order_relaxed); })) {
       const int seen = wakeups.load(std::memory_order_seq_cst);
       // Store here, then look at the ranges; the caller stores the ranges, then looks here. In the one order of
@@ -200,6 +208,7 @@ struct ThreadPool::State {
       worker_parked.store(true, std::memory_order_seq_cst);
       if (has_work(std::memory_order_seq_cst)) break;
       worker_parking.wait_while(wakeups, seen);
+      own[static_cast<size_t>(thread)].turn.has_waited();
     }
     return !stopping.load(std::memory_order_acquire);
   }
@@ -264,12 +273,13 @@ void ThreadPool::run_pieces(size_t pieces, PieceFunction function, void* object)
   if (pieces <= 1 || state.workers.empty()) {
     for (size_t piece = 0; piece < pieces; ++piece) {
       function(object, piece, 0);
-      state.own[0].turn.between_pieces();
+      if (state.own[0].turn.is_due(state.offers)) state.own[0].turn.offer(state.offers);
     }
   } else {
     state.function = function;
     state.object = object;
     state.publish(static_cast<int>(pieces));
+    state.own[0].turn.has_waited();  // Or may have, since its last job.
     state.run_pieces(0);
     state.wait_for_stragglers();
   }

@@ -36,12 +36,14 @@ void take_turns(Turns turns) {
   (void)::syscall(SYS_sched_setattr, 0, &attributes, 0);
 }
 
-void TurnOffer::offer_when_due() {
-  const auto now = std::chrono::steady_clock::now();
-  if (now - last_ < kInterval) return;
-  last_ = now;
+void TurnOffer::offer(OfferRule& rule) {
   timespec computed{};
-  (void)::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &computed);
+  if (::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &computed) != 0) return;
+  const auto now = std::chrono::steady_clock::now();
+  const auto own = std::chrono::seconds(computed.tv_sec) + std::chrono::nanoseconds(computed.tv_nsec);
+  if (own_) rule.observe(now, now - last_, own - *own_);
+  last_ = now;
+  own_ = own;
 }
 
 #else
@@ -49,8 +51,16 @@ void TurnOffer::offer_when_due() {
 void take_turns(Turns) {}
 
 // What others do is not measured.
-void TurnOffer::offer_when_due() {}
+void TurnOffer::offer(OfferRule&) {}
 
 #endif
+
+bool TurnOffer::interval_is_over(const OfferRule& rule) {
+  const auto now = std::chrono::steady_clock::now();
+  if (now - last_ < kInterval) return false;
+  if (rule.allows(now)) return true;
+  own_.reset();
+  return false;
+}
 
 }  // namespace infer::os
