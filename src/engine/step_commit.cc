@@ -31,7 +31,7 @@ int StepLoop::measured_slice(const StepPlan& plan) {
 
 void StepLoop::commit(const StepPlan& plan) {
   const int judged = measured_slice(plan);
-  measures_ = judged >= 0 && likelihood_share_.next(Duration::from_seconds(step_.seconds), others_wait());
+  measures_ = judged >= 0 && likelihood_share_.next(Duration::from_seconds(step_.seconds), waiting() > 0);
   Instant told = clock_.now();
   int row = 0;
   for (size_t i = 0; i < plan.slices.size(); ++i) {
@@ -138,9 +138,9 @@ void StepLoop::note_nll(ActiveRequest& active, std::span<const float> logits) {
   likelihood_share_.observe(clock_.now() - start);
 }
 
-bool StepLoop::others_wait() const {
-  return std::any_of(requests_.begin(), requests_.end(),
-                     [](const auto& active) { return !active->running() && !active->ended(); });
+size_t StepLoop::waiting() const {
+  const auto waits = [](const auto& active) { return !active->running() && !active->ended(); };
+  return static_cast<size_t>(std::count_if(requests_.begin(), requests_.end(), waits));
 }
 
 void StepLoop::choose_open_tokens() {

@@ -282,11 +282,13 @@ void StepLoop::apply(const StepPlan& plan, Instant now) {
     requests_[index]->park();
     ++snapshot_.counters.parks;
   }
+  // With more requests than places no idle time comes in which samples could be checked.
+  const bool is_saturated = waiting() > plan.admits.size();
   for (const size_t index : plan.admits) {
     ActiveRequest& active = *requests_[index];
     const bool is_first = !active.result().started;
     if (is_first && other_levels_) active.set_arm(static_cast<int>(lots_.below(2)));
-    if (is_first) begin_sample(active);
+    if (is_first && !is_saturated) begin_sample(active);
     const int cached = active.start(runner_.make_sequence(), index_, runner_.width(), now);
     if (active.arm() == 1 && other_levels_) active.cache().set_policy(*other_levels_);
     if (!is_first) continue;

@@ -142,7 +142,7 @@ class StepLoop final : private model::StepWatch {
   void fail(const StepPlan& plan, const Error& error);
   void end(ActiveRequest& active, const Ending& ending, std::optional<Error> error, Instant now);
   int measured_slice(const StepPlan& plan);
-  bool others_wait() const;
+  size_t waiting() const;  // Requests that have no place.
   void note_nll(ActiveRequest& active, std::span<const float> logits);
   void publish(Instant now);
   void publish_kv();

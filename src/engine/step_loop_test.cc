@@ -269,11 +269,11 @@ struct CountedWork final : IdleWork {
   int64_t pages_wanted(StepRunner&) const override { return 0; }
   int64_t pages_held() const override { return 0; }
   void release_pages() override {}
-  std::optional<size_t> sample_rows(int) override { return std::nullopt; }
-  void take_sample(AnswerSample) override {}
+  std::optional<size_t> sample_rows(int) override { return 0; }
+  void take_sample(AnswerSample) override { ++samples; }
   void levels_changed() override {}
 
-  int runs = 0;
+  int runs = 0, samples = 0;
   bool wanted = false;
 };
 
@@ -297,6 +297,19 @@ TEST_F(StepLoopTest, IdleWorkWaitsAMomentBehindARequestUnlessSomebodyWantsIt) {
   (void)loop_->turn();
   EXPECT_EQ(work.runs, 2);
   loop_.reset();  // Before its work.
+}
+
+TEST_F(StepLoopTest, AnswersLeaveSamplesUnlessOthersWaitWhenTheyBegin) {
+  CountedWork work;
+  idle_ = &work;
+  start({.running_max = 2}, {});
+  std::vector<RequestHandle> handles;
+  for (int i = 0; i < 5; ++i) handles.push_back(submit(request("one of many", 2)));
+  while (loop_->turn().computed) {
+  }
+  for (const RequestHandle& handle : handles) EXPECT_TRUE(handle->finished());
+  EXPECT_EQ(work.samples, 1);  // Of the last: two begin while three wait, and two while one does.
+  loop_.reset();               // Before its work.
 }
 
 // Steps of 100 us and some looks at the clock, which take 20 each: as much as measuring a likelihood.
