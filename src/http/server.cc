@@ -365,7 +365,7 @@ Result<std::unique_ptr<Server>> Server::start(const ServerOptions& options, Site
   return server;
 }
 
-Server::~Server() {
+Server::~Server() {  // NOLINT(bugprone-exception-escape): without memory for this the threads cannot be ended.
   State& state = *state_;
   state.loops[0]->post([&state] {
     error_code ignored;
