@@ -1,7 +1,12 @@
 #include "telemetry/history.h"
 
 #include <gtest/gtest.h>
+#if !defined(_WIN32)
+#include <sys/wait.h>
+#include <unistd.h>
+#endif
 
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <future>
@@ -9,6 +14,7 @@
 
 #include "os/system_clock.h"
 #include "telemetry/line_log.h"
+#include "testing/property.h"
 
 namespace infer::telemetry {
 namespace {
@@ -102,6 +108,56 @@ TEST(HistoryStore, KeepsEvaluationsAsTheyAre) {
   EXPECT_EQ(found.same_top, kept.same_top);
   EXPECT_EQ(store->query_evaluations(1)->front().time.unix_ms, 2000);
 }
+
+#if !defined(_WIN32)
+
+// Appends records from `first` on, some at once, and says the last one of each append; never returns.
+[[noreturn]] void append_until_killed(const std::string& path, int64_t first, uint64_t seed, int acknowledged) {
+  Rng rng(seed);
+  auto store = HistoryStore::open(path, {});
+  for (int64_t last = first - 1; store.has_value();) {
+    std::vector<HistoryRecord> records;
+    for (uint64_t left = 1 + rng.below(3); left > 0; --left) records.push_back(record_at(++last, 0.5));
+    if (!store->append(records)) break;
+    if (::write(acknowledged, &last, sizeof last) != sizeof last) break;
+  }
+  ::_exit(1);
+}
+
+TEST(HistoryStore, AProcessThatIsKilledWhileItWritesLosesNothingThatWasAcknowledged) {
+  const std::string path = own_folder() + "/history.db";
+  int64_t kept = 0;
+  testing::for_each_case(200, [&](Rng& rng) {
+    int pipe[2];
+    ASSERT_EQ(::pipe(pipe), 0);
+    const uint64_t seed = rng.below(1 << 30);
+    const pid_t child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) append_until_killed(path, kept + 1, seed, pipe[1]);
+    ::close(pipe[1]);
+    int64_t acknowledged = kept, said = 0;
+    for (uint64_t left = rng.below(12); left > 0 && ::read(pipe[0], &said, sizeof said) == sizeof said; --left) {
+      acknowledged = said;
+    }
+    ASSERT_EQ(::kill(child, SIGKILL), 0);
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_TRUE(WIFSIGNALED(status));
+    while (::read(pipe[0], &said, sizeof said) == sizeof said) acknowledged = said;
+    ::close(pipe[0]);
+
+    auto store = HistoryStore::open(path, {});
+    ASSERT_TRUE(store.has_value()) << store.error().message;
+    const auto all = store->query({.since_unix_ms = 0, .limit = kHistoryLimitMax});
+    ASSERT_TRUE(all.has_value()) << all.error().message;
+    kept = static_cast<int64_t>(all->size());
+    EXPECT_GE(kept, acknowledged);
+    for (int64_t i = 0; i < kept; ++i) ASSERT_EQ((*all)[static_cast<size_t>(i)].time.unix_ms, i + 1);
+  });
+  EXPECT_GT(kept, 200);
+}
+
+#endif
 
 TEST(HistoryStore, TooOldAndTooMuchIsRemovedOldestFirst) {
   const std::string path = own_folder() + "/history.db";
