@@ -270,6 +270,7 @@ void ThreadPool::run_pieces(size_t pieces, PieceFunction function, void* object)
   INFER_CHECK(pieces <= kPiecesMax);
   INFER_CHECK(!state.running.load(std::memory_order_relaxed));  // run() from inside a body, or from two threads.
   state.running.store(true, std::memory_order_relaxed);
+  state.own[0].turn.has_waited();  // The caller, or it may have, since its last job.
   if (pieces <= 1 || state.workers.empty()) {
     for (size_t piece = 0; piece < pieces; ++piece) {
       function(object, piece, 0);
@@ -279,7 +280,6 @@ void ThreadPool::run_pieces(size_t pieces, PieceFunction function, void* object)
     state.function = function;
     state.object = object;
     state.publish(static_cast<int>(pieces));
-    state.own[0].turn.has_waited();  // Or may have, since its last job.
     state.run_pieces(0);
     state.wait_for_stragglers();
   }
