@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <mutex>
@@ -17,11 +16,10 @@
 #include "http/server.h"
 #include "os/system_clock.h"
 #include "testing/property.h"
+#include "testing/test_folder.h"
 
 namespace infer::api {
 namespace {
-
-namespace fs = std::filesystem;
 
 // Asked from the agent's thread, looked at by the test.
 class FakeTarget final : public control::AgentTarget {
@@ -63,13 +61,10 @@ class ControlRoutesTest : public ::testing::Test {
   void start(control::Config config) {
     server_.reset();
     service_.reset();
-    folder_ = fs::path(::testing::TempDir()) /
-              ("control-" + std::string(::testing::UnitTest::GetInstance()->current_test_info()->name()));
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
+    own_.emplace();
     config.telemetry.push_interval_ms = 100;
-    config.telemetry.history_file = (folder_ / "history.db").string();
-    config.telemetry.log_file = (folder_ / "telemetry.jsonl").string();
+    config.telemetry.history_file = own_->file("history.db");
+    config.telemetry.log_file = own_->file("telemetry.jsonl");
     auto service = ControlService::start(config, target_, clock_, log_);
     ASSERT_TRUE(service.has_value()) << service.error().message;
     service_ = std::move(*service);
@@ -108,7 +103,7 @@ class ControlRoutesTest : public ::testing::Test {
   os::SystemClock clock_;
   NullLog log_;
   FakeTarget target_;
-  fs::path folder_;
+  std::optional<testing::TestFolder> own_;  // Another one for each start.
   std::unique_ptr<ControlService> service_;
   std::unique_ptr<http::Server> server_;
 };
@@ -290,11 +285,11 @@ TEST_F(ControlRoutesTest, HistoryHasTheSamplesAndSurvivesARestart) {
   }
   server_.reset();
   service_.reset();
-  std::ifstream file(folder_ / "telemetry.jsonl");
+  std::ifstream file(own_->file("telemetry.jsonl"));
   int lines = 0;
   for (std::string line; std::getline(file, line); ++lines) EXPECT_TRUE(Json::parse(line).has_value()) << line;
   EXPECT_GE(lines, 2);
-  auto store = telemetry::HistoryStore::open((folder_ / "history.db").string(), {});
+  auto store = telemetry::HistoryStore::open(own_->file("history.db"), {});
   ASSERT_TRUE(store.has_value());
   EXPECT_GE(store->query({})->size(), 2u);
 }

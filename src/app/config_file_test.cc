@@ -2,14 +2,16 @@
 
 #include <gtest/gtest.h>
 
-#include <filesystem>
 #include <fstream>
+
+#include "testing/test_folder.h"
 
 namespace infer::app {
 namespace {
 
 TEST(ConfigFile, TheEnvironmentWinsOverTheFile) {
-  const auto path = std::filesystem::path(::testing::TempDir()) / "infer-config-file-test.yaml";
+  const testing::TestFolder folder;
+  const auto path = folder.path() / "config.yaml";
   std::ofstream(path) << "infer_os:\n  server:\n    port: 1000\n    io_threads: 2\n";
   const auto environment = [](const std::string& name) -> std::optional<std::string> {
     if (name == "INFEROS_AGENT_PORT") return "2000";

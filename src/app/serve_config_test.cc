@@ -2,9 +2,10 @@
 
 #include <gtest/gtest.h>
 
-#include <filesystem>
 #include <fstream>
 #include <vector>
+
+#include "testing/test_folder.h"
 
 namespace infer::app {
 namespace {
@@ -16,12 +17,6 @@ ServeCommand parsed(std::vector<const char*> words) {
   const auto invocation = parse_command_line(static_cast<int>(words.size()), words.data());
   EXPECT_TRUE(invocation.has_value()) << invocation.error().message;
   return std::get<ServeCommand>(*invocation);
-}
-
-std::string file_with(const std::string& text) {
-  const auto path = std::filesystem::path(::testing::TempDir()) / "infer-serve-config-test.yaml";
-  std::ofstream(path) << text;
-  return path.string();
 }
 
 TEST(ServeConfig, WithoutAnythingTheDefaultsHold) {
@@ -36,8 +31,10 @@ TEST(ServeConfig, WithoutAnythingTheDefaultsHold) {
 }
 
 TEST(ServeConfig, TheFileSaysWhatFlagsDoNot) {
-  const std::string path = file_with(
-      "infer_os:\n  server: {port: 1234, running_max: 3}\n  kv: {mode: quality_optimized}\n  model: {context: 2048}\n");
+  const testing::TestFolder folder;
+  const std::string path = folder.file("config.yaml");
+  std::ofstream(path) << "infer_os:\n  server: {port: 1234, running_max: 3}\n  kv: {mode: quality_optimized}\n  model: "
+                         "{context: 2048}\n";
   const auto set = configure_serve(parsed({"--config", path.c_str(), "--parallel", "8", "--kv", "q8"}), no_variable);
   ASSERT_TRUE(set.has_value()) << set.error().message;
   EXPECT_EQ(set->command.port, 1234);

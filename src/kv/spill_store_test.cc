@@ -13,6 +13,7 @@
 #include "testing/faulty_block_file.h"
 #include "testing/property.h"
 #include "testing/test_clock.h"
+#include "testing/test_folder.h"
 
 namespace infer::kv {
 namespace {
@@ -401,7 +402,8 @@ TEST_F(SpillStoreTest, ItsEndDropsWhatIsUnderWayAndFreesTheFile) {
 
 TEST(SpillStore, TooLittleRoomAndFoldersInMemoryAreRefusedWithNumbers) {
   SpillOptions options = options_for(1);
-  const auto small = SpillStore::open(::testing::TempDir(), options);
+  const testing::TestFolder folder;
+  const auto small = SpillStore::open(folder.path().string(), options);
   ASSERT_FALSE(small.has_value());
   if (small.error().code != ErrorCode::kUnsupported) {  // Test folders may lie in memory themselves.
     EXPECT_EQ(small.error().code, ErrorCode::kInvalidArgument);

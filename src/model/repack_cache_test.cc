@@ -17,6 +17,7 @@
 #include "testing/loaded_model.h"
 #include "testing/machine_kernels.h"
 #include "testing/property.h"
+#include "testing/test_folder.h"
 
 namespace infer::model {
 namespace {
@@ -46,13 +47,6 @@ constexpr TokenId kPrompt[] = {1, 5, 70, 2, 9};
 
 class RepackCacheTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
-    folder_ = fs::path(::testing::TempDir()) / (std::string("repack_cache_") + test->name());
-    fs::remove_all(folder_);
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   RepackCacheOptions options() const { return {.folder = folder_.string(), .limit_bytes = 1 << 30, .always = true}; }
 
   std::unique_ptr<testing::LoadedModel> load(const RepackCache* cache, const testing::RandomModel& model = kModel) {
@@ -80,7 +74,8 @@ class RepackCacheTest : public ::testing::Test {
     return files().empty() ? fs::path() : files().front();
   }
 
-  fs::path folder_;
+  const testing::TestFolder own_;
+  const fs::path folder_ = own_.path() / "not made yet";
   KeptLog log_;
 };
 

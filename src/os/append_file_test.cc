@@ -2,18 +2,18 @@
 
 #include <gtest/gtest.h>
 
-#include <filesystem>
+#include <string>
 
 #include "os/text_file.h"
+#include "testing/test_folder.h"
 
 namespace infer::os {
 namespace {
 
 class AppendFileTest : public ::testing::Test {
  protected:
-  std::string path_ = (std::filesystem::path(::testing::TempDir()) / "append_file_test.jsonl").string();
-  void SetUp() override { std::filesystem::remove(path_); }
-  void TearDown() override { std::filesystem::remove(path_); }
+  const testing::TestFolder own_;
+  const std::string path_ = own_.file("lines.jsonl");
   std::string content() { return read_text_file(path_, 1 << 20).value(); }
 };
 
@@ -39,7 +39,7 @@ TEST_F(AppendFileTest, ALineThatWasCutOffIsRemoved) {
 
 TEST_F(AppendFileTest, SaysWhatIsWrongWithThePath) {
   EXPECT_EQ(AppendFile::open("/no/such/folder/file").error().code, ErrorCode::kNotFound);
-  EXPECT_EQ(AppendFile::open(::testing::TempDir()).error().code, ErrorCode::kInvalidArgument);
+  EXPECT_EQ(AppendFile::open(own_.path().string()).error().code, ErrorCode::kInvalidArgument);
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "testing/property.h"
+#include "testing/test_folder.h"
 
 namespace infer::os {
 namespace {
@@ -21,17 +22,11 @@ namespace fs = std::filesystem;
 
 class BlockFileTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
-    folder_ = fs::path(::testing::TempDir()) / (std::string("block_file_") + test->name());
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-  }
-  void TearDown() override { fs::remove_all(folder_); }
   std::unique_ptr<BlockFile> create() const { return create_block_file(folder_.string()).value(); }
   size_t names() const { return static_cast<size_t>(std::distance(fs::directory_iterator(folder_), {})); }
 
-  fs::path folder_;
+  const testing::TestFolder own_;
+  const fs::path& folder_ = own_.path();
 };
 
 Status write_one(BlockFile& file, uint64_t offset, std::span<const std::byte> bytes) {

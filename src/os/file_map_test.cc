@@ -11,6 +11,8 @@
 
 #if !defined(_WIN32)
 #include <sys/stat.h>
+
+#include "testing/test_folder.h"
 #endif
 
 namespace infer::os {
@@ -18,21 +20,14 @@ namespace {
 
 class FileMapTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
-    folder_ = std::filesystem::path(::testing::TempDir()) / (std::string("file_map_") + test->name());
-    std::filesystem::remove_all(folder_);
-    std::filesystem::create_directories(folder_);
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
   std::string write(const std::string& name, const std::string& text) {
     const std::string path = (folder_ / name).string();
     std::ofstream(path, std::ios::binary) << text;
     return path;
   }
 
-  std::filesystem::path folder_;
+  const testing::TestFolder own_;
+  const std::filesystem::path& folder_ = own_.path();
 };
 
 std::string pattern(size_t size) {

@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "testing/test_folder.h"
+
 namespace infer::os {
 namespace {
 
@@ -25,18 +27,11 @@ std::span<const std::byte> bytes_of(std::string_view text) { return std::as_byte
 
 class FileSinkTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
-    folder_ = fs::path(::testing::TempDir()) / (std::string("file_sink_") + test->name());
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-    path_ = (folder_ / "out.bin").string();
-  }
-  void TearDown() override { fs::remove_all(folder_); }
   size_t files() const { return static_cast<size_t>(std::distance(fs::directory_iterator(folder_), {})); }
 
-  fs::path folder_;
-  std::string path_;
+  const testing::TestFolder own_;
+  const fs::path& folder_ = own_.path();
+  const std::string path_ = own_.file("out.bin");
 };
 
 TEST_F(FileSinkTest, SeveralWriteOneFileAndTheLastToFinishStays) {

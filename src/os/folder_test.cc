@@ -9,6 +9,8 @@
 #include <fstream>
 #include <string>
 
+#include "testing/test_folder.h"
+
 namespace infer::os {
 namespace {
 
@@ -16,14 +18,8 @@ namespace fs = std::filesystem;
 
 class FolderTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
-    root_ = fs::path(::testing::TempDir()) / (std::string("folder_") + test->name());
-    fs::remove_all(root_);
-  }
-  void TearDown() override { fs::remove_all(root_); }
-
-  fs::path root_;
+  const testing::TestFolder own_;
+  const fs::path root_ = own_.path() / "not made yet";
 };
 
 TEST_F(FolderTest, IsMadeWithThoseAboveItForThisUserAlone) {

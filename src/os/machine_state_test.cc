@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "testing/test_folder.h"
+
 namespace infer::os {
 namespace {
 
@@ -12,17 +14,13 @@ namespace fs = std::filesystem;
 
 class MachineStateTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    root_ = fs::path(::testing::TempDir()) /
-            ("machine-" + std::string(::testing::UnitTest::GetInstance()->current_test_info()->name()));
-    fs::remove_all(root_);
-  }
   void write(const std::string& path, const std::string& text) {
     const fs::path file = root_.string() + path;
     fs::create_directories(file.parent_path());
     std::ofstream(file) << text;
   }
-  fs::path root_;
+  const testing::TestFolder own_;
+  const fs::path& root_ = own_.path();
 };
 
 TEST_F(MachineStateTest, WhatTheSystemDoesNotTellIsUnknown) {

@@ -12,6 +12,7 @@
 #include "os/page_memory.h"
 #include "os/system_clock.h"
 #include "os/terminal.h"
+#include "testing/test_folder.h"
 
 #if !defined(_WIN32)
 #include <fcntl.h>
@@ -94,10 +95,11 @@ TEST(ProcessFacts, TheExecutableIsThisTestProgram) {
 }
 
 TEST(ProcessFacts, FreeDiskSpaceIsToldForFilesThatDoNotExistYet) {
-  const Result<uint64_t> here = free_disk_bytes(::testing::TempDir());
+  const testing::TestFolder folder;
+  const Result<uint64_t> here = free_disk_bytes(folder.path().string());
   ASSERT_TRUE(here) << here.error().message;
   EXPECT_GT(*here, 0u);
-  EXPECT_TRUE(free_disk_bytes(::testing::TempDir() + "/no/such/folder/file.gguf"));
+  EXPECT_TRUE(free_disk_bytes(folder.file("no/such/folder/file.gguf")));
   EXPECT_TRUE(free_disk_bytes("file-in-the-working-folder.gguf"));
   EXPECT_TRUE(free_disk_bytes("/"));
 }

@@ -7,6 +7,7 @@
 #include "os/cgroup_linux.h"
 #include "os/memory_reader.h"
 #include "os/topology_linux.h"
+#include "testing/test_folder.h"
 
 #if defined(__linux__)
 
@@ -18,14 +19,6 @@ namespace fs = std::filesystem;
 // A made-up /proc and /sys.
 class MachineTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
-    root_ = fs::path(::testing::TempDir()) / (std::string("machine_") + test->name());
-    fs::remove_all(root_);
-    fs::create_directories(root_);
-  }
-  void TearDown() override { fs::remove_all(root_); }
-
   void put(const std::string& path, const std::string& text) {
     const fs::path file = root_ / path;
     fs::create_directories(file.parent_path());
@@ -38,7 +31,8 @@ class MachineTest : public ::testing::Test {
   }
   std::string root() const { return root_.string(); }
 
-  fs::path root_;
+  const testing::TestFolder own_;
+  const fs::path& root_ = own_.path();
 };
 
 TEST_F(MachineTest, HardwareThreadsOfOneCoreCountOnce) {

@@ -15,6 +15,7 @@
 #include "os/system_clock.h"
 #include "telemetry/line_log.h"
 #include "testing/property.h"
+#include "testing/test_folder.h"
 
 namespace infer::telemetry {
 namespace {
@@ -26,15 +27,6 @@ class NotedLog final : public Log {
   void write(LogLevel, std::string_view message) override { text.append(message).append("\n"); }
   std::string text;  // Read after the writing thread has ended.
 };
-
-// A folder of this test's own, empty.
-std::string own_folder() {
-  const fs::path folder = fs::path(::testing::TempDir()) /
-                          ("infer-" + std::string(::testing::UnitTest::GetInstance()->current_test_info()->name()));
-  fs::remove_all(folder);
-  fs::create_directories(folder);
-  return folder.string();
-}
 
 HistoryRecord record_at(int64_t unix_ms, double tps) {
   HistoryRecord record;
@@ -49,7 +41,8 @@ std::string content(const std::string& path) {
 }
 
 TEST(HistoryStore, WhatWasAppendedIsThereAtTheNextStart) {
-  const std::string path = own_folder() + "/history.db";
+  const testing::TestFolder folder;
+  const std::string path = folder.file("history.db");
   {
     auto store = HistoryStore::open(path, {});
     ASSERT_TRUE(store.has_value()) << store.error().message;
@@ -72,7 +65,8 @@ TEST(HistoryStore, WhatWasAppendedIsThereAtTheNextStart) {
 }
 
 TEST(HistoryStore, KeepsEvaluationsAsTheyAre) {
-  const std::string path = own_folder() + "/history.db";
+  const testing::TestFolder folder;
+  const std::string path = folder.file("history.db");
   const EvaluationRecord kept{.time = {1000},
                               .kind = "full",
                               .trigger = "schedule",
@@ -125,7 +119,8 @@ TEST(HistoryStore, KeepsEvaluationsAsTheyAre) {
 }
 
 TEST(HistoryStore, AProcessThatIsKilledWhileItWritesLosesNothingThatWasAcknowledged) {
-  const std::string path = own_folder() + "/history.db";
+  const testing::TestFolder folder;
+  const std::string path = folder.file("history.db");
   int64_t kept = 0;
   testing::for_each_case(200, [&](Rng& rng) {
     int pipe[2];
@@ -160,7 +155,8 @@ TEST(HistoryStore, AProcessThatIsKilledWhileItWritesLosesNothingThatWasAcknowled
 #endif
 
 TEST(HistoryStore, TooOldAndTooMuchIsRemovedOldestFirst) {
-  const std::string path = own_folder() + "/history.db";
+  const testing::TestFolder folder;
+  const std::string path = folder.file("history.db");
   auto store = HistoryStore::open(path, {.retention_ms = 1'000'000, .bytes = 200'000});
   ASSERT_TRUE(store.has_value());
   std::vector<HistoryRecord> records;
@@ -184,7 +180,8 @@ TEST(HistoryStore, TooOldAndTooMuchIsRemovedOldestFirst) {
 }
 
 TEST(HistoryStore, ADamagedFileIsSetAsideAndSaid) {
-  const std::string folder = own_folder(), path = folder + "/history.db";
+  const testing::TestFolder own;
+  const std::string folder = own.path().string(), path = own.file("history.db");
   const std::string garbage(10'000, 'x');
   std::ofstream(path, std::ios::binary) << garbage;
   NotedLog log;
@@ -196,7 +193,8 @@ TEST(HistoryStore, ADamagedFileIsSetAsideAndSaid) {
 }
 
 TEST(HistoryStore, AFileWithDamagedPagesIsSetAsideToo) {
-  const std::string path = own_folder() + "/history.db";
+  const testing::TestFolder folder;
+  const std::string path = folder.file("history.db");
   {
     auto store = HistoryStore::open(path, {});
     std::vector<HistoryRecord> records;
@@ -217,7 +215,8 @@ TEST(HistoryStore, AFileWithDamagedPagesIsSetAsideToo) {
 }
 
 TEST(HistoryStore, AFileThatSomebodyElseHasIsLeftAlone) {
-  const std::string path = own_folder() + "/history.db";
+  const testing::TestFolder folder;
+  const std::string path = folder.file("history.db");
   auto first = HistoryStore::open(path, {});
   ASSERT_TRUE(first.has_value());
   EXPECT_EQ(HistoryStore::open(path, {}).error().code, ErrorCode::kBusy);
@@ -232,7 +231,8 @@ TEST(HistoryStore, AFileThatSomebodyElseHasIsLeftAlone) {
 }
 
 TEST(History, WritesOnAThreadOfItsOwnAndAnswersAfterWhatWasAppended) {
-  const std::string path = own_folder() + "/history.db";
+  const testing::TestFolder folder;
+  const std::string path = folder.file("history.db");
   const os::SystemClock clock;
   NotedLog log;
   const int64_t now = clock.wall_time().unix_ms;
@@ -252,10 +252,11 @@ TEST(History, WritesOnAThreadOfItsOwnAndAnswersAfterWhatWasAppended) {
 }
 
 TEST(History, WithoutAUsableFileItSaysSoOnceAndAnswersWithTheReason) {
+  const testing::TestFolder folder;
   const os::SystemClock clock;
   NotedLog log;
   {
-    auto history = History::start(own_folder() + "/no/such/folder/history.db", {}, clock, log);
+    auto history = History::start(folder.file("no/such/folder/history.db"), {}, clock, log);
     ASSERT_TRUE(history.has_value());
     (void)(*history)->append(record_at(1, 1));
     (void)(*history)->append(record_at(2, 1));
@@ -269,7 +270,8 @@ TEST(History, WithoutAUsableFileItSaysSoOnceAndAnswersWithTheReason) {
 }
 
 TEST(LineLog, IsRenamedAwayWhenItIsFull) {
-  const std::string path = own_folder() + "/telemetry.jsonl";
+  const testing::TestFolder folder;
+  const std::string path = folder.file("telemetry.jsonl");
   auto log = LineLog::open(path, 20, 3);
   ASSERT_TRUE(log.has_value()) << log.error().message;
   for (const char* const line : {"one-123", "two-123", "three-12", "four-123", "five-123", "six-123", "seven-12"}) {
@@ -285,7 +287,8 @@ TEST(LineLog, IsRenamedAwayWhenItIsFull) {
 }
 
 TEST(LineLog, OneFileStartsAnew) {
-  const std::string path = own_folder() + "/telemetry.jsonl";
+  const testing::TestFolder folder;
+  const std::string path = folder.file("telemetry.jsonl");
   auto log = LineLog::open(path, 10, 1);
   ASSERT_TRUE(log->append("12345678"));
   ASSERT_TRUE(log->append("abc"));

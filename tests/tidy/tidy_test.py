@@ -114,6 +114,7 @@ class Bans(RuleTest):
         ("src/model/x.cc", "std::mutex m;", "hand the data over"),
         ("src/app/x.cc", 'std::getenv("A");', "through os"),
         ("src/model/x_test.cc", "std::random_device d;", "Rng"),
+        ("src/model/x_test.cc", "auto path = ::testing::TempDir();", "TestFolder"),
         ("src/model/x.cc", "std::regex r;", "PCRE2"),
         ("src/model/x.cc", "throw 1;", "return an Error"),
         ("src/model/x.cc", "std::abort();", "only app ends"),
