@@ -90,6 +90,27 @@ inline __attribute__((always_inline)) void stream_unit(const std::byte* unit, si
   });
 }
 
+// The same unit of two neighbours, whose panels are `stride` bytes apart, times the kTokens tokens of a tile. They take
+// turns block by block, so that both are streams of memory all the time, and the sums of one are added up while those
+// of the other wait.
+template <class Format, int kTokens>
+inline __attribute__((always_inline)) void stream_two_units(const std::byte* unit, size_t stride, size_t u,
+                                                            const Tile& tile, const UnitsAhead& ahead,
+                                                            F32 (&acc)[2][kTokens]) {
+  const typename Format::Scales first(unit), second(unit + stride);
+  unrolled<0, Format::kBlocks>([&](auto block_constant) __attribute__((always_inline)) {
+    constexpr int kBlock = decltype(block_constant)::value;
+    const size_t at = (u * Format::kBlocks + kBlock) * static_cast<size_t>(tile.tokens);
+    const std::byte* later = ahead.of_block<Format, kBlock>(unit, u * Format::kUnitBytes);
+    prefetch_part<Format, kBlock>(later, ahead.stream);
+    stream_block<Format, kTokens, kBlock>(unit, first, tile, at, acc[0]);
+    prefetch_part<Format, kBlock>(later + stride, ahead.stream);
+    stream_block<Format, kTokens, kBlock>(unit + stride, second, tile, at, acc[1]);
+    keep_in_memory(acc[0]);
+    keep_in_memory(acc[1]);
+  });
+}
+
 // kPanels neighbours times the kTokens tokens of a tile. Two panels are two streams of memory, which some processors
 // read faster than one, share their inputs' loads, and halve the time for which sums wait for each other.
 template <class Format, int kPanels, int kTokens>
@@ -103,11 +124,16 @@ void stream_panel(const std::byte* panel, const Tile& tile, const MatmulArgs& ar
   const size_t bytes = packed_panel_bytes<Format>(args.weights.cols);
   const UnitsAhead ahead{bytes, (kPanels - 1) * bytes, args.stream};
   for (size_t u = 0; u < units; ++u) {
-#pragma GCC unroll 2
-    for (int p = 0; p < kPanels; ++p) {
-      const std::byte* from = panel + static_cast<size_t>(p) * bytes;
-      ahead.prefetch<Format>(from, u * Format::kUnitBytes);
-      stream_unit<Format, kTokens>(from + u * Format::kUnitBytes, u * Format::kBlocks, tile, 0, acc[p]);
+    const std::byte* unit = panel + u * Format::kUnitBytes;
+    if constexpr (kPanels == 2) {
+      if (args.stream == WeightStream::kPastL2) {
+        ahead.prefetch<Format>(panel, u * Format::kUnitBytes);
+        ahead.prefetch<Format>(panel + bytes, u * Format::kUnitBytes);
+      }
+      stream_two_units<Format, kTokens>(unit, bytes, u, tile, ahead, acc);
+    } else {
+      ahead.prefetch<Format>(panel, u * Format::kUnitBytes);
+      stream_unit<Format, kTokens>(unit, u * Format::kBlocks, tile, 0, acc[0]);
     }
   }
   for (int p = 0; p < kPanels; ++p) {
@@ -275,7 +301,8 @@ void stream_tokens(const std::byte* panel, const Tile& tile, int tokens, const M
 // Up to this many tokens two panels are streamed side by side. More sums than registers hold would cost more than a
 // second stream gains, and the code of eight unrolled blocks is large.
 template <class Format>
-inline constexpr int kPairedTokensOf = Format::kBlocks == 1 ? kPairedStreamTokens : 1;
+inline constexpr int kPairedTokensOf =
+    Format::kBlocks == 1 || kPairedStreamTokens < 4 ? kPairedStreamTokens : kPairedStreamTokens / 2;
 
 template <class Format>
 void stream_panels(const MatmulArgs& args) {
