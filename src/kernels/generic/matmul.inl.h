@@ -90,6 +90,12 @@ inline __attribute__((always_inline)) void stream_unit(const std::byte* unit, si
   });
 }
 
+// A pointer of which the compiler shall not know that it is the same as another.
+template <class T>
+inline __attribute__((always_inline)) void forget(T*& p) {
+  asm("" : "+r"(p));
+}
+
 // The same unit of two neighbours, whose panels are `stride` bytes apart, times the kTokens tokens of a tile. They take
 // turns block by block, so that both are streams of memory all the time, and the sums of one are added up while those
 // of the other wait.
@@ -98,6 +104,10 @@ inline __attribute__((always_inline)) void stream_two_units(const std::byte* uni
                                                             const Tile& tile, const UnitsAhead& ahead,
                                                             F32 (&acc)[2][kTokens]) {
   const typename Format::Scales first(unit), second(unit + stride);
+  // For more tokens than registers hold, the second panel loads the inputs once more: vectors of four columns that are
+  // kept for it would be written to the stack.
+  Tile again = tile;
+  if constexpr (kTokens > kSharedInputTokens) forget(again.codes);
   unrolled<0, Format::kBlocks>([&](auto block_constant) __attribute__((always_inline)) {
     constexpr int kBlock = decltype(block_constant)::value;
     const size_t at = (u * Format::kBlocks + kBlock) * static_cast<size_t>(tile.tokens);
@@ -105,16 +115,17 @@ inline __attribute__((always_inline)) void stream_two_units(const std::byte* uni
     prefetch_part<Format, kBlock>(later, ahead.stream);
     stream_block<Format, kTokens, kBlock>(unit, first, tile, at, acc[0]);
     prefetch_part<Format, kBlock>(later + stride, ahead.stream);
-    stream_block<Format, kTokens, kBlock>(unit + stride, second, tile, at, acc[1]);
+    stream_block<Format, kTokens, kBlock>(unit + stride, second, again, at, acc[1]);
     keep_in_memory(acc[0]);
     keep_in_memory(acc[1]);
   });
 }
 
-// kPanels neighbours times the kTokens tokens of a tile. Two panels are two streams of memory, which some processors
-// read faster than one, share their inputs' loads, and halve the time for which sums wait for each other.
+// kPanels neighbours times tokens [first, first + kTokens) of a tile, of one panel or `first` = 0. Two panels are two
+// streams of memory, which some processors read faster than one, share their inputs' loads, and halve the time for
+// which sums wait for each other.
 template <class Format, int kPanels, int kTokens>
-void stream_panel(const std::byte* panel, const Tile& tile, const MatmulArgs& args, float* out) {
+void stream_panel(const std::byte* panel, const Tile& tile, int first, const MatmulArgs& args, float* out) {
   F32 acc[kPanels][kTokens];
   const auto at = [&](int p, int t) { return out + static_cast<size_t>(t) * args.out_stride + p * kPanelRows; };
   for (int p = 0; p < kPanels; ++p) {
@@ -133,7 +144,7 @@ void stream_panel(const std::byte* panel, const Tile& tile, const MatmulArgs& ar
       stream_two_units<Format, kTokens>(unit, bytes, u, tile, ahead, acc);
     } else {
       ahead.prefetch<Format>(panel, u * Format::kUnitBytes);
-      stream_unit<Format, kTokens>(unit, u * Format::kBlocks, tile, 0, acc[0]);
+      stream_unit<Format, kTokens>(unit, u * Format::kBlocks, tile, static_cast<size_t>(first), acc[0]);
     }
   }
   for (int p = 0; p < kPanels; ++p) {
@@ -294,15 +305,9 @@ void stream_tokens(const std::byte* panel, const Tile& tile, int tokens, const M
       if (tokens > kTokens) return stream_panel_in_turns<Format>(panel, tile, tokens, args, out);
     }
     if (tokens < kTokens) return stream_tokens<Format, kPanels, kTokens - 1>(panel, tile, tokens, args, out);
-    stream_panel<Format, kPanels, kTokens>(panel, tile, args, out);
+    stream_panel<Format, kPanels, kTokens>(panel, tile, 0, args, out);
   }
 }
-
-// Up to this many tokens two panels are streamed side by side. More sums than registers hold would cost more than a
-// second stream gains, and the code of eight unrolled blocks is large.
-template <class Format>
-inline constexpr int kPairedTokensOf =
-    Format::kBlocks == 1 || kPairedStreamTokens < 4 ? kPairedStreamTokens : kPairedStreamTokens / 2;
 
 template <class Format>
 void stream_panels(const MatmulArgs& args) {
@@ -312,11 +317,18 @@ void stream_panels(const MatmulArgs& args) {
   float* out = args.out + static_cast<size_t>(args.token_begin) * args.out_stride;
   const auto panel_at = [&](int p) { return args.weights.data + static_cast<size_t>(p) * bytes; };
   int p = args.panel_begin;
-  for (; tokens <= kPairedTokensOf<Format> && p + 2 <= args.panel_end; p += 2) {
-    stream_tokens<Format, 2, kPairedTokensOf<Format>>(panel_at(p), tile, tokens, args, out + p * kPanelRows);
+  for (; tokens <= kPairedStreamTokens && p + 2 <= args.panel_end; p += 2) {
+    stream_tokens<Format, 2, kPairedStreamTokens>(panel_at(p), tile, tokens, args, out + p * kPanelRows);
   }
   for (; p < args.panel_end; ++p) {
-    stream_tokens<Format, 1, kStreamTokensAtOnce>(panel_at(p), tile, tokens, args, out + p * kPanelRows);
+    if (tokens <= kPairedStreamTokens) {  // The last of an odd number. Code for each number of tokens would be large.
+      for (int t = 0; t < tokens; ++t) {
+        stream_panel<Format, 1, 1>(panel_at(p), tile, t, args,
+                                   out + t * static_cast<ptrdiff_t>(args.out_stride) + p * kPanelRows);
+      }
+    } else if constexpr (kPairedStreamTokens < kStreamTokensAtOnce) {
+      stream_tokens<Format, 1, kStreamTokensAtOnce>(panel_at(p), tile, tokens, args, out + p * kPanelRows);
+    }
   }
 }
 

@@ -8,6 +8,7 @@ inline constexpr int kRegisterTokens = 4;
 inline constexpr int kStreamTokens = 8;
 inline constexpr int kStreamTokensAtOnce = 4;
 inline constexpr int kPairedStreamTokens = 1;
+inline constexpr int kSharedInputTokens = 2;
 inline constexpr int kFloatRegisterTokens = 6;
 inline constexpr int kFloatColumns = 256;
 

@@ -8,6 +8,7 @@ inline constexpr int kRegisterTokens = 6;
 inline constexpr int kStreamTokens = 8;
 inline constexpr int kStreamTokensAtOnce = 8;
 inline constexpr int kPairedStreamTokens = 8;
+inline constexpr int kSharedInputTokens = 4;
 inline constexpr int kFloatRegisterTokens = 6;
 inline constexpr int kFloatColumns = 1024;
 

@@ -6,8 +6,9 @@ inline constexpr int kTokenTile = 4;       // Tokens per activation tile.
 inline constexpr int kPanelsAtOnce = 1;    // Panels per register tile.
 inline constexpr int kRegisterTokens = 1;  // Tokens per register tile, at most kTokenTile.
 inline constexpr int kStreamTokens = 1;  // Up to this many tokens weights are decoded in registers, at most kTokenTile.
-inline constexpr int kStreamTokensAtOnce = 1;  // This many of them in one turn over a unit.
-inline constexpr int kPairedStreamTokens = 1;
+inline constexpr int kStreamTokensAtOnce = 1;   // This many of them in one turn over a unit.
+inline constexpr int kPairedStreamTokens = 1;   // Up to this many of them two panels are streamed side by side,
+inline constexpr int kSharedInputTokens = 1;    // and up to this many share loaded inputs between the two.
 inline constexpr int kFloatRegisterTokens = 1;  // As kRegisterTokens, for float weights.
 inline constexpr int kFloatColumns = 1024;      // Columns of float weights that all tokens pass before the next ones.
 
