@@ -143,7 +143,7 @@ struct KernelTable {
   int token_tile;       // Tokens per activation tile.
 
   // Repacks panels [panel_begin, panel_end) of a matrix from the file's rows (rows * row bytes at `source`) to
-  // `target` (the start of the whole packed matrix).
+  // `target` (the start of the whole packed matrix, 64-byte aligned).
   void (*pack_panels)(WeightType type, const std::byte* source, int rows, int cols, int panel_begin, int panel_end,
                       std::byte* target);
 

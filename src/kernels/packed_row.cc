@@ -91,10 +91,12 @@ void unpack_block(const std::byte* unit, int row, BlockQ5_K& b) {
   for (int j = 0; j < 32; ++j) get_word(unit + 768 + 64 * j, row, b.qs, j);
 }
 void unpack_block(const std::byte* unit, int row, BlockQ6_K& b) {
-  get_half(unit, row, b.d);
-  for (int g = 0; g < 16; ++g) b.scales[g] = static_cast<int8_t>(unit[32 + 16 * g + row]);
-  for (int j = 0; j < 32; ++j) get_word(unit + 288 + 64 * j, row, b.ql, j);
-  for (int j = 0; j < 16; ++j) get_word(unit + 2336 + 64 * j, row, b.qh, j);
+  const bool starts_a_line = reinterpret_cast<uintptr_t>(unit) % 64 == 0;
+  get_half(starts_a_line ? unit + 3328 : unit, row, b.d);
+  const std::byte* lines = starts_a_line ? unit : unit + 32;
+  for (int g = 0; g < 16; ++g) b.scales[g] = static_cast<int8_t>(lines[16 * g + row]);
+  for (int j = 0; j < 32; ++j) get_word(lines + 256 + 64 * j, row, b.ql, j);
+  for (int j = 0; j < 16; ++j) get_word(lines + 2304 + 64 * j, row, b.qh, j);
 }
 
 void unpack_block(const std::byte* unit, int row, BlockQ2_K& b) {

@@ -98,10 +98,11 @@ inline __attribute__((always_inline)) void forget(T*& p) {
 
 // The same unit of two neighbours, whose panels are `stride` bytes apart, times the kTokens tokens of a tile. They take
 // turns block by block, so that both are streams of memory all the time, and the sums of one are added up while those
-// of the other wait.
-template <class Format, int kTokens>
+// of the other wait. by_block: requests are spread over the blocks; a Constant<1> where asking whether they are would
+// cost.
+template <class Format, int kTokens, class ByBlock>
 inline __attribute__((always_inline)) void stream_two_units(const std::byte* unit, size_t stride, size_t u,
-                                                            const Tile& tile, const UnitsAhead& ahead,
+                                                            const Tile& tile, const UnitsAhead& ahead, ByBlock by_block,
                                                             F32 (&acc)[2][kTokens]) {
   const typename Format::Scales first(unit), second(unit + stride);
   // For more tokens than registers hold, the second panel loads the inputs once more: vectors of four columns that are
@@ -111,11 +112,15 @@ inline __attribute__((always_inline)) void stream_two_units(const std::byte* uni
   unrolled<0, Format::kBlocks>([&](auto block_constant) __attribute__((always_inline)) {
     constexpr int kBlock = decltype(block_constant)::value;
     const size_t at = (u * Format::kBlocks + kBlock) * static_cast<size_t>(tile.tokens);
+    // Bits that several blocks share come from the first-level cache once more: g++ would keep them on the stack.
+    const std::byte* second_unit = unit + stride;
+    forget(unit);
+    forget(second_unit);
     const std::byte* later = ahead.of_block<Format, kBlock>(unit, u * Format::kUnitBytes);
-    prefetch_part<Format, kBlock>(later, ahead.stream);
+    if (by_block) prefetch_part<Format, kBlock>(later);
     stream_block<Format, kTokens, kBlock>(unit, first, tile, at, acc[0]);
-    prefetch_part<Format, kBlock>(later + stride, ahead.stream);
-    stream_block<Format, kTokens, kBlock>(unit + stride, second, again, at, acc[1]);
+    if (by_block) prefetch_part<Format, kBlock>(later + stride);
+    stream_block<Format, kTokens, kBlock>(second_unit, second, again, at, acc[1]);
     keep_in_memory(acc[0]);
     keep_in_memory(acc[1]);
   });
@@ -123,9 +128,11 @@ inline __attribute__((always_inline)) void stream_two_units(const std::byte* uni
 
 // kPanels neighbours times tokens [first, first + kTokens) of a tile, of one panel or `first` = 0. Two panels are two
 // streams of memory, which some processors read faster than one, share their inputs' loads, and halve the time for
-// which sums wait for each other.
-template <class Format, int kPanels, int kTokens>
-void stream_panel(const std::byte* panel, const Tile& tile, int first, const MatmulArgs& args, float* out) {
+// which sums wait for each other. by_block: as in stream_two_units. A function of its own, for g++ 12 keeps sums on the
+// stack where two such loops meet in one.
+template <class Format, int kPanels, int kTokens, class ByBlock>
+__attribute__((noinline)) void stream_panel(const std::byte* panel, const Tile& tile, int first, const MatmulArgs& args,
+                                            ByBlock by_block, float* out) {
   F32 acc[kPanels][kTokens];
   const auto at = [&](int p, int t) { return out + static_cast<size_t>(t) * args.out_stride + p * kPanelRows; };
   for (int p = 0; p < kPanels; ++p) {
@@ -136,19 +143,33 @@ void stream_panel(const std::byte* panel, const Tile& tile, int first, const Mat
   const UnitsAhead ahead{bytes, (kPanels - 1) * bytes, args.stream};
   for (size_t u = 0; u < units; ++u) {
     const std::byte* unit = panel + u * Format::kUnitBytes;
+    if (kPanels == 1 || !by_block) {
+      for (int p = 0; p < kPanels; ++p) ahead.prefetch<Format>(panel + p * bytes, u * Format::kUnitBytes);
+    }
     if constexpr (kPanels == 2) {
-      if (args.stream == WeightStream::kPastL2) {
-        ahead.prefetch<Format>(panel, u * Format::kUnitBytes);
-        ahead.prefetch<Format>(panel + bytes, u * Format::kUnitBytes);
-      }
-      stream_two_units<Format, kTokens>(unit, bytes, u, tile, ahead, acc);
+      stream_two_units<Format, kTokens>(unit, bytes, u, tile, ahead, by_block, acc);
     } else {
-      ahead.prefetch<Format>(panel, u * Format::kUnitBytes);
       stream_unit<Format, kTokens>(unit, u * Format::kBlocks, tile, static_cast<size_t>(first), acc[0]);
     }
   }
   for (int p = 0; p < kPanels; ++p) {
     for (int t = 0; t < kTokens; ++t) store_f32(at(p, t), acc[p][t]);
+  }
+}
+
+// Up to this many tokens two panels have code of their own for each kind of request: to ask for the kind in each block
+// costs up to 8 % of one token's speed (Q4_K), and nothing that could be measured from five tokens on.
+inline constexpr int kOwnStreamTokens = 2;
+
+template <class Format, int kTokens>
+void stream_two_panels(const std::byte* panels, const Tile& tile, const MatmulArgs& args, float* out) {
+  const bool by_block = args.stream == WeightStream::kThroughL2;
+  if constexpr (kTokens > kOwnStreamTokens) {
+    stream_panel<Format, 2, kTokens>(panels, tile, 0, args, by_block, out);
+  } else if (by_block) {
+    stream_panel<Format, 2, kTokens>(panels, tile, 0, args, Constant<1>{}, out);
+  } else {
+    stream_panel<Format, 2, kTokens>(panels, tile, 0, args, Constant<0>{}, out);
   }
 }
 
@@ -305,7 +326,11 @@ void stream_tokens(const std::byte* panel, const Tile& tile, int tokens, const M
       if (tokens > kTokens) return stream_panel_in_turns<Format>(panel, tile, tokens, args, out);
     }
     if (tokens < kTokens) return stream_tokens<Format, kPanels, kTokens - 1>(panel, tile, tokens, args, out);
-    stream_panel<Format, kPanels, kTokens>(panel, tile, 0, args, out);
+    if constexpr (kPanels == 2) {
+      stream_two_panels<Format, kTokens>(panel, tile, args, out);
+    } else {
+      stream_panel<Format, 1, kTokens>(panel, tile, 0, args, Constant<0>{}, out);
+    }
   }
 }
 
@@ -323,7 +348,7 @@ void stream_panels(const MatmulArgs& args) {
   for (; p < args.panel_end; ++p) {
     if (tokens <= kPairedStreamTokens) {  // The last of an odd number. Code for each number of tokens would be large.
       for (int t = 0; t < tokens; ++t) {
-        stream_panel<Format, 1, 1>(panel_at(p), tile, t, args,
+        stream_panel<Format, 1, 1>(panel_at(p), tile, t, args, Constant<0>{},
                                    out + t * static_cast<ptrdiff_t>(args.out_stride) + p * kPanelRows);
       }
     } else if constexpr (kPairedStreamTokens < kStreamTokensAtOnce) {

@@ -156,11 +156,12 @@ inline __attribute__((always_inline)) void pack_unit<PackedQ5_K>(const UnitBlock
 }
 template <>
 inline __attribute__((always_inline)) void pack_unit<PackedQ6_K>(const UnitBlocks<BlockQ6_K>& blocks, std::byte* unit) {
-  pack_halves(blocks, offsetof(BlockQ6_K, d), unit);
+  pack_halves(blocks, offsetof(BlockQ6_K, d), unit + PackedQ6_K::halves_at(unit));
+  std::byte* lines = unit + PackedQ6_K::lines_at(unit);
   const WordRows scales = transpose_words(blocks.first + offsetof(BlockQ6_K, scales), blocks.stride);
-  for (int i = 0; i < 4; ++i) store_u8(unit + 32 + 64 * i, transpose_bytes(scales.word[i]));
-  pack_words(blocks, offsetof(BlockQ6_K, ql), 32, unit + 288);
-  pack_words(blocks, offsetof(BlockQ6_K, qh), 16, unit + 2336);
+  for (int i = 0; i < 4; ++i) store_u8(lines + 64 * i, transpose_bytes(scales.word[i]));
+  pack_words(blocks, offsetof(BlockQ6_K, ql), 32, lines + 256);
+  pack_words(blocks, offsetof(BlockQ6_K, qh), 16, lines + 2304);
 }
 
 template <>

@@ -133,22 +133,27 @@ struct PackedQ5_K {
   }
 };
 
-// d[16]; 16 groups of 16 signed scales; 32 words of low nibbles and 16 words of upper bit pairs per row.
+// 16 groups of 16 signed scales; 32 words of low nibbles and 16 words of upper bit pairs per row; d[16]. Units are 52.5
+// lines of memory long: in every second one, which starts in the middle of a line, d comes first, so that the vectors
+// of all units are whole lines and not halves of two (3 to 4 % of the speed of decoding).
 struct PackedQ6_K {
   static constexpr int kBits = 6, kBlocks = 8, kGroups = 2, kZeroBits = 5, kUnitBytes = 3360;
   static constexpr bool kHasMinimum = false;
+  static size_t lines_at(const std::byte* unit) { return reinterpret_cast<uintptr_t>(unit) % 64; }
+  static size_t halves_at(const std::byte* unit) { return lines_at(unit) == 0 ? kUnitBytes - 32 : 0; }
   struct Scales {
     F32 d;
     const int8_t* groups;
     explicit Scales(const std::byte* unit)
-        : d(load_f16(reinterpret_cast<const uint16_t*>(unit))), groups(reinterpret_cast<const int8_t*>(unit + 32)) {}
+        : d(load_f16(reinterpret_cast<const uint16_t*>(unit + halves_at(unit)))),
+          groups(reinterpret_cast<const int8_t*>(unit + lines_at(unit))) {}
     F32 scale(int block, int group) const { return mul(d, to_f32(load_i8(groups + (block * 2 + group) * 16))); }
   };
   template <int kBlock, int kStep>
   static U8 codes(const std::byte* unit) {
     constexpr int kHalf = kBlock / 4, kQuarter = kBlock % 4;
-    const U8 low = load_u8(unit + 288 + (kHalf * 16 + kQuarter % 2 * 8 + kStep) * 64);
-    const U8 high = load_u8(unit + 2336 + (kHalf * 8 + kStep) * 64);
+    const U8 low = load_u8(unit + lines_at(unit) + 256 + (kHalf * 16 + kQuarter % 2 * 8 + kStep) * 64);
+    const U8 high = load_u8(unit + lines_at(unit) + 2304 + (kHalf * 8 + kStep) * 64);
     return or_u8(bit_field<kQuarter / 2 * 4, 15>(low), bit_field<kQuarter * 2 - 4, 3 << 4>(high));
   }
 };

@@ -37,8 +37,7 @@ inline constexpr size_t kLinesAhead = Format::kBlocks > 1  ? Format::kUnitBytes
 // Asks, through the second-level cache, for the part of a unit that is one block's share of its lines. Lines asked for
 // together fill the line buffers of the first level, and then the loads behind them wait too.
 template <class Format, int kBlock>
-inline __attribute__((always_inline)) void prefetch_part(const std::byte* part, WeightStream stream) {
-  if (stream != WeightStream::kThroughL2) return;
+inline __attribute__((always_inline)) void prefetch_part(const std::byte* part) {
   constexpr int kLines = (Format::kUnitBytes + 63) / 64;
   constexpr int kFrom = kLines * kBlock / Format::kBlocks, kTo = kLines * (kBlock + 1) / Format::kBlocks;
   unrolled<0, kTo - kFrom>(
