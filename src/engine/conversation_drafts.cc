@@ -96,7 +96,7 @@ void ConversationDrafts::verified(int accepted, Duration time) {
   row_cost_.set_slope(cost_.line().per_token);
   row_cost_.observe(1 + drafted, time);
   const double bare = row_cost_.seconds(1);
-  const double longer = drafted > 0 ? std::max(0.0, time.seconds() - bare) : 0;
+  const double longer = drafted > 0 ? std::max(0.0, row_cost_.own_seconds(1 + drafted, time) - bare) : 0;
   const DraftOutcome outcome{
       .choice = std::exchange(choice_, {}), .drafted = drafted, .accepted = accepted, .probabilities = probabilities_};
   const bool guessed = outcome.choice.source == DraftSource::kModel;

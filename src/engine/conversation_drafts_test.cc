@@ -151,6 +151,31 @@ TEST_F(ConversationDraftsTest, ADeadlineKeepsWhatWasGenerated) {
   }
 }
 
+// Steps that take 10 ms and half of one more for each drafted token; all drafts are right. How many tokens are drafted
+// in the 40 steps behind one that other programs held up for `pause`.
+int drafted_after(Duration pause) {
+  testing::TestClock clock;
+  ConversationDrafts drafts({.draft_max = 4}, nullptr, testing::kByteTokens, clock);
+  drafts.observe_step(100, Duration::from_ms(60));  // The prompt.
+  std::vector<TokenId> text;
+  int drafted = 0;
+  for (int step = 0; step < 80; ++step) {
+    for (const TokenId token : {1, 2, 3, 4, 5}) text.push_back(token);
+    const auto draft = drafts.propose(text, 4, {clock, Deadline::never(), {}}).value();
+    const int tokens = static_cast<int>(draft.size());
+    drafted += step > 40 ? tokens : 0;
+    const Duration time = Duration::from_us(10000 + 500 * tokens);
+    drafts.verified(tokens, step == 40 ? time + pause : time);
+  }
+  return drafted;
+}
+
+TEST(ConversationDraftsCost, AStepThatOthersHeldUpDoesNotEndDrafts) {
+  EXPECT_EQ(drafted_after({}), 39 * 4);
+  EXPECT_EQ(drafted_after(Duration::from_ms(100)), 39 * 4);
+  EXPECT_EQ(drafted_after(Duration::from_seconds(10)), 39 * 4);
+}
+
 TEST_F(ConversationDraftsTest, NothingIsDraftedWhereThereIsNoRoom) {
   load({.context = 512, .sequences = 2, .logits_per_step = 1});
   const auto drafts = drafts_by(4);

@@ -10,6 +10,8 @@ namespace {
 constexpr double kFading = 0.98;
 // A time that is not measured again counts for half after 350 steps of fewer rows.
 constexpr double kForgetting = 0.998;
+// A step answers for this part of what such steps take at most.
+constexpr double kOwnPart = 1.5;
 
 }  // namespace
 
@@ -56,6 +58,11 @@ void RowCost::observe(int rows, Duration time) {
   // again.
   for (int i = rows + 1; i <= highest_; ++i) mean_[static_cast<size_t>(i)] *= kForgetting;
   highest_ = std::max(highest_, rows);
+}
+
+double RowCost::own_seconds(int rows, Duration time) const {
+  const double mean = rows >= 1 && rows <= kRowsMax ? mean_[static_cast<size_t>(rows)] : 0;
+  return mean > 0 ? std::min(time.seconds(), kOwnPart * mean) : time.seconds();
 }
 
 double RowCost::seconds(int rows) const {

@@ -42,6 +42,9 @@ class RowCost {
 
   void observe(int rows, Duration time);
   bool known() const { return highest_ > 0; }
+  // What a step's rows answer for of the time that it took, in seconds. What is beyond half as much again as such steps
+  // take is others' work on a busy machine: it would have held up any step.
+  double own_seconds(int rows, Duration time) const;
   // Something is known. Between and beyond what was measured: straight lines; `slope` is that of long steps. Never less
   // for more rows.
   double seconds(int rows) const;

@@ -46,5 +46,23 @@ TEST(StepCost, NoiseNeverMakesTimesNegative) {
   EXPECT_GT(steep.line().time(1).ns(), 0);
 }
 
+TEST(RowCost, AStepAnswersForHalfMoreThanSuchStepsTakeAtMost) {
+  RowCost cost;
+  EXPECT_DOUBLE_EQ(cost.own_seconds(4, Duration::from_ms(30)), 0.030);  // Nothing is known of such steps.
+  for (int i = 0; i < 10; ++i) cost.observe(4, Duration::from_ms(10));
+  EXPECT_DOUBLE_EQ(cost.own_seconds(4, Duration::from_ms(8)), 0.008);
+  EXPECT_DOUBLE_EQ(cost.own_seconds(4, Duration::from_ms(14)), 0.014);
+  EXPECT_DOUBLE_EQ(cost.own_seconds(4, Duration::from_ms(1000)), 0.015);
+  EXPECT_DOUBLE_EQ(cost.own_seconds(3, Duration::from_ms(1000)), 1.0);
+  EXPECT_DOUBLE_EQ(cost.own_seconds(1000, Duration::from_ms(1000)), 1.0);
+}
+
+TEST(RowCost, StepsThatStayLongerAreBelievedSoon) {
+  RowCost cost;
+  for (int i = 0; i < 10; ++i) cost.observe(4, Duration::from_ms(10));
+  for (int i = 0; i < 8; ++i) cost.observe(4, Duration::from_ms(20));
+  EXPECT_DOUBLE_EQ(cost.own_seconds(4, Duration::from_ms(20)), 0.020);
+}
+
 }  // namespace
 }  // namespace infer::engine

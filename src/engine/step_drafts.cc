@@ -110,7 +110,7 @@ Status StepLoop::make_drafts(StepPlan& plan) {
 
 // Of one request's draft in the step that was computed, in tokens that its answers would have got in the time.
 double StepLoop::draft_price(int drafts, double draft_seconds) const {
-  double longer = drafts > 0 ? std::max(0.0, step_.seconds - step_.bare_seconds) : 0;
+  double longer = drafts > 0 ? std::max(0.0, step_.own_seconds - step_.bare_seconds) : 0;
   if (drafts < step_.drafts) longer *= static_cast<double>(drafts) / step_.drafts;
   return (longer + draft_seconds) / step_.bare_seconds * step_.answers;
 }

@@ -409,6 +409,7 @@ void StepLoop::run(StepPlan& plan, Instant start) {
   cost_.observe(tokens, end - start);
   if (answers == rows) row_cost_.observe(tokens, end - start);
   step_ = {.answers = answers, .drafts = drafts, .has_prompt = answers < rows, .seconds = (end - start).seconds()};
+  step_.own_seconds = step_.has_prompt ? step_.seconds : row_cost_.own_seconds(tokens, end - start);
   step_.bare_seconds = step_.has_prompt ? std::max(step_.seconds / 2, step_.seconds - drafts * cost_.line().per_token)
                                         : row_cost_.seconds(answers);
   if (draft_model_) draft_model_->budget().add_step(step_.seconds);

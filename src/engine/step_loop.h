@@ -183,6 +183,7 @@ class StepLoop final : private model::StepWatch {
     int drafts = 0;           // and more that were to be verified.
     bool has_prompt = false;  // Tokens of a prompt besides.
     double seconds = 0;
+    double own_seconds = 0;   // Without what other programs held it up by.
     double bare_seconds = 0;  // What it would have taken without drafts.
   } step_;
   AcceptWindow accept_window_;  // Of all requests.
