@@ -9,7 +9,7 @@ inline constexpr int kStreamTokens = 8;
 inline constexpr int kStreamTokensAtOnce = 8;
 inline constexpr int kPairedStreamTokens = 8;
 inline constexpr int kSharedInputTokens = 4;
-inline constexpr int kFloatRegisterTokens = 6;
+inline constexpr int kFloatRegisterTokens = 12;
 inline constexpr int kFloatColumns = 1024;
 
 using F32 = __m512;
