@@ -128,8 +128,8 @@ inline __attribute__((always_inline)) void stream_two_units(const std::byte* uni
 
 // kPanels neighbours times tokens [first, first + kTokens) of a tile, of one panel or `first` = 0. Two panels are two
 // streams of memory, which some processors read faster than one, share their inputs' loads, and halve the time for
-// which sums wait for each other. by_block: as in stream_two_units. A function of its own, for g++ 12 keeps sums on the
-// stack where two such loops meet in one.
+// which sums wait for each other. by_block: as in stream_two_units. Not inlined, so that the code for one kind of
+// request does not shape that for the other.
 template <class Format, int kPanels, int kTokens, class ByBlock>
 __attribute__((noinline)) void stream_panel(const std::byte* panel, const Tile& tile, int first, const MatmulArgs& args,
                                             ByBlock by_block, float* out) {
