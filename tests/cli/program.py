@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 import urllib.request
 
@@ -72,11 +73,22 @@ class ServerTest(ProgramTest):
             text += line
         return process, json.loads(text)
 
+    def no_start(self, code, *arguments, **environment):
+        """The one line of a server that must not start: on a free port, so that it fails for its own reason only."""
+        return self.error(code, "serve", *arguments, environment={"INFEROS_RANDOM_PORT": "true", **environment})
+
     def stop(self, process, how=signal.SIGTERM):
         if process.poll() is None:
             process.send_signal(how)
         out, err = process.communicate(timeout=TIMEOUT)
         return process.returncode, out, err
+
+    def until(self, ask, right):
+        """Asks until the answer is right, and returns it: figures are published after the answers that they count."""
+        deadline = time.monotonic() + TIMEOUT
+        while not right(seen := ask()):
+            self.assertLess(time.monotonic(), deadline, seen)
+        return seen
 
     def get(self, url):
         with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
