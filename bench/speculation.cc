@@ -1,12 +1,14 @@
 // What drafts gain, from the text itself and by a draft model: the same answers of the engine with and without, in
 // turns.
 //
-//   speculation [-m MODEL.gguf] [--draft MODEL.gguf] [--text TEXT | --random] [--drawn] [--temperature X] [--tokens N]
-//               [--rounds N] [--at-once N] [--smoke]
+//   speculation [-m MODEL.gguf] [--draft MODEL.gguf] [--text TEXT | --random | --case PREFIX] [--drawn]
+//               [--temperature X] [--tokens N] [--rounds N] [--at-once N] [--smoke]
 //
-// --random takes a prompt of random tokens, --drawn draws (at temperature 1) instead of taking the likeliest token. The
-// smoke size runs on small random models. Each line is a round: tokens per second without and with, the ratio, and how
-// many drafted tokens were right; the last one has the median ratio.
+// --random takes a prompt of random tokens, --drawn draws (at temperature 1) instead of taking the likeliest token.
+// --case takes the prompt of PREFIX_prompt.txt and makes the answer that of PREFIX_answer.txt, whole, whatever the
+// model thinks of it (given_answer.h): bench/texts/edit is an edit of code, bench/texts/summary a summary with quotes.
+// The smoke size runs on small random models. Each line is a round: tokens per second without and with, the ratio, and
+// how many drafted tokens were right; the last one has the median ratio.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -19,9 +21,11 @@
 #include "bench_model.h"
 #include "engine/draft_model.h"
 #include "engine/engine.h"
+#include "given_answer.h"
 #include "kernels/dispatch.h"
 #include "os/cpu_features.h"
 #include "os/system_clock.h"
+#include "os/text_file.h"
 #include "testing/machine_kernels.h"
 
 namespace infer {
@@ -31,6 +35,7 @@ struct Choices {
   std::string model, draft;
   float temperature = 1;
   std::string text = "once upon a time there was a king, and once upon a time there was a queen, and once upon a time";
+  std::string given;  // Of two files, what their names begin with.
   bool random = false;
   bool drawn = false;
   bool smoke = false;
@@ -72,11 +77,39 @@ Measured measure(engine::Engine& engine, const std::vector<TokenId>& prompt, con
   return measured;
 }
 
-int run(const Choices& choices) {
+// A prompt, and the answer that is given; empty where it is the model's own.
+struct Task {
+  std::vector<TokenId> prompt, answer;
+};
+
+Task make_task(const Choices& choices, const tokenizer::Tokenizer& tokenizer) {
+  constexpr size_t kTextMax = 1 << 20;
+  const auto encode = [&](const std::string& text) { return tokenizer.encode(text, {.add_special = false}); };
+  if (!choices.given.empty()) {
+    const auto read = [&](const char* part) {
+      Result<std::string> text = os::read_text_file(choices.given + part, kTextMax);
+      if (text) return *std::move(text);
+      std::fprintf(stderr, "%s\n", text.error().message.c_str());
+      std::exit(1);
+    };
+    return {encode(read("_prompt.txt")), encode(read("_answer.txt"))};
+  }
+  Task task{encode(choices.text), {}};
+  if (choices.random) {
+    Rng rng(1);
+    for (TokenId& token : task.prompt)
+      token = static_cast<TokenId>(rng.below(static_cast<uint32_t>(tokenizer.vocabulary_size())));
+  }
+  return task;
+}
+
+int run(Choices choices) {
   const os::SystemClock clock;
   const bench::BenchModel loaded = bench::load_bench_model(
       choices.smoke ? "" : choices.model, {.context = 2048, .sequences = choices.at_once, .logits_per_step = 24},
       {clock, Deadline::never(), {}});
+  const Task task = make_task(choices, *loaded.tokenizer);
+  if (!task.answer.empty()) choices.tokens = static_cast<int>(task.answer.size());
   engine::EngineLimits limits;
   limits.stream_tokens = static_cast<size_t>(choices.tokens) + 1;
   bench::BenchModel draft;
@@ -91,20 +124,19 @@ int run(const Choices& choices) {
     }
     parts.draft = engine::make_model_runner(draft.get());
   }
-  const auto engine =
-      engine::Engine::start(engine::make_model_runner(loaded.get()), *loaded.tokenizer, limits, clock, std::move(parts))
-          .value();
-  std::vector<TokenId> prompt = loaded.tokenizer->encode(choices.text, {.add_special = false});
-  if (choices.random) {
-    Rng rng(1);
-    for (TokenId& token : prompt)
-      token = static_cast<TokenId>(rng.below(static_cast<uint32_t>(loaded.tokenizer->vocabulary_size())));
+  std::unique_ptr<engine::StepRunner> runner = engine::make_model_runner(loaded.get());
+  if (!task.answer.empty()) {
+    std::vector<TokenId> text = task.prompt;
+    text.insert(text.end(), task.answer.begin(), task.answer.end());
+    runner = std::make_unique<bench::GivenAnswer>(std::move(runner), std::move(text));
   }
+  const auto engine =
+      engine::Engine::start(std::move(runner), *loaded.tokenizer, limits, clock, std::move(parts)).value();
   std::vector<double> ratios;
   for (int round = 0; round < choices.rounds; ++round) {
-    const Measured without = measure(*engine, prompt, choices, false, clock);
-    const Measured with = measure(*engine, prompt, choices, true, clock);
-    if (with.tokens != without.tokens) {
+    const Measured without = measure(*engine, task.prompt, choices, false, clock);
+    const Measured with = measure(*engine, task.prompt, choices, true, clock);
+    if (with.tokens != without.tokens || (choices.at_once == 1 && !task.answer.empty() && with.tokens != task.answer)) {
       std::printf("the answers differ\n");
       return 1;
     }
@@ -141,6 +173,7 @@ int main(int argc, char** argv) {
     if (name == "--draft") choices.draft = value();
     if (name == "--temperature") choices.temperature = static_cast<float>(std::atof(value()));
     if (name == "--text") choices.text = value();
+    if (name == "--case") choices.given = value();
     if (name == "--random") choices.random = true;
     if (name == "--drawn") choices.drawn = true;
     if (name == "--tokens") choices.tokens = std::atoi(value());
@@ -154,9 +187,9 @@ int main(int argc, char** argv) {
     choices.at_once = 3;
   }
   if (!choices.smoke && choices.model.empty()) {
-    std::fprintf(
-        stderr,
-        "usage: speculation -m MODEL.gguf [--draft MODEL.gguf] [--text TEXT | --random] [--tokens N] [--rounds N]\n");
+    std::fprintf(stderr,
+                 "usage: speculation -m MODEL.gguf [--draft MODEL.gguf] [--text TEXT | --random | --case PREFIX] "
+                 "[--tokens N] [--rounds N]\n");
     return 2;
   }
   return infer::run(choices);
