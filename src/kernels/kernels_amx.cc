@@ -1,6 +1,6 @@
 // What AMX-INT8 does better than AVX-512: products of many tokens with weights of block types. A block of 32 columns of
-// two panels and twelve tokens is two instructions; what is left to vectors is to scale the integer sums, with the same
-// operations in the same order as everywhere, so that the bits are the same. All else is the set "avx512".
+// two panels and twelve tokens is two instructions; what is left to vectors is to scale the integer sums, rounded where
+// they are everywhere, so that the bits are the same. All else is the set "avx512".
 //
 // Only plain headers may be included here, as in kernels_avx512.cc.
 #if defined(__GNUC__) && !defined(__clang__)
@@ -81,21 +81,56 @@ inline __attribute__((always_inline)) void take_sums(BlockSums (&sums)[kPanels])
   });
 }
 
+// Added to an integer in (-2^22, 2^22), the bits of the float 1.5 * 2^23 become those of 1.5 * 2^23 plus that integer.
+inline constexpr int32_t kFloatOfZero = 0x4B400000;
+
+// Weight scales have so few bits (16-bit floats, times at most 7 of a second scale) that 1.5 * 2^23 times one is exact.
+template <class Format>
+inline constexpr bool kScalesAreShort = true;
+template <>
+inline constexpr bool kScalesAreShort<PackedMXFP4> = false;  // Powers up to 2^127.
+
+// A panel's integer sums of one block as floats, times its scales, rounded once. While tiles are in use, operations on
+// floats take twice their time and those on integers do not (docs/internals/kernels.md), so a conversion is an integer
+// addition, and what it adds goes away with the product. A zero is +0 whatever its scale's sign.
+template <class Format>
+class ScaledSums {
+ public:
+  explicit ScaledSums(const float* scales)
+      : scale_(load_f32(scales)), excess_(mul(scale_, set_f32(-0x1.8p23f))), zero_(set_i32(kFloatOfZero)) {}
+  F32 operator()(const int32_t* sums) const {
+    if constexpr (!kScalesAreShort<Format>) return mul(to_f32(load_i32(sums)), scale_);
+    return fma(from_bits(add_i32(load_i32(sums), zero_)), scale_, excess_);
+  }
+
+ private:
+  F32 scale_, excess_;
+  I32 zero_;
+};
+
 // Adds what a block's integer sums are worth, as tile_product in matmul.inl.h does; at: the first token's place among
 // the inputs' scales.
 template <class Format, int kPanels, int kTokens>
 inline __attribute__((always_inline)) void add_block(const Unpacked* w, size_t block, const Tile& tile, size_t at,
                                                      const BlockSums (&sums)[kPanels], F32 (&acc)[kPanels][kTokens]) {
-  unrolled<0, kPanels>([&](auto panel) __attribute__((always_inline)) {
-    const F32 scale = load_f32(w[panel].scales + block * 16);
-    const float* minima = w[panel].minima + block * 32;
+  if constexpr (HasHalfMinima<Format>) {
+    // Tokens outside, so that the panels share a token's sums.
     unrolled<0, kTokens>([&](auto token) __attribute__((always_inline)) {
-      F32 part = mul(to_f32(load_i32(sums[panel].of[token])), scale);
-      if constexpr (HasHalfMinima<Format>) {
-        const HalfSums inputs(tile.neg_sums + 2 * (at + token));
-        part = with_half_minima(part, load_f32(minima), load_f32(minima + 16), inputs);
-      }
-      acc[panel][token] = fma(part, set_f32(tile.scales[at + token]), acc[panel][token]);
+      const HalfSums inputs(tile.neg_sums + 2 * (at + token));
+      unrolled<0, kPanels>([&](auto panel) __attribute__((always_inline)) {
+        const float* minima = w[panel].minima + block * 32;
+        F32 part = ScaledSums<Format>(w[panel].scales + block * 16)(sums[panel].of[token]);
+        add_product(part, inputs.whole, minima);
+        add_product(part, inputs.first, minima + 16);
+        add_scaled(acc[panel][token], part, tile.scales + at + token);
+      });
+    });
+    return;
+  }
+  unrolled<0, kPanels>([&](auto panel) __attribute__((always_inline)) {
+    const ScaledSums<Format> scaled(w[panel].scales + block * 16);
+    unrolled<0, kTokens>([&](auto token) __attribute__((always_inline)) {
+      add_scaled(acc[panel][token], scaled(sums[panel].of[token]), tile.scales + at + token);
     });
   });
   if constexpr (Format::kHasMinimum) {
@@ -119,17 +154,39 @@ void tile_product(const Unpacked* w, const Tile& tile, int count, const MatmulAr
 #pragma GCC unroll 12
     for (int t = 0; t < kTokens; ++t) acc[p][t] = t < count ? start_from(at(p, t), args.accumulate) : zero_f32();
   }
-  constexpr size_t kBehind = 2;  // A block's sums are taken when so many later ones are under way.
   const size_t blocks = static_cast<size_t>(args.weights.cols) / kActivationBlock;
   const auto tokens = static_cast<size_t>(tile.tokens);
-  BlockSums sums[kPanels];
-  const auto step = [&](auto odd, size_t b) __attribute__((always_inline)) {
-    constexpr int kOdd = decltype(odd)::value;
-    if (b >= kBehind) take_sums<kPanels, kOdd>(sums);
-    if (b < blocks) multiply_block<kPanels, kOdd>(w, b, tile.codes + b * tokens * kActivationBlock);
-    if (b >= kBehind) add_block<Format, kPanels, kTokens>(w, b - kBehind, tile, (b - kBehind) * tokens, sums, acc);
+  BlockSums sums[2][kPanels];
+  const auto start = [&](auto odd, size_t b) __attribute__((always_inline)) {
+    multiply_block<kPanels, decltype(odd)::value>(w, b, tile.codes + b * tokens * kActivationBlock);
   };
-  for (size_t b = 0; b < blocks + kBehind; ++b) b % 2 == 0 ? step(Constant<0>{}, b) : step(Constant<1>{}, b);
+  const auto take = [&](auto odd) __attribute__((always_inline)) {
+    take_sums<kPanels, decltype(odd)::value>(sums[decltype(odd)::value]);
+  };
+  const auto add = [&](auto odd, size_t b) __attribute__((always_inline)) {
+    add_block<Format, kPanels, kTokens>(w, b, tile, b * tokens, sums[decltype(odd)::value], acc);
+  };
+  constexpr Constant<0> kEven{};
+  constexpr Constant<1> kOdd{};
+  start(kEven, 0);
+  if (blocks > 1) start(kOdd, 1);
+  size_t b = 0;
+  for (; b + 3 < blocks; b += 2) {
+    take(kEven);
+    start(kEven, b + 2);
+    add(kEven, b);
+    take(kOdd);
+    start(kOdd, b + 3);
+    add(kOdd, b + 1);
+  }
+  for (; b < blocks; b += 2) {
+    take(kEven);
+    if (b + 2 < blocks) start(kEven, b + 2);
+    add(kEven, b);
+    if (b + 1 == blocks) break;
+    take(kOdd);
+    add(kOdd, b + 1);
+  }
 #pragma GCC unroll 2
   for (int p = 0; p < kPanels; ++p) {
 #pragma GCC unroll 12

@@ -43,3 +43,12 @@ template <int kTile, class Rows>
 inline __attribute__((always_inline)) void store_tile(Rows& rows) {
   asm volatile("tilestored %%tmm%c1, (%2,%3,1)" : "=m"(rows) : "i"(kTile), "r"(&rows), "r"(static_cast<size_t>(64)));
 }
+
+// sum = a * b + sum, with b read where it is used: one value for all lanes, or a vector. Written out, since the
+// compiler would read what twelve tokens need ahead, and put as many sums into memory.
+inline __attribute__((always_inline)) void add_scaled(F32& sum, F32 a, const float* b) {
+  asm("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(a), "m"(*b));
+}
+inline __attribute__((always_inline)) void add_product(F32& sum, F32 a, const float* b) {
+  asm("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(a), "m"(*reinterpret_cast<const F32*>(b)));
+}
