@@ -1,7 +1,7 @@
 // What the quality guard takes from the speed of answers: the same answers with it and without, in turns.
 //
 //   guard_cost [-m MODEL.gguf] [--load stream|pauses|streams] [--tokens N] [--answers N] [--pause-ms N] [--rounds N]
-//              [--loops FAST,MID,SLOW] [--smoke]
+//              [--loops FAST,MID,SLOW] [--none] [--smoke]
 //
 // With it: what `inferos serve` runs by default, that is the agent's loops each 1, 10 and 100 ms with their samples and
 // listeners, the likelihood of each token, the samples that answers leave, and exact checks of them in 2 % of the time.
@@ -10,7 +10,8 @@
 //
 // `stream` is one answer after the other, `pauses` the same with time between them, in which the guard checks;
 // `streams` keeps eight at once and more waiting. Counted are tokens over the time of the answers, pauses left out.
-// Each line is a round; the last one has the median ratio and the quartiles. The smoke size runs on a small random
+// Each line is a round; the last one has the median ratio and the quartiles. --none has no guard on either side, for
+// what the ratio of two equals scatters. The smoke size runs on a small random
 // model.
 #include <algorithm>
 #include <cstdio>
@@ -41,7 +42,7 @@ struct Choices {
   std::string model, load = "stream";
   int tokens = 128, answers = 4, pause_ms = 300, rounds = 7;
   control::LoopConfig loops;
-  bool smoke = false;
+  bool none = false, smoke = false;
   bool is_saturated() const { return load == "streams"; }
 };
 
@@ -145,7 +146,7 @@ int run(const Choices& choices) {
     std::optional<Measured> with, without;
     for (int turn = 0; turn < 2; ++turn) {
       const bool guarded = (round + turn) % 2 == 0;
-      (guarded ? with : without) = Served(loaded, choices, guarded, clock).measure();
+      (guarded ? with : without) = Served(loaded, choices, guarded && !choices.none, clock).measure();
     }
     if (with->tokens != without->tokens) {
       std::printf("the answers differ\n");
@@ -178,6 +179,7 @@ int main(int argc, char** argv) {
       std::sscanf(value(), "%d,%d,%d", &choices.loops.fast_ms, &choices.loops.mid_ms, &choices.loops.slow_ms);
     }
     if (name == "--rounds") choices.rounds = std::atoi(value());
+    if (name == "--none") choices.none = true;
     if (name == "--smoke") {
       choices.smoke = true;
       choices.tokens = 20;
