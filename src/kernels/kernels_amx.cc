@@ -34,38 +34,37 @@ namespace {
 // Fewer tokens than this wait for the weights, and AVX-512 is as fast.
 inline constexpr int kTileTokens = 17;
 
-// One block of 32 columns is one product of tiles. With two scale groups it would be two, of half the height, and twice
-// as many sums to scale: no faster than AVX-512.
-template <class Format>
-inline constexpr bool kSuitsTiles = Format::kGroups == 1;
-
-// Which tile registers a block uses. Its sums stay in theirs while the next block is multiplied, for a product is slow
-// to come and quick to follow.
-template <int kOdd>
+// Which tile registers a block uses. Where it has one scale group its sums stay in theirs while the next block is
+// multiplied, for a product is slow to come and quick to follow; with two groups, each of half the height, there are
+// registers for one block, and sums that take as long to add up.
+template <int kGroups, int kOdd>
 struct Registers {
-  static constexpr int sums(int panel) { return 2 * kOdd + panel; }
-  static constexpr int kInputs = 4 + kOdd;
+  static constexpr int sums(int panel, int group) { return 2 * (kGroups == 1 ? kOdd : group) + panel; }
+  static constexpr int inputs(int group) { return 4 + (kGroups == 1 ? kOdd : group); }
   static constexpr int weights(int panel) { return 6 + panel; }
 };
 
-TileShapes shapes_for(int tokens) {
+TileShapes shapes_for(int tokens, int groups) {
   TileShapes shapes;
   for (int t = 0; t < 4; ++t) shapes.set(t, tokens, kPanelRows * 4);
-  for (int t = 4; t < 6; ++t) shapes.set(t, tokens, kActivationBlock);
-  for (int t = 6; t < kTiles; ++t) shapes.set(t, kActivationBlock / 4, kPanelRows * 4);
+  for (int t = 4; t < 6; ++t) shapes.set(t, tokens, kActivationBlock / groups);
+  for (int t = 6; t < kTiles; ++t) shapes.set(t, kActivationBlock / 4 / groups, kPanelRows * 4);
   return shapes;
 }
 
 // Starts the products of a block: inputs at x, [token][32], with the panels' codes.
-template <int kPanels, int kOdd>
+template <int kGroups, int kPanels, int kOdd>
 inline __attribute__((always_inline)) void multiply_block(const Unpacked* w, size_t block, const int8_t* x) {
-  using Tiles = Registers<kOdd>;
-  load_tile<Tiles::kInputs>(x, kActivationBlock);
-  unrolled<0, kPanels>([&](auto panel) __attribute__((always_inline)) {
-    constexpr int kPanel = decltype(panel)::value;
-    load_tile<Tiles::weights(kPanel)>(w[kPanel].codes + block * 512, 64);
-    zero_tile<Tiles::sums(kPanel)>();
-    add_tile_products<Tiles::sums(kPanel), Tiles::kInputs, Tiles::weights(kPanel)>();
+  using Tiles = Registers<kGroups, kOdd>;
+  unrolled<0, kGroups>([&](auto group) __attribute__((always_inline)) {
+    constexpr int kGroup = decltype(group)::value;
+    load_tile<Tiles::inputs(kGroup)>(x + kGroup * (kActivationBlock / kGroups), kActivationBlock);
+    unrolled<0, kPanels>([&](auto panel) __attribute__((always_inline)) {
+      constexpr int kPanel = decltype(panel)::value;
+      load_tile<Tiles::weights(kPanel)>(w[kPanel].codes + block * 512 + kGroup * (512 / kGroups), 64);
+      zero_tile<Tiles::sums(kPanel, kGroup)>();
+      add_tile_products<Tiles::sums(kPanel, kGroup), Tiles::inputs(kGroup), Tiles::weights(kPanel)>();
+    });
   });
 }
 
@@ -74,10 +73,12 @@ struct alignas(64) BlockSums {
   int32_t of[kTokenTile][kPanelRows];
 };
 
-template <int kPanels, int kOdd>
-inline __attribute__((always_inline)) void take_sums(BlockSums (&sums)[kPanels]) {
-  unrolled<0, kPanels>([&](auto panel) __attribute__((always_inline)) {
-    store_tile<Registers<kOdd>::sums(decltype(panel)::value)>(sums[panel]);
+template <int kGroups, int kPanels, int kOdd>
+inline __attribute__((always_inline)) void take_sums(BlockSums (&sums)[kGroups][kPanels]) {
+  unrolled<0, kGroups>([&](auto group) __attribute__((always_inline)) {
+    unrolled<0, kPanels>([&](auto panel) __attribute__((always_inline)) {
+      store_tile<Registers<kGroups, kOdd>::sums(decltype(panel)::value, decltype(group)::value)>(sums[group][panel]);
+    });
   });
 }
 
@@ -112,14 +113,15 @@ class ScaledSums {
 // the inputs' scales.
 template <class Format, int kPanels, int kTokens>
 inline __attribute__((always_inline)) void add_block(const Unpacked* w, size_t block, const Tile& tile, size_t at,
-                                                     const BlockSums (&sums)[kPanels], F32 (&acc)[kPanels][kTokens]) {
+                                                     const BlockSums (&sums)[Format::kGroups][kPanels],
+                                                     F32 (&acc)[kPanels][kTokens]) {
   if constexpr (HasHalfMinima<Format>) {
     // Tokens outside, so that the panels share a token's sums.
     unrolled<0, kTokens>([&](auto token) __attribute__((always_inline)) {
       const HalfSums inputs(tile.neg_sums + 2 * (at + token));
       unrolled<0, kPanels>([&](auto panel) __attribute__((always_inline)) {
         const float* minima = w[panel].minima + block * 32;
-        F32 part = ScaledSums<Format>(w[panel].scales + block * 16)(sums[panel].of[token]);
+        F32 part = ScaledSums<Format>(w[panel].scales + block * 16)(sums[0][panel].of[token]);
         add_product(part, inputs.whole, minima);
         add_product(part, inputs.first, minima + 16);
         add_scaled(acc[panel][token], part, tile.scales + at + token);
@@ -128,9 +130,16 @@ inline __attribute__((always_inline)) void add_block(const Unpacked* w, size_t b
     return;
   }
   unrolled<0, kPanels>([&](auto panel) __attribute__((always_inline)) {
-    const ScaledSums<Format> scaled(w[panel].scales + block * 16);
+    const float* scales = w[panel].scales + block * Format::kGroups * 16;
+    const ScaledSums<Format> scaled(scales);
     unrolled<0, kTokens>([&](auto token) __attribute__((always_inline)) {
-      add_scaled(acc[panel][token], scaled(sums[panel].of[token]), tile.scales + at + token);
+      const F32 first = scaled(sums[0][panel].of[token]);
+      if constexpr (Format::kGroups == 1) {
+        add_scaled(acc[panel][token], first, tile.scales + at + token);
+      } else {
+        const F32 second = to_f32(load_i32(sums[1][panel].of[token]));
+        add_scaled(acc[panel][token], fma(second, load_f32(scales + 16), first), tile.scales + at + token);
+      }
     });
   });
   if constexpr (Format::kHasMinimum) {
@@ -156,12 +165,13 @@ void tile_product(const Unpacked* w, const Tile& tile, int count, const MatmulAr
   }
   const size_t blocks = static_cast<size_t>(args.weights.cols) / kActivationBlock;
   const auto tokens = static_cast<size_t>(tile.tokens);
-  BlockSums sums[2][kPanels];
+  constexpr int kGroups = Format::kGroups;
+  BlockSums sums[kGroups == 1 ? 2 : 1][kGroups][kPanels];
   const auto start = [&](auto odd, size_t b) __attribute__((always_inline)) {
-    multiply_block<kPanels, decltype(odd)::value>(w, b, tile.codes + b * tokens * kActivationBlock);
+    multiply_block<kGroups, kPanels, decltype(odd)::value>(w, b, tile.codes + b * tokens * kActivationBlock);
   };
   const auto take = [&](auto odd) __attribute__((always_inline)) {
-    take_sums<kPanels, decltype(odd)::value>(sums[decltype(odd)::value]);
+    take_sums<kGroups, kPanels, decltype(odd)::value>(sums[decltype(odd)::value]);
   };
   const auto add = [&](auto odd, size_t b) __attribute__((always_inline)) {
     add_block<Format, kPanels, kTokens>(w, b, tile, b * tokens, sums[decltype(odd)::value], acc);
@@ -169,23 +179,33 @@ void tile_product(const Unpacked* w, const Tile& tile, int count, const MatmulAr
   constexpr Constant<0> kEven{};
   constexpr Constant<1> kOdd{};
   start(kEven, 0);
-  if (blocks > 1) start(kOdd, 1);
   size_t b = 0;
-  for (; b + 3 < blocks; b += 2) {
+  if constexpr (kGroups == 2) {
+    for (; b + 1 < blocks; ++b) {
+      take(kEven);
+      start(kEven, b + 1);
+      add(kEven, b);
+    }
     take(kEven);
-    start(kEven, b + 2);
     add(kEven, b);
-    take(kOdd);
-    start(kOdd, b + 3);
-    add(kOdd, b + 1);
-  }
-  for (; b < blocks; b += 2) {
-    take(kEven);
-    if (b + 2 < blocks) start(kEven, b + 2);
-    add(kEven, b);
-    if (b + 1 == blocks) break;
-    take(kOdd);
-    add(kOdd, b + 1);
+  } else {
+    if (blocks > 1) start(kOdd, 1);
+    for (; b + 3 < blocks; b += 2) {
+      take(kEven);
+      start(kEven, b + 2);
+      add(kEven, b);
+      take(kOdd);
+      start(kOdd, b + 3);
+      add(kOdd, b + 1);
+    }
+    for (; b < blocks; b += 2) {
+      take(kEven);
+      if (b + 2 < blocks) start(kEven, b + 2);
+      add(kEven, b);
+      if (b + 1 == blocks) break;
+      take(kOdd);
+      add(kOdd, b + 1);
+    }
   }
 #pragma GCC unroll 2
   for (int p = 0; p < kPanels; ++p) {
@@ -200,7 +220,7 @@ template <class Format, int kPanels>
 void run_tiles(const Unpacked* w, int panel, const MatmulArgs& args) {
   int configured = 0;
   for_each_register_tile<kTokenTile>(args, [&](const Tile& tile, int t0, int, int count) {
-    if (count != configured) configure_tiles(shapes_for(configured = count));
+    if (count != configured) configure_tiles(shapes_for(configured = count, Format::kGroups));
     float* out = args.out + static_cast<size_t>(t0) * args.out_stride + static_cast<size_t>(panel) * kPanelRows;
     if (count <= 4) return tile_product<Format, kPanels, 4>(w, tile, count, args, out);
     if (count <= 8) return tile_product<Format, kPanels, 8>(w, tile, count, args, out);
@@ -214,14 +234,10 @@ void matmul(const MatmulArgs& args) {
   const bool floats = args.inputs.values != nullptr;
   if (floats || args.token_end - args.token_begin < kTileTokens) return with_vectors();
   with_block_format(args.weights.type, [&]<class Format>(Format) {
-    if constexpr (!kSuitsTiles<Format>) {
-      with_vectors();
-    } else {
-      for_each_unpacked<Format, ScratchCodes::kSigned>(args, [&](const Unpacked* w, int panels, int p) {
-        if (panels == kPanelsAtOnce) return run_tiles<Format, kPanelsAtOnce>(w, p, args);
-        for (int i = 0; i < panels; ++i) run_tiles<Format, 1>(w + i, p + i, args);
-      });
-    }
+    for_each_unpacked<Format, ScratchCodes::kSigned>(args, [&](const Unpacked* w, int panels, int p) {
+      if (panels == kPanelsAtOnce) return run_tiles<Format, kPanelsAtOnce>(w, p, args);
+      for (int i = 0; i < panels; ++i) run_tiles<Format, 1>(w + i, p + i, args);
+    });
   });
 }
 
