@@ -152,30 +152,11 @@ inline __attribute__((always_inline)) void add_block(const Unpacked* w, size_t b
   }
 }
 
-// kPanels panels times the first `count` tokens of a tile. Registers hold sums of kTokens >= count: those beyond count
-// are of whatever lies behind (activation_bytes has room for that), and are not stored.
-template <class Format, int kPanels, int kTokens>
-void tile_product(const Unpacked* w, const Tile& tile, int count, const MatmulArgs& args, float* out) {
-  const auto at = [&](int p, int t) { return out + static_cast<size_t>(t) * args.out_stride + p * kPanelRows; };
-  F32 acc[kPanels][kTokens];
-#pragma GCC unroll 2
-  for (int p = 0; p < kPanels; ++p) {
-#pragma GCC unroll 12
-    for (int t = 0; t < kTokens; ++t) acc[p][t] = t < count ? start_from(at(p, t), args.accumulate) : zero_f32();
-  }
-  const size_t blocks = static_cast<size_t>(args.weights.cols) / kActivationBlock;
-  const auto tokens = static_cast<size_t>(tile.tokens);
-  constexpr int kGroups = Format::kGroups;
-  BlockSums sums[kGroups == 1 ? 2 : 1][kGroups][kPanels];
-  const auto start = [&](auto odd, size_t b) __attribute__((always_inline)) {
-    multiply_block<kGroups, kPanels, decltype(odd)::value>(w, b, tile.codes + b * tokens * kActivationBlock);
-  };
-  const auto take = [&](auto odd) __attribute__((always_inline)) {
-    take_sums<kGroups, kPanels, decltype(odd)::value>(sums[decltype(odd)::value]);
-  };
-  const auto add = [&](auto odd, size_t b) __attribute__((always_inline)) {
-    add_block<Format, kPanels, kTokens>(w, b, tile, b * tokens, sums[decltype(odd)::value], acc);
-  };
+// Each block is started, its sums taken, and added up; `odd` says which registers it has. The next ones are under way
+// meanwhile: one where a block fills all registers for sums, else two. No condition in the loop: g++ would move all
+// sums where its ways meet.
+template <int kGroups, class Start, class Take, class Add>
+inline __attribute__((always_inline)) void walk_blocks(size_t blocks, Start start, Take take, Add add) {
   constexpr Constant<0> kEven{};
   constexpr Constant<1> kOdd{};
   start(kEven, 0);
@@ -207,6 +188,33 @@ void tile_product(const Unpacked* w, const Tile& tile, int count, const MatmulAr
       add(kOdd, b + 1);
     }
   }
+}
+
+// kPanels panels times the first `count` tokens of a tile. Registers hold sums of kTokens >= count: those beyond count
+// are of whatever lies behind (activation_bytes has room for that), and are not stored.
+template <class Format, int kPanels, int kTokens>
+void tile_product(const Unpacked* w, const Tile& tile, int count, const MatmulArgs& args, float* out) {
+  const auto at = [&](int p, int t) { return out + static_cast<size_t>(t) * args.out_stride + p * kPanelRows; };
+  F32 acc[kPanels][kTokens];
+#pragma GCC unroll 2
+  for (int p = 0; p < kPanels; ++p) {
+#pragma GCC unroll 12
+    for (int t = 0; t < kTokens; ++t) acc[p][t] = t < count ? start_from(at(p, t), args.accumulate) : zero_f32();
+  }
+  const size_t blocks = static_cast<size_t>(args.weights.cols) / kActivationBlock;
+  const auto tokens = static_cast<size_t>(tile.tokens);
+  constexpr int kGroups = Format::kGroups;
+  BlockSums sums[kGroups == 1 ? 2 : 1][kGroups][kPanels];
+  const auto start = [&](auto odd, size_t b) __attribute__((always_inline)) {
+    multiply_block<kGroups, kPanels, decltype(odd)::value>(w, b, tile.codes + b * tokens * kActivationBlock);
+  };
+  const auto take = [&](auto odd) __attribute__((always_inline)) {
+    take_sums<kGroups, kPanels, decltype(odd)::value>(sums[decltype(odd)::value]);
+  };
+  const auto add = [&](auto odd, size_t b) __attribute__((always_inline)) {
+    add_block<Format, kPanels, kTokens>(w, b, tile, b * tokens, sums[decltype(odd)::value], acc);
+  };
+  walk_blocks<kGroups>(blocks, start, take, add);
 #pragma GCC unroll 2
   for (int p = 0; p < kPanels; ++p) {
 #pragma GCC unroll 12
