@@ -10,27 +10,15 @@
 #include <vector>
 
 #include "engine/step_runner.h"
+#include "testing/wrapped_runner.h"
 
 namespace infer::bench {
 
-class GivenAnswer final : public engine::StepRunner {
+class GivenAnswer final : public testing::WrappedRunner {
  public:
   // text: of prompt and answer; what comes behind it is the model's own.
   GivenAnswer(std::unique_ptr<engine::StepRunner> runner, std::vector<TokenId> text)
-      : runner_(std::move(runner)), text_(std::move(text)) {}
-
-  int context() const override { return runner_->context(); }
-  int width() const override { return runner_->width(); }
-  int vocabulary() const override { return runner_->vocabulary(); }
-  int tokens_per_step() const override { return runner_->tokens_per_step(); }
-  int logits_per_step() const override { return runner_->logits_per_step(); }
-  uint64_t fingerprint() const override { return runner_->fingerprint(); }
-  int64_t pages_for(int tokens) const override { return runner_->pages_for(tokens); }
-  kv::PagePool& pages() override { return runner_->pages(); }
-  kv::SequenceCache make_sequence() override { return runner_->make_sequence(); }
-  kv::LevelPolicy levels() const override { return runner_->levels(); }
-  void set_levels(const kv::LevelPolicy& levels) override { runner_->set_levels(levels); }
-  double log_sum_exp(std::span<const float> logits) const override { return runner_->log_sum_exp(logits); }
+      : WrappedRunner(std::move(runner)), text_(std::move(text)) {}
 
   Status run(const model::StepBatch& batch, model::StepWatch& watch, Instant now) override {
     places_.clear();
@@ -40,11 +28,11 @@ class GivenAnswer final : public engine::StepRunner {
         if (slice.hidden_sum == nullptr) places_.push_back(begin + static_cast<size_t>(i) + 1);
       }
     }
-    return runner_->run(batch, watch, now);
+    return WrappedRunner::run(batch, watch, now);
   }
 
   std::span<const float> logits(int row) const override {
-    const std::span<const float> computed = runner_->logits(row);
+    const std::span<const float> computed = WrappedRunner::logits(row);
     const size_t place = places_[static_cast<size_t>(row)];
     if (place >= text_.size()) return computed;
     row_.assign(computed.begin(), computed.end());
@@ -55,7 +43,6 @@ class GivenAnswer final : public engine::StepRunner {
  private:
   static constexpr float kCertain = 1e6f;
 
-  std::unique_ptr<engine::StepRunner> runner_;
   std::vector<TokenId> text_;
   std::vector<size_t> places_;      // In the text, of the token behind each row of logits.
   mutable std::vector<float> row_;  // [vocabulary] The last one that was asked for.

@@ -11,8 +11,7 @@
 // `stream` is one answer after the other, `pauses` the same with time between them, in which the guard checks;
 // `streams` keeps eight at once and more waiting. Counted are tokens over the time of the answers, pauses left out.
 // Each line is a round; the last one has the median ratio and the quartiles. --none has no guard on either side, for
-// what the ratio of two equals scatters. The smoke size runs on a small random
-// model.
+// what the ratio of two equals scatters. The smoke size runs on a small random model.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>

@@ -31,6 +31,8 @@
 namespace infer {
 namespace {
 
+constexpr size_t kContext = 2048;
+
 struct Choices {
   std::string model, draft;
   float temperature = 1;
@@ -88,8 +90,9 @@ Task make_task(const Choices& choices, const tokenizer::Tokenizer& tokenizer) {
   if (!choices.given.empty()) {
     const auto read = [&](const char* part) {
       Result<std::string> text = os::read_text_file(choices.given + part, kTextMax);
-      if (text) return *std::move(text);
-      std::fprintf(stderr, "%s\n", text.error().message.c_str());
+      if (text && !text->empty()) return *std::move(text);
+      const std::string why = text ? choices.given + part + " is empty" : text.error().message;
+      std::fprintf(stderr, "%s\n", why.c_str());
       std::exit(1);
     };
     return {encode(read("_prompt.txt")), encode(read("_answer.txt"))};
@@ -106,18 +109,22 @@ Task make_task(const Choices& choices, const tokenizer::Tokenizer& tokenizer) {
 int run(Choices choices) {
   const os::SystemClock clock;
   const bench::BenchModel loaded = bench::load_bench_model(
-      choices.smoke ? "" : choices.model, {.context = 2048, .sequences = choices.at_once, .logits_per_step = 24},
+      choices.smoke ? "" : choices.model, {.context = kContext, .sequences = choices.at_once, .logits_per_step = 24},
       {clock, Deadline::never(), {}});
   const Task task = make_task(choices, *loaded.tokenizer);
   if (!task.answer.empty()) choices.tokens = static_cast<int>(task.answer.size());
+  if (const size_t wanted = task.prompt.size() + static_cast<size_t>(choices.tokens); wanted > kContext) {
+    std::fprintf(stderr, "prompt and answer are %zu tokens, and %zu fit: take fewer\n", wanted, kContext);
+    return 1;
+  }
   engine::EngineLimits limits;
   limits.stream_tokens = static_cast<size_t>(choices.tokens) + 1;
   bench::BenchModel draft;
   engine::EngineParts parts;
   if (choices.smoke || !choices.draft.empty()) {
-    draft = bench::load_bench_model(choices.draft,
-                                    {.context = 2048, .sequences = choices.at_once, .logits_per_step = choices.at_once},
-                                    {clock, Deadline::never(), {}}, &loaded);
+    draft = bench::load_bench_model(
+        choices.draft, {.context = kContext, .sequences = choices.at_once, .logits_per_step = choices.at_once},
+        {clock, Deadline::never(), {}}, &loaded);
     if (const Status same = engine::check_draft_vocabulary(*loaded.tokenizer, *draft.tokenizer); !same) {
       std::fprintf(stderr, "%s\n", same.error().message.c_str());
       return 1;
