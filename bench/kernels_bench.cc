@@ -15,7 +15,7 @@ std::span<const kernels::KernelTable* const> machine_kernels() {
   support.avx2_fma_f16c = cpu.avx2 && cpu.fma && cpu.f16c;
   support.avx512_vnni = cpu.avx512f && cpu.avx512bw && cpu.avx512dq && cpu.avx512vl && cpu.avx512_vnni;
   support.amx_int8 = cpu.amx_int8;
-  support.stream = kernels::weight_stream_for(cpu.vendor);
+  support.stream = kernels::weight_stream_for(cpu.vendor, cpu.family);
   return kernels::supported_kernels(support);
 }
 

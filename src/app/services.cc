@@ -92,7 +92,7 @@ Result<const kernels::KernelTable*> Services::kernels() const {
       .avx2_fma_f16c = cpu.avx2 && cpu.fma && cpu.f16c,
       .avx512_vnni = cpu.avx512f && cpu.avx512bw && cpu.avx512dq && cpu.avx512vl && cpu.avx512_vnni,
       .amx_int8 = cpu.amx_int8,
-      .stream = kernels::weight_stream_for(cpu.vendor)};
+      .stream = kernels::weight_stream_for(cpu.vendor, cpu.family)};
   const std::string forced = os::environment_variable("INFEROS_FORCE_ISA").value_or("");
   auto table = kernels::select_kernels(support, forced);
   if (table) return table;

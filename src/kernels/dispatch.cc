@@ -35,9 +35,9 @@ size_t first_supported(const IsaSupport& support) {
 
 }  // namespace
 
-WeightStream weight_stream_for(std::string_view vendor) {
-  const bool zen = vendor == "AuthenticAMD" || vendor == "HygonGenuine";
-  return zen ? WeightStream::kPastL2 : WeightStream::kThroughL2;
+WeightStream weight_stream_for(std::string_view vendor, int family) {
+  constexpr int kZen5 = 26;
+  return vendor == "AuthenticAMD" && family >= kZen5 ? WeightStream::kPastL2 : WeightStream::kThroughL2;
 }
 
 std::span<const KernelTable* const> supported_kernels(const IsaSupport& support) {

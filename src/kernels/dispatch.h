@@ -17,8 +17,8 @@ struct IsaSupport {
   WeightStream stream = WeightStream::kThroughL2;
 };
 
-// What suits the processors of a maker, by the name that CPUID gives.
-WeightStream weight_stream_for(std::string_view vendor);
+// What suits a processor, by the maker's name and the family that CPUID gives.
+WeightStream weight_stream_for(std::string_view vendor, int family);
 
 // The best table; or the one named by `forced` ("scalar", "avx2", "avx512", "amx"; "" = best). An unknown name lists
 // the known ones; an unsupported one says so.

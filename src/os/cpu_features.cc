@@ -82,7 +82,11 @@ CpuidWords read_cpuid() {
   const Leaf leaf0 = cpuid(0, 0);
   words.vendor = {leaf0.ebx, leaf0.edx, leaf0.ecx};
   const uint32_t last_leaf = leaf0.eax;
-  if (last_leaf >= 1) words.leaf1_ecx = cpuid(1, 0).ecx;
+  if (last_leaf >= 1) {
+    const Leaf leaf1 = cpuid(1, 0);
+    words.leaf1_eax = leaf1.eax;
+    words.leaf1_ecx = leaf1.ecx;
+  }
   if (last_leaf >= 7) {
     const Leaf leaf7 = cpuid(7, 0);
     words.leaf7_ebx = leaf7.ebx;
@@ -131,6 +135,8 @@ CpuFeatures decode_cpu_features(const CpuidWords& words) {
   const bool tiles = (xcr0 & kTileState) == kTileState && words.tiles_granted;
   out.amx_int8 = tiles && bit(words.leaf7_edx, kAmxTileBit) && bit(words.leaf7_edx, kAmxInt8Bit);
 
+  const uint32_t family = (words.leaf1_eax >> 8) & 0xF, extended_family = (words.leaf1_eax >> 20) & 0xFF;
+  out.family = static_cast<int>(family == 0xF ? family + extended_family : family);
   out.vendor = unpadded_text(words.vendor);
   out.brand = unpadded_text(words.brand);
   return out;

@@ -26,6 +26,7 @@ struct CpuFeatures {
   bool avx512_vnni = false;
   bool avx512_bf16 = false;
   bool amx_int8 = false;  // The tile registers, and products of bytes in them.
+  int family = 0;         // As its maker counts: 25 for AMD's Zen 3 and 4, 26 for Zen 5; 0 as for the vendor.
   std::string vendor;     // "AuthenticAMD", "GenuineIntel"; "" on other machines than x86-64.
   std::string brand;      // "AMD EPYC 9R14"; "" where the CPU does not tell.
 };
@@ -33,6 +34,7 @@ struct CpuFeatures {
 // The words that the features are decoded from; all 0 on other machines than x86-64.
 struct CpuidWords {
   std::array<uint32_t, 3> vendor{};  // EBX, EDX and ECX of leaf 0.
+  uint32_t leaf1_eax = 0;
   uint32_t leaf1_ecx = 0;
   uint32_t leaf7_ebx = 0;
   uint32_t leaf7_ecx = 0;

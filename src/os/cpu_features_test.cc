@@ -116,6 +116,17 @@ TEST(CpuFeatures, TheVendorIsTwelveLettersOfThreeWords) {
   EXPECT_EQ(decode_cpu_features(words).vendor, "GenuineIntel");
 }
 
+TEST(CpuFeatures, TheFamilyHasAnExtensionWhereItsFourBitsAreFull) {
+  CpuidWords words;
+  EXPECT_EQ(decode_cpu_features(words).family, 0);
+  words.leaf1_eax = 0x00A00F11;  // Zen 3
+  EXPECT_EQ(decode_cpu_features(words).family, 25);
+  words.leaf1_eax = 0x00B00F21;  // Zen 5
+  EXPECT_EQ(decode_cpu_features(words).family, 26);
+  words.leaf1_eax = 0x00C06F2;  // Sapphire Rapids: only families of fifteen are extended.
+  EXPECT_EQ(decode_cpu_features(words).family, 6);
+}
+
 #if defined(__linux__) && defined(__x86_64__)
 TEST(CpuFeatures, AgreesWithTheKernel) {
   std::ifstream file("/proc/cpuinfo");
@@ -124,6 +135,9 @@ TEST(CpuFeatures, AgreesWithTheKernel) {
   }
   const std::string vendor = detect_cpu_features().vendor;
   EXPECT_NE(line.find(": " + vendor), std::string::npos) << line << ", but CPUID says " << vendor;
+  while (std::getline(file, line) && !line.starts_with("cpu family")) {
+  }
+  EXPECT_TRUE(line.ends_with(format(": {}", detect_cpu_features().family))) << line;
   while (std::getline(file, line) && !line.starts_with("flags")) {
   }
   if (line.empty()) GTEST_SKIP() << "/proc/cpuinfo names no flags";

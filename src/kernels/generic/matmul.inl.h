@@ -23,10 +23,11 @@ inline __attribute__((always_inline)) int32_t group_start(const int32_t* neg_sum
 
 // ---- Few tokens: decode in registers.
 
-// One block of 32 columns of one panel times kTokens tokens; `at` is the first one's place among the tile's inputs.
-template <class Format, int kTokens, int kBlock>
+// One block of 32 columns of one panel, whose phase is kPhase, times kTokens tokens; `at` is the first one's place
+// among the tile's inputs.
+template <class Format, int kTokens, int kPhase>
 inline __attribute__((always_inline)) void stream_block(const std::byte* unit, const typename Format::Scales& scales,
-                                                        const Tile& tile, size_t at, F32* acc) {
+                                                        int block, const Tile& tile, size_t at, F32* acc) {
   constexpr int kSteps = 8 / Format::kGroups;
   const int8_t* x = tile.codes + at * kActivationBlock;
   F32 part[kTokens];
@@ -46,46 +47,45 @@ inline __attribute__((always_inline)) void stream_block(const std::byte* unit, c
           }
         }
       }
-      const U8 codes = Format::template codes<kBlock, kStep>(unit);
+      const U8 codes = Format::template codes<kPhase, kStep>(unit, block / Format::kPhases);
       for (int t = 0; t < kTokens; ++t) {
         dot[t].template step<kStep>(codes, x + t * kActivationBlock + 4 * kStep);
       }
       if constexpr (HasGroupScales<Format>) {
         if constexpr (kStep % 4 == 3) {
           for (int t = 0; t < kTokens; ++t) {
-            dot[t].template end_group<kStep / 4>(scales.group_scales(kBlock, kStep / 4));
+            dot[t].template end_group<kStep / 4>(scales.group_scales(block, kStep / 4));
           }
         }
       }
     });
-    const F32 scale = scales.scale(kBlock, kGroup);
+    const F32 scale = scales.scale(block, kGroup);
     for (int t = 0; t < kTokens; ++t) {
       const F32 sum = to_f32(dot[t].result(start(t)));
       part[t] = kGroup == 0 ? mul(sum, scale) : fma(sum, scale, part[t]);
     }
   });
   if constexpr (HasHalfMinima<Format>) {
-    const F32 whole = scales.half_minimum(kBlock, 0), first = scales.half_minimum(kBlock, 1);
+    const F32 whole = scales.half_minimum(block, 0), first = scales.half_minimum(block, 1);
     for (int t = 0; t < kTokens; ++t) {
       part[t] = with_half_minima(part[t], whole, first, HalfSums(tile.neg_sums + 2 * (at + static_cast<size_t>(t))));
     }
   }
   for (int t = 0; t < kTokens; ++t) acc[t] = fma(part[t], set_f32(tile.scales[at + static_cast<size_t>(t)]), acc[t]);
   if constexpr (Format::kHasMinimum) {
-    const F32 minimum = scales.minimum(kBlock);
+    const F32 minimum = scales.minimum(block);
     for (int t = 0; t < kTokens; ++t) acc[t] = fma(minimum, set_f32(tile.sums[at + static_cast<size_t>(t)]), acc[t]);
   }
 }
 
-// A unit times tokens [first, first + kTokens) of a tile; block: the unit's first one.
+// Unit u times tokens [first, first + kTokens) of a tile.
 template <class Format, int kTokens>
-inline __attribute__((always_inline)) void stream_unit(const std::byte* unit, size_t block, const Tile& tile,
-                                                       size_t first, F32 (&acc)[kTokens]) {
+inline __attribute__((always_inline)) void stream_unit(const std::byte* unit, size_t u, const Tile& tile, size_t first,
+                                                       F32 (&acc)[kTokens]) {
   const typename Format::Scales scales(unit);
-  unrolled<0, Format::kBlocks>([&](auto block_constant) __attribute__((always_inline)) {
-    constexpr int kBlock = decltype(block_constant)::value;
-    const size_t at = (block + kBlock) * static_cast<size_t>(tile.tokens) + first;
-    stream_block<Format, kTokens, kBlock>(unit, scales, tile, at, acc);
+  for_each_block<Format>([&](auto phase, auto block) __attribute__((always_inline)) {
+    const size_t at = (u * Format::kBlocks + static_cast<size_t>(block)) * static_cast<size_t>(tile.tokens) + first;
+    stream_block<Format, kTokens, decltype(phase)::value>(unit, scales, block, tile, at, acc);
     keep_in_memory(acc);
   });
 }
@@ -109,18 +109,18 @@ inline __attribute__((always_inline)) void stream_two_units(const std::byte* uni
   // kept for it would be written to the stack.
   Tile again = tile;
   if constexpr (kTokens > kSharedInputTokens) forget(again.codes);
-  unrolled<0, Format::kBlocks>([&](auto block_constant) __attribute__((always_inline)) {
-    constexpr int kBlock = decltype(block_constant)::value;
-    const size_t at = (u * Format::kBlocks + kBlock) * static_cast<size_t>(tile.tokens);
+  for_each_block<Format>([&](auto phase, auto block) __attribute__((always_inline)) {
+    constexpr int kPhase = decltype(phase)::value;
+    const size_t at = (u * Format::kBlocks + static_cast<size_t>(block)) * static_cast<size_t>(tile.tokens);
     // Bits that several blocks share come from the first-level cache once more: g++ would keep them on the stack.
     const std::byte* second_unit = unit + stride;
     forget(unit);
     forget(second_unit);
-    const std::byte* later = ahead.of_block<Format, kBlock>(unit, u * Format::kUnitBytes);
-    if (by_block) prefetch_part<Format, kBlock>(later);
-    stream_block<Format, kTokens, kBlock>(unit, first, tile, at, acc[0]);
-    if (by_block) prefetch_part<Format, kBlock>(later + stride);
-    stream_block<Format, kTokens, kBlock>(second_unit, second, again, at, acc[1]);
+    const std::byte* later = ahead.of_block<Format>(unit, u * Format::kUnitBytes, block);
+    if (by_block) prefetch_share<Format>(later, block);
+    stream_block<Format, kTokens, kPhase>(unit, first, block, tile, at, acc[0]);
+    if (by_block) prefetch_share<Format>(later + stride, block);
+    stream_block<Format, kTokens, kPhase>(second_unit, second, block, again, at, acc[1]);
     keep_in_memory(acc[0]);
     keep_in_memory(acc[1]);
   });
@@ -149,7 +149,7 @@ __attribute__((noinline)) void stream_panel(const std::byte* panel, const Tile& 
     if constexpr (kPanels == 2) {
       stream_two_units<Format, kTokens>(unit, bytes, u, tile, ahead, by_block, acc);
     } else {
-      stream_unit<Format, kTokens>(unit, u * Format::kBlocks, tile, static_cast<size_t>(first), acc[0]);
+      stream_unit<Format, kTokens>(unit, u, tile, static_cast<size_t>(first), acc[0]);
     }
   }
   for (int p = 0; p < kPanels; ++p) {
@@ -197,7 +197,7 @@ void stream_panel_in_turns(const std::byte* panel, const Tile& tile, int tokens,
     const std::byte* unit = panel + u * Format::kUnitBytes;
     ahead.prefetch<Format>(panel, u * Format::kUnitBytes);
     for (int i = 0; i < turns; ++i) {
-      stream_unit<Format, kStreamTokensAtOnce>(unit, u * Format::kBlocks, tile, first(i), acc[i]);
+      stream_unit<Format, kStreamTokensAtOnce>(unit, u, tile, first(i), acc[i]);
     }
   }
   for_each([&](const F32& sum, float* at) { store_f32(at, sum); });
@@ -435,38 +435,45 @@ void float_tail(const typename Format::Element* const* w, const Tile& tile, int 
   }
 }
 
-template <class Format, int kPanels>
+template <class Format, int kPanels, int kTokens>
 void float_tiles(const typename Format::Element* const* w, int panel, Columns columns, const MatmulArgs& args) {
-  for_each_register_tile<kFloatRegisterTokens>(args, [&](const Tile& tile, int t0, int first, int count) {
+  for_each_register_tile<kTokens>(args, [&](const Tile& tile, int t0, int first, int count) {
     float* out = args.out + static_cast<size_t>(t0 + first) * args.out_stride + static_cast<size_t>(panel) * kPanelRows;
-    float_tail<Format, kPanels, kFloatRegisterTokens>(w, tile, first, count, columns, args, out);
+    float_tail<Format, kPanels, kTokens>(w, tile, first, count, columns, args, out);
   });
+}
+
+// All panels, kPanels at a time, times all tokens in register tiles of at most kTokens, in runs of `step` columns.
+template <class Format, int kPanels, int kTokens>
+void float_panels(const MatmulArgs& args, int step) {
+  using Element = typename Format::Element;
+  const int cols = args.weights.cols;
+  const size_t bytes = (static_cast<size_t>(cols) * kPanelRows * sizeof(Element) + 63) / 64 * 64;
+  for (int begin = 0; begin < cols; begin += step) {
+    const Columns columns{begin, begin + step < cols ? begin + step : cols};
+    for (int p = args.panel_begin; p < args.panel_end; p += kPanels) {
+      const int panels = args.panel_end - p < kPanels ? args.panel_end - p : kPanels;
+      const Element* w[kPanels];
+      for (int i = 0; i < panels; ++i) {
+        w[i] = reinterpret_cast<const Element*>(args.weights.data + static_cast<size_t>(p + i) * bytes);
+      }
+      if (panels == kPanels) {
+        float_tiles<Format, kPanels, kTokens>(w, p, columns, args);
+      } else {
+        for (int i = 0; i < panels; ++i) float_tiles<Format, 1, kTokens>(w + i, p + i, columns, args);
+      }
+    }
+  }
 }
 
 template <class Format>
 void matmul_float(const MatmulArgs& args) {
-  using Element = typename Format::Element;
-  const int cols = args.weights.cols;
-  const size_t bytes = (static_cast<size_t>(cols) * kPanelRows * sizeof(Element) + 63) / 64 * 64;
   const int tokens = args.token_end - args.token_begin;
-  // Few tokens wait for the weights, which come best in long runs.
+  // Few tokens wait for the weights, which come best in long runs, and for each other's sums, which two panels halve.
+  if (tokens <= kFloatPairedTokens) return float_panels<Format, 2, kFloatPairedTokens>(args, args.weights.cols);
   constexpr int kLongRun = 1024;
-  const int step = tokens <= kFloatRegisterTokens ? cols : tokens <= kTokenTile ? kLongRun : kFloatColumns;
-  for (int begin = 0; begin < cols; begin += step) {
-    const Columns columns{begin, begin + step < cols ? begin + step : cols};
-    for (int p = args.panel_begin; p < args.panel_end; p += kPanelsAtOnce) {
-      const int panels = args.panel_end - p < kPanelsAtOnce ? args.panel_end - p : kPanelsAtOnce;
-      const Element* w[kPanelsAtOnce];
-      for (int i = 0; i < panels; ++i) {
-        w[i] = reinterpret_cast<const Element*>(args.weights.data + static_cast<size_t>(p + i) * bytes);
-      }
-      if (panels == kPanelsAtOnce) {
-        float_tiles<Format, kPanelsAtOnce>(w, p, columns, args);
-      } else {
-        for (int i = 0; i < panels; ++i) float_tiles<Format, 1>(w + i, p + i, columns, args);
-      }
-    }
-  }
+  const int step = tokens <= kFloatRegisterTokens ? args.weights.cols : tokens <= kTokenTile ? kLongRun : kFloatColumns;
+  float_panels<Format, kPanelsAtOnce, kFloatRegisterTokens>(args, step);
 }
 
 void matmul(const MatmulArgs& args) {

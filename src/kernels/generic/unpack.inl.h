@@ -2,7 +2,8 @@
 // and minima. A weight is (code - 2^kZeroBits) * scale + minimum (kZeroBits < 0: code * scale + minimum).
 //
 // Codes have kBits bits. A unit covers kBlocks blocks of 32 columns; a block has kGroups scale groups (1 of 32 or 2 of
-// 16 columns). codes(unit, b, j) gives columns 4j..4j+3 of block b for all 16 rows.
+// 16 columns). Where in its bytes a block's bits lie repeats every kPhases blocks. codes<p, j>(unit, r) gives columns
+// 4j..4j+3 of block r * kPhases + p for all 16 rows.
 //
 // Two formats have small integers as scales of 16 columns, and both leave one integer dot product to a block. Where
 // 8-bit codes are taken as they are, the codes are multiplied with those scales; elsewhere the sums of 16 columns are
@@ -21,24 +22,42 @@ struct Either<false> {
   using Of = Second;
 };
 
+// body(phase, block) for the blocks of a unit, the phase a Constant. So is the block where units are unrolled;
+// elsewhere it is a number, and there is code for one round of phases. AVX2's code for a unit of Q4_K is 18 KB, more
+// than Zen 3 executes at its full speed; formats whose sums are scaled as groups lose more than that by a loop.
+template <class Format, class Body>
+inline __attribute__((always_inline)) void for_each_block(Body body) {
+  if constexpr (kUnitsAreUnrolled || HasGroupScales<Format>) {
+    unrolled<0, Format::kBlocks>([&](auto block) __attribute__((always_inline)) {
+      body(Constant<decltype(block)::value % Format::kPhases>{}, block);
+    });
+  } else {
+#pragma GCC unroll 1
+    for (int block = 0; block < Format::kBlocks; block += Format::kPhases) {
+      unrolled<0, Format::kPhases>([&](auto phase)
+                                       __attribute__((always_inline)) { body(phase, block + decltype(phase)::value); });
+    }
+  }
+}
+
 // d[16] (half), then 4 words of 8 nibbles per row: word j of a row is bytes 4j..4j+3 of the file's block.
 struct PackedQ4_0 {
-  static constexpr int kBits = 4, kBlocks = 1, kGroups = 1, kZeroBits = 3, kUnitBytes = 288;
+  static constexpr int kBits = 4, kBlocks = 1, kPhases = 1, kGroups = 1, kZeroBits = 3, kUnitBytes = 288;
   static constexpr bool kHasMinimum = false;
   struct Scales {
     F32 d;
     explicit Scales(const std::byte* unit) : d(load_f16(reinterpret_cast<const uint16_t*>(unit))) {}
     F32 scale(int, int) const { return d; }
   };
-  template <int kBlock, int kStep>
-  static U8 codes(const std::byte* unit) {
+  template <int kPhase, int kStep>
+  static U8 codes(const std::byte* unit, int) {
     return bit_field<kStep / 4 * 4, 15>(load_u8(unit + 32 + kStep % 4 * 64));
   }
 };
 
 // d[16], m[16], nibbles as Q4_0.
 struct PackedQ4_1 {
-  static constexpr int kBits = 4, kBlocks = 1, kGroups = 1, kZeroBits = -1, kUnitBytes = 320;
+  static constexpr int kBits = 4, kBlocks = 1, kPhases = 1, kGroups = 1, kZeroBits = -1, kUnitBytes = 320;
   static constexpr bool kHasMinimum = true;
   struct Scales {
     F32 d, m;
@@ -48,8 +67,8 @@ struct PackedQ4_1 {
     F32 scale(int, int) const { return d; }
     F32 minimum(int) const { return m; }
   };
-  template <int kBlock, int kStep>
-  static U8 codes(const std::byte* unit) {
+  template <int kPhase, int kStep>
+  static U8 codes(const std::byte* unit, int) {
     return bit_field<kStep / 4 * 4, 15>(load_u8(unit + 64 + kStep % 4 * 64));
   }
 };
@@ -64,33 +83,33 @@ U8 with_high_bits(U8 low, const std::byte* masks, int index) {
 
 // d[16], 8 masks of fifth bits, nibbles as Q4_0.
 struct PackedQ5_0 {
-  static constexpr int kBits = 5, kBlocks = 1, kGroups = 1, kZeroBits = 4, kUnitBytes = 352;
+  static constexpr int kBits = 5, kBlocks = 1, kPhases = 1, kGroups = 1, kZeroBits = 4, kUnitBytes = 352;
   static constexpr bool kHasMinimum = false;
   using Scales = PackedQ4_0::Scales;
-  template <int kBlock, int kStep>
-  static U8 codes(const std::byte* unit) {
+  template <int kPhase, int kStep>
+  static U8 codes(const std::byte* unit, int) {
     return with_high_bits<16>(bit_field<kStep / 4 * 4, 15>(load_u8(unit + 96 + kStep % 4 * 64)), unit + 32, kStep);
   }
 };
 
 // d[16], m[16], 8 masks, nibbles.
 struct PackedQ5_1 {
-  static constexpr int kBits = 5, kBlocks = 1, kGroups = 1, kZeroBits = -1, kUnitBytes = 384;
+  static constexpr int kBits = 5, kBlocks = 1, kPhases = 1, kGroups = 1, kZeroBits = -1, kUnitBytes = 384;
   static constexpr bool kHasMinimum = true;
   using Scales = PackedQ4_1::Scales;
-  template <int kBlock, int kStep>
-  static U8 codes(const std::byte* unit) {
+  template <int kPhase, int kStep>
+  static U8 codes(const std::byte* unit, int) {
     return with_high_bits<16>(bit_field<kStep / 4 * 4, 15>(load_u8(unit + 128 + kStep % 4 * 64)), unit + 64, kStep);
   }
 };
 
 // d[16], 8 words of 4 codes per row, each code + 128.
 struct PackedQ8_0 {
-  static constexpr int kBits = 8, kBlocks = 1, kGroups = 1, kZeroBits = 7, kUnitBytes = 544;
+  static constexpr int kBits = 8, kBlocks = 1, kPhases = 1, kGroups = 1, kZeroBits = 7, kUnitBytes = 544;
   static constexpr bool kHasMinimum = false;
   using Scales = PackedQ4_0::Scales;
-  template <int kBlock, int kStep>
-  static U8 codes(const std::byte* unit) {
+  template <int kPhase, int kStep>
+  static U8 codes(const std::byte* unit, int) {
     return load_u8(unit + 32 + kStep * 64);
   }
 };
@@ -113,23 +132,23 @@ struct GroupedScales {
   }
 };
 struct PackedQ4_K {
-  static constexpr int kBits = 4, kBlocks = 8, kGroups = 1, kZeroBits = -1, kUnitBytes = 2304;
+  static constexpr int kBits = 4, kBlocks = 8, kPhases = 2, kGroups = 1, kZeroBits = -1, kUnitBytes = 2304;
   static constexpr bool kHasMinimum = true;
   using Scales = GroupedScales;
-  template <int kBlock, int kStep>
-  static U8 codes(const std::byte* unit) {
-    return bit_field<kBlock % 2 * 4, 15>(load_u8(unit + 256 + (kBlock / 2 * 8 + kStep) * 64));
+  template <int kPhase, int kStep>
+  static U8 codes(const std::byte* unit, int round) {
+    return bit_field<kPhase * 4, 15>(load_u8(unit + 256 + (round * 8 + kStep) * 64));
   }
 };
 // As Q4_K with 64 masks of fifth bits before the codes.
 struct PackedQ5_K {
-  static constexpr int kBits = 5, kBlocks = 8, kGroups = 1, kZeroBits = -1, kUnitBytes = 2816;
+  static constexpr int kBits = 5, kBlocks = 8, kPhases = 2, kGroups = 1, kZeroBits = -1, kUnitBytes = 2816;
   static constexpr bool kHasMinimum = true;
   using Scales = GroupedScales;
-  template <int kBlock, int kStep>
-  static U8 codes(const std::byte* unit) {
-    const U8 low = bit_field<kBlock % 2 * 4, 15>(load_u8(unit + 768 + (kBlock / 2 * 8 + kStep) * 64));
-    return with_high_bits<16>(low, unit + 256, kBlock * 8 + kStep);
+  template <int kPhase, int kStep>
+  static U8 codes(const std::byte* unit, int round) {
+    const U8 low = bit_field<kPhase * 4, 15>(load_u8(unit + 768 + (round * 8 + kStep) * 64));
+    return with_high_bits<16>(low, unit + 256, (round * kPhases + kPhase) * 8 + kStep);
   }
 };
 
@@ -137,7 +156,7 @@ struct PackedQ5_K {
 // lines of memory long: in every second one, which starts in the middle of a line, d comes first, so that the vectors
 // of all units are whole lines and not halves of two (1.6 to 4.9 % of one token's product).
 struct PackedQ6_K {
-  static constexpr int kBits = 6, kBlocks = 8, kGroups = 2, kZeroBits = 5, kUnitBytes = 3360;
+  static constexpr int kBits = 6, kBlocks = 8, kPhases = 4, kGroups = 2, kZeroBits = 5, kUnitBytes = 3360;
   static constexpr bool kHasMinimum = false;
   static size_t lines_at(const std::byte* unit) { return reinterpret_cast<uintptr_t>(unit) % 64; }
   static size_t halves_at(const std::byte* unit) { return lines_at(unit) == 0 ? kUnitBytes - 32 : 0; }
@@ -149,12 +168,11 @@ struct PackedQ6_K {
           groups(reinterpret_cast<const int8_t*>(unit + lines_at(unit))) {}
     F32 scale(int block, int group) const { return mul(d, to_f32(load_i8(groups + (block * 2 + group) * 16))); }
   };
-  template <int kBlock, int kStep>
-  static U8 codes(const std::byte* unit) {
-    constexpr int kHalf = kBlock / 4, kQuarter = kBlock % 4;
-    const U8 low = load_u8(unit + lines_at(unit) + 256 + (kHalf * 16 + kQuarter % 2 * 8 + kStep) * 64);
-    const U8 high = load_u8(unit + lines_at(unit) + 2304 + (kHalf * 8 + kStep) * 64);
-    return or_u8(bit_field<kQuarter / 2 * 4, 15>(low), bit_field<kQuarter * 2 - 4, 3 << 4>(high));
+  template <int kPhase, int kStep>
+  static U8 codes(const std::byte* unit, int round) {
+    const U8 low = load_u8(unit + lines_at(unit) + 256 + (round * 16 + kPhase % 2 * 8 + kStep) * 64);
+    const U8 high = load_u8(unit + lines_at(unit) + 2304 + (round * 8 + kStep) * 64);
+    return or_u8(bit_field<kPhase / 2 * 4, 15>(low), bit_field<kPhase * 2 - 4, 3 << 4>(high));
   }
 };
 
@@ -196,7 +214,7 @@ struct HalfMinima {
 };
 template <bool kSums>
 struct PackedQ2 {
-  static constexpr int kBits = kSums ? 2 : 6, kBlocks = 8, kGroups = 1, kZeroBits = -1, kUnitBytes = 1344;
+  static constexpr int kBits = kSums ? 2 : 6, kBlocks = 8, kPhases = 4, kGroups = 1, kZeroBits = -1, kUnitBytes = 1344;
   static constexpr bool kHasMinimum = false;
   struct ProductScales : HalfMinima {
     F32 d;
@@ -211,12 +229,12 @@ struct PackedQ2 {
     }
   };
   using Scales = typename Either<kSums>::template Of<SumScales, ProductScales>;
-  template <int kBlock, int kStep>
-  static U8 codes(const std::byte* unit) {
-    constexpr int kHalf = kBlock / 4, kQuarter = kBlock % 4;
-    const U8 code = bit_field<kQuarter * 2, 3>(load_u8(unit + 320 + (kHalf * 8 + kStep) * 64));
+  template <int kPhase, int kStep>
+  static U8 codes(const std::byte* unit, int round) {
+    const U8 code = bit_field<kPhase * 2, 3>(load_u8(unit + 320 + (round * 8 + kStep) * 64));
     if constexpr (kSums) return code;
-    const I32 scale = field_i32(widen_u8(unit + 64 + (2 * kBlock + kStep / 4) * 16), 0, 15);
+    const int group = 2 * (round * kPhases + kPhase) + kStep / 4;
+    const I32 scale = field_i32(widen_u8(unit + 64 + group * 16), 0, 15);
     return lookup(bytes_of(mul_i32(scale, set_i32(0x03020100))), product_index(code));
   }
 };
@@ -227,7 +245,8 @@ using PackedQ2_K = PackedQ2<kScalesSums>;
 // -124..128; or as they are, 4 above what they mean, and their scales are negated, so that integers are the same.
 template <bool kSums>
 struct PackedQ3 {
-  static constexpr int kBits = kSums ? 3 : 8, kBlocks = 8, kGroups = 1, kZeroBits = kSums ? 2 : 7, kUnitBytes = 1760;
+  static constexpr int kBits = kSums ? 3 : 8, kBlocks = 8, kPhases = 4, kGroups = 1, kZeroBits = kSums ? 2 : 7,
+                       kUnitBytes = 1760;
   static constexpr bool kHasMinimum = false;
   static F32 neg_d(const std::byte* unit) { return sub(zero_f32(), load_f16(reinterpret_cast<const uint16_t*>(unit))); }
   struct ProductScales {
@@ -250,24 +269,23 @@ struct PackedQ3 {
     }
   };
   using Scales = typename Either<kSums>::template Of<SumScales, ProductScales>;
-  template <int kGroup>
-  static I32 scale_bits(const std::byte* unit) {
-    const I32 low = field_i32(widen_u8(unit + 32 + kGroup % 8 * 16), kGroup / 8 * 4, 15);
-    const I32 high = field_i32(widen_u8(unit + 160 + kGroup % 4 * 16), kGroup / 4 * 2, 3);
+  static I32 scale_bits(const std::byte* unit, int group) {
+    const I32 low = field_i32(widen_u8(unit + 32 + group % 8 * 16), group / 8 * 4, 15);
+    const I32 high = field_i32(widen_u8(unit + 160 + group % 4 * 16), group / 4 * 2, 3);
     return add_i32(low, shift_left_i32(high, 4));
   }
-  template <int kBlock, int kStep>
-  static U8 codes(const std::byte* unit) {
-    constexpr int kHalf = kBlock / 4, kQuarter = kBlock % 4;
-    const U8 code = bit_field<kQuarter * 2, 3>(load_u8(unit + 736 + (kHalf * 8 + kStep) * 64));
-    if constexpr (kSums) return with_high_bits<4>(code, unit + 224, kBlock * 8 + kStep);
+  template <int kPhase, int kStep>  // More than the compiler would repeat: 987 calls in AVX-512's products.
+  static inline __attribute__((always_inline)) U8 codes(const std::byte* unit, int round) {
+    const int block = round * kPhases + kPhase;
+    const U8 code = bit_field<kPhase * 2, 3>(load_u8(unit + 736 + (round * 8 + kStep) * 64));
+    if constexpr (kSums) return with_high_bits<4>(code, unit + 224, block * 8 + kStep);
     // With s the 6 bits of the scale and q < 4: 128 - (s - 32) * (q - 4) = s * (4 - q) + 32 * q, no byte of which
     // carries; the third bit adds 128 - 4 * s (modulo 256), and 4 * s is the product of q = 0.
-    const I32 scale = scale_bits<2 * kBlock + kStep / 4>(unit);
+    const I32 scale = scale_bits(unit, 2 * block + kStep / 4);
     const U8 products = bytes_of(add_i32(mul_i32(scale, set_i32(0x01020304)), set_i32(0x60402000)));
     const U8 upper = sub_u8(set_u8(128), lookup(products, product_rows()));
     uint64_t mask;
-    __builtin_memcpy(&mask, unit + 224 + (kBlock * 8 + kStep) * 8, 8);
+    __builtin_memcpy(&mask, unit + 224 + (block * 8 + kStep) * 8, 8);
     return add_where(lookup(products, product_index(code)), upper, mask);
   }
 };
@@ -281,19 +299,19 @@ U8 table_values(const int8_t (&values)[16], U8 codes) {
 
 // d[16], nibbles as Q4_0. Codes are table values + 128.
 struct PackedIQ4_NL {
-  static constexpr int kBits = 8, kBlocks = 1, kGroups = 1, kZeroBits = 7, kUnitBytes = 288;
+  static constexpr int kBits = 8, kBlocks = 1, kPhases = 1, kGroups = 1, kZeroBits = 7, kUnitBytes = 288;
   static constexpr bool kHasMinimum = false;
   using Scales = PackedQ4_0::Scales;
-  template <int kBlock, int kStep>
-  static U8 codes(const std::byte* unit) {
-    return table_values<128>(kIq4Values, PackedQ4_0::codes<kBlock, kStep>(unit));
+  template <int kPhase, int kStep>
+  static U8 codes(const std::byte* unit, int) {
+    return table_values<128>(kIq4Values, PackedQ4_0::codes<kPhase, kStep>(unit, 0));
   }
 };
 
 // d[16], upper bit pairs of the 8 scales (half words)[16], a word per row of their low nibbles, then 32 words of
 // nibbles per row, four for each block of 32. Codes are table values + 128.
 struct PackedIQ4_XS {
-  static constexpr int kBits = 8, kBlocks = 8, kGroups = 1, kZeroBits = 7, kUnitBytes = 2176;
+  static constexpr int kBits = 8, kBlocks = 8, kPhases = 1, kGroups = 1, kZeroBits = 7, kUnitBytes = 2176;
   static constexpr bool kHasMinimum = false;
   struct Scales {
     F32 d;
@@ -305,16 +323,16 @@ struct PackedIQ4_XS {
       return mul(d, to_f32(add_i32(six_bits, set_i32(-32))));
     }
   };
-  template <int kBlock, int kStep>
-  static U8 codes(const std::byte* unit) {
-    const U8 word = load_u8(unit + 128 + (kBlock * 4 + kStep % 4) * 64);
+  template <int kPhase, int kStep>
+  static U8 codes(const std::byte* unit, int round) {
+    const U8 word = load_u8(unit + 128 + (round * 4 + kStep % 4) * 64);
     return table_values<128>(kIq4Values, bit_field<kStep / 4 * 4, 15>(word));
   }
 };
 
 // Exponents e[16], nibbles as Q4_0. Codes are doubled values + 16, which takes 5 bits.
 struct PackedMXFP4 {
-  static constexpr int kBits = 5, kBlocks = 1, kGroups = 1, kZeroBits = 4, kUnitBytes = 272;
+  static constexpr int kBits = 5, kBlocks = 1, kPhases = 1, kGroups = 1, kZeroBits = 4, kUnitBytes = 272;
   static constexpr bool kHasMinimum = false;
   struct Scales {
     F32 power;  // 2^(e - 128)
@@ -327,8 +345,8 @@ struct PackedMXFP4 {
     }
     F32 scale(int, int) const { return power; }
   };
-  template <int kBlock, int kStep>
-  static U8 codes(const std::byte* unit) {
+  template <int kPhase, int kStep>
+  static U8 codes(const std::byte* unit, int) {
     return table_values<16>(kFp4Doubled, bit_field<kStep / 4 * 4, 15>(load_u8(unit + 16 + kStep % 4 * 64)));
   }
 };

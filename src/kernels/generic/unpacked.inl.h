@@ -34,14 +34,23 @@ inline constexpr size_t kLinesAhead = Format::kBlocks > 1  ? Format::kUnitBytes
                                       : Format::kBits == 8 ? 1280
                                                            : 2048;
 
-// Asks, through the second-level cache, for the part of a unit that is one block's share of its lines. Lines asked for
-// together fill the line buffers of the first level, and then the loads behind them wait too.
+// Asks, through the second-level cache, for a block's share of the lines of a unit, which starts at `share`. Lines
+// asked for together fill the line buffers of the first level, and then the loads behind them wait too.
+template <int kLines>
+inline __attribute__((always_inline)) void prefetch_lines(const std::byte* share) {
+  unrolled<0, kLines>(
+      [&](auto line) __attribute__((always_inline)) { __builtin_prefetch(share + decltype(line)::value * 64, 0, 3); });
+}
+template <class Format>
+inline constexpr int kUnitLines = (Format::kUnitBytes + 63) / 64;
 template <class Format, int kBlock>
-inline __attribute__((always_inline)) void prefetch_part(const std::byte* part) {
-  constexpr int kLines = (Format::kUnitBytes + 63) / 64;
-  constexpr int kFrom = kLines * kBlock / Format::kBlocks, kTo = kLines * (kBlock + 1) / Format::kBlocks;
-  unrolled<0, kTo - kFrom>(
-      [&](auto line) __attribute__((always_inline)) { __builtin_prefetch(part + decltype(line)::value * 64, 0, 3); });
+inline __attribute__((always_inline)) void prefetch_share(const std::byte* share, Constant<kBlock>) {
+  constexpr int kFrom = kUnitLines<Format> * kBlock / Format::kBlocks;
+  prefetch_lines<kUnitLines<Format>*(kBlock + 1) / Format::kBlocks - kFrom>(share);
+}
+template <class Format>
+inline __attribute__((always_inline)) void prefetch_share(const std::byte* share, int) {
+  prefetch_lines<(kUnitLines<Format> + Format::kBlocks - 1) / Format::kBlocks>(share);  // Shares may overlap.
 }
 
 // Where the units lie that are asked for while others are worked on. Several panels walked through side by side are
@@ -56,12 +65,12 @@ struct UnitsAhead {
     const size_t ahead = offset + static_cast<size_t>(prefetch_bytes<Format::kUnitBytes>(stream));
     prefetch_unit<Format::kUnitBytes>(panel + (ahead < panel_bytes ? ahead : ahead + behind_bytes), stream);
   }
-  // What prefetch_part asks for while a block of a unit, which starts `offset` bytes behind its panel, is worked on.
-  template <class Format, int kBlock>
-  inline __attribute__((always_inline)) const std::byte* of_block(const std::byte* unit, size_t offset) const {
-    constexpr size_t kLines = (Format::kUnitBytes + 63) / 64;
-    constexpr size_t kAhead = kLinesAhead<Format> + kLines * kBlock / Format::kBlocks * 64;
-    return unit + kAhead + (offset + kAhead < panel_bytes ? 0 : behind_bytes);
+  // What prefetch_share asks for while a block of a unit, which starts `offset` bytes behind its panel, is worked on.
+  template <class Format>
+  inline __attribute__((always_inline)) const std::byte* of_block(const std::byte* unit, size_t offset,
+                                                                  int block) const {
+    const size_t ahead = kLinesAhead<Format> + static_cast<size_t>(kUnitLines<Format> * block / Format::kBlocks * 64);
+    return unit + ahead + (offset + ahead < panel_bytes ? 0 : behind_bytes);
   }
 };
 
@@ -96,29 +105,29 @@ void unpack_panel(const std::byte* panel, int cols, WeightStream stream, const U
     const std::byte* unit = panel + u * Format::kUnitBytes;
     ahead.prefetch<Format>(panel, u * Format::kUnitBytes);
     const typename Format::Scales scales(unit);
-    unrolled<0, Format::kBlocks>([&](auto block_constant) __attribute__((always_inline)) {
-      constexpr int kBlock = decltype(block_constant)::value;
-      const size_t block = u * Format::kBlocks + kBlock;
+    for_each_block<Format>([&](auto phase, auto block_of_unit) __attribute__((always_inline)) {
+      const int in_unit = block_of_unit;
+      const size_t block = u * Format::kBlocks + static_cast<size_t>(in_unit);
       U8 codes[8];  // All before the first store, which might change what they share for all that is known of it.
       unrolled<0, 8>([&](auto step) __attribute__((always_inline)) {
         constexpr int kStep = decltype(step)::value;
-        codes[kStep] = Format::template codes<kBlock, kStep>(unit);
+        codes[kStep] = Format::template codes<decltype(phase)::value, kStep>(unit, in_unit / Format::kPhases);
         if constexpr (kCodes == ScratchCodes::kSigned && Format::kZeroBits >= 0) {
           codes[kStep] = sub_u8(codes[kStep], set_u8(1 << Format::kZeroBits));
         }
       });
       for (int step = 0; step < 8; ++step) store_u8(to.codes + block * 512 + step * 64, codes[step]);
       for (int g = 0; g < Format::kGroups; ++g) {
-        store_f32(to.scales + (block * Format::kGroups + static_cast<size_t>(g)) * 16, scales.scale(kBlock, g));
+        store_f32(to.scales + (block * Format::kGroups + static_cast<size_t>(g)) * 16, scales.scale(in_unit, g));
       }
-      if constexpr (Format::kHasMinimum) store_f32(to.minima + block * 16, scales.minimum(kBlock));
+      if constexpr (Format::kHasMinimum) store_f32(to.minima + block * 16, scales.minimum(in_unit));
       if constexpr (HasHalfMinima<Format>) {
         for (int half = 0; half < 2; ++half) {
-          store_f32(to.minima + (2 * block + static_cast<size_t>(half)) * 16, scales.half_minimum(kBlock, half));
+          store_f32(to.minima + (2 * block + static_cast<size_t>(half)) * 16, scales.half_minimum(in_unit, half));
         }
       }
       if constexpr (HasGroupScales<Format>) {
-        __builtin_memcpy(to.group_scales + block * 32, scales.group_scales(kBlock, 0), 32);
+        __builtin_memcpy(to.group_scales + block * 32, scales.group_scales(in_unit, 0), 32);
       }
     });
   }

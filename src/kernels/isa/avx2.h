@@ -9,6 +9,8 @@ inline constexpr int kStreamTokens = 8;
 inline constexpr int kStreamTokensAtOnce = 4;
 inline constexpr int kPairedStreamTokens = 1;
 inline constexpr int kSharedInputTokens = 2;
+inline constexpr bool kUnitsAreUnrolled = false;
+inline constexpr int kFloatPairedTokens = 2;
 inline constexpr int kFloatRegisterTokens = 6;
 inline constexpr int kFloatColumns = 256;
 

@@ -9,6 +9,8 @@ inline constexpr int kStreamTokens = 8;
 inline constexpr int kStreamTokensAtOnce = 8;
 inline constexpr int kPairedStreamTokens = 8;
 inline constexpr int kSharedInputTokens = 4;
+inline constexpr bool kUnitsAreUnrolled = true;
+inline constexpr int kFloatPairedTokens = 12;
 inline constexpr int kFloatRegisterTokens = 12;
 inline constexpr int kFloatColumns = 1024;
 
