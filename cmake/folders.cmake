@@ -22,8 +22,8 @@ if(INFER_FUZZ)
 endif()
 
 # infer_unite(target source...): where INFER_UNITY is on, sources that share no name outside their namespaces' public part
-# are compiled together, most of whose time goes into the headers that they share. The release preset goes without, and
-# so shows an #include that is missing.
+# are compiled together, most of whose time goes into the headers that they share. The release preset as ./dev builds it
+# goes without, and so shows an #include that is missing.
 function(infer_unite target)
   if(NOT INFER_UNITY)
     return()
@@ -87,15 +87,41 @@ set(INFER_MACHINE_FLAGS "")
 if(INFER_SANITIZE AND EXISTS /proc/cpuinfo)
   file(STRINGS /proc/cpuinfo INFER_MACHINE_FLAGS REGEX "^flags" LIMIT_COUNT 1)
 endif()
+set(INFER_PLAIN_KERNELS "")
 function(infer_kernel_isa isa)
+  set(source ${CMAKE_SOURCE_DIR}/src/kernels/kernels_${isa}.cc)
   set(checks ${INFER_KERNEL_CHECKS})
   set(needs_avx512 avx512_vnni)
   set(needs_amx amx_int8)
   if(INFER_MACHINE_FLAGS AND DEFINED needs_${isa} AND NOT INFER_MACHINE_FLAGS MATCHES " ${needs_${isa}} ")
     set(checks -fno-sanitize=all)
   endif()
-  set_source_files_properties(${CMAKE_SOURCE_DIR}/src/kernels/kernels_${isa}.cc
-                              PROPERTIES COMPILE_OPTIONS "${ARGN};${checks}" SKIP_UNITY_BUILD_INCLUSION ON)
+  if(INFER_PLAIN_PRESET AND checks STREQUAL "-fno-sanitize=all")
+    set_source_files_properties(${source} PROPERTIES HEADER_FILE_ONLY ON SKIP_UNITY_BUILD_INCLUSION ON)
+    set(INFER_PLAIN_KERNELS ${INFER_PLAIN_KERNELS} ${isa} PARENT_SCOPE)
+  else()
+    set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${ARGN};${checks}" SKIP_UNITY_BUILD_INCLUSION ON)
+  endif()
+endfunction()
+
+# Kernels that are not instrumented are those of another preset, which is made as far as they need it: to compile them
+# again would take minutes. They are copied, so that what reads this build's objects finds all of them here.
+function(infer_take_plain_kernels)
+  set(from ${CMAKE_SOURCE_DIR}/build/${INFER_PLAIN_PRESET})
+  set(to ${CMAKE_BINARY_DIR}/plain)
+  list(TRANSFORM INFER_PLAIN_KERNELS REPLACE "(.+)" "src/kernels/kernels_\\1.cc" OUTPUT_VARIABLE sources)
+  list(TRANSFORM sources REPLACE "(.+)" "CMakeFiles/infer_kernels.dir/\\1.o" OUTPUT_VARIABLE objects)
+  list(TRANSFORM sources REPLACE ".*/(.+)" "${to}/\\1.o" OUTPUT_VARIABLE taken)
+  list(TRANSFORM objects PREPEND ${from}/ OUTPUT_VARIABLE made)
+  file(GLOB_RECURSE headers CONFIGURE_DEPENDS src/kernels/*.h)
+  add_custom_command(OUTPUT ${taken}
+                     COMMAND ${CMAKE_COMMAND} --preset ${INFER_PLAIN_PRESET}
+                     COMMAND ${CMAKE_COMMAND} --build ${from} --target ${objects}
+                     COMMAND ${CMAKE_COMMAND} -E make_directory ${to}
+                     COMMAND ${CMAKE_COMMAND} -E copy ${made} ${to}
+                     WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} DEPENDS ${sources} ${headers} VERBATIM
+                     COMMENT "Kernels of the preset ${INFER_PLAIN_PRESET}: ${INFER_PLAIN_KERNELS}")
+  target_sources(infer_kernels PRIVATE ${taken})
 endfunction()
 
 # infer_test_program(target): half the time to compile, and the code under test is what it was. With -O1 gcc takes some

@@ -34,15 +34,16 @@ inline constexpr size_t kLinesAhead = Format::kBlocks > 1  ? Format::kUnitBytes
                                       : Format::kBits == 8 ? 1280
                                                            : 2048;
 
-// Asks, through the second-level cache, for a block's share of the lines of a unit, which starts at `share`. Lines
-// asked for together fill the line buffers of the first level, and then the loads behind them wait too.
+// Asks, through the second-level cache, for kLines lines from `first` on.
 template <int kLines>
-inline __attribute__((always_inline)) void prefetch_lines(const std::byte* share) {
+inline __attribute__((always_inline)) void prefetch_lines(const std::byte* first) {
   unrolled<0, kLines>(
-      [&](auto line) __attribute__((always_inline)) { __builtin_prefetch(share + decltype(line)::value * 64, 0, 3); });
+      [&](auto line) __attribute__((always_inline)) { __builtin_prefetch(first + decltype(line)::value * 64, 0, 3); });
 }
 template <class Format>
 inline constexpr int kUnitLines = (Format::kUnitBytes + 63) / 64;
+// Asks, through the second-level cache, for a block's share of the lines of a unit, which starts at `share`. Lines
+// asked for together fill the line buffers of the first level, and then the loads behind them wait too.
 template <class Format, int kBlock>
 inline __attribute__((always_inline)) void prefetch_share(const std::byte* share, Constant<kBlock>) {
   constexpr int kFrom = kUnitLines<Format> * kBlock / Format::kBlocks;

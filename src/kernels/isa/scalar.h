@@ -7,7 +7,7 @@ inline constexpr int kPanelsAtOnce = 1;    // Panels per register tile.
 inline constexpr int kRegisterTokens = 1;  // Tokens per register tile, at most kTokenTile.
 inline constexpr int kStreamTokens = 1;  // Up to this many tokens weights are decoded in registers, at most kTokenTile.
 inline constexpr int kStreamTokensAtOnce = 1;     // This many of them in one turn over a unit.
-inline constexpr int kPairedStreamTokens = 1;     // Up to this many of them two panels are streamed side by side,
+inline constexpr int kPairedStreamTokens = 0;     // Up to this many of them two panels are streamed side by side,
 inline constexpr int kSharedInputTokens = 1;      // and up to this many share loaded inputs between the two.
 inline constexpr bool kUnitsAreUnrolled = false;  // Whether all blocks of a unit have code of their own, if it is much.
 inline constexpr int kFloatRegisterTokens = 1;    // As kRegisterTokens, for float weights.
@@ -25,8 +25,8 @@ struct I32 {
   int32_t lane[16];
 };
 
-// A word is a loop over 16 lanes or 64 bytes. Some are not inlined: products of Q3_K, which repeat them most, are 1.1
-// times as fast so.
+// A word is a loop over 16 lanes or 64 bytes. Those that products repeat are not inlined: one token's are 1.2 to 1.7 times
+// as fast so, and this file compiles in a fifth of the time (docs/internals/kernels.md).
 template <class Function>
 F32 each_f32(Function function) {
   F32 r;
@@ -248,10 +248,10 @@ U8 load_u8(const void* p) {
 void store_u8(void* p, U8 v) { __builtin_memcpy(p, &v, 64); }
 // (each byte >> shift) & mask; a shift below 0 goes to the left. The mask has only bits that come from the same byte.
 template <int kShift, int kMask>
-U8 bit_field(U8 v) {
+__attribute__((noinline)) U8 bit_field(U8 v) {
   return each_u8([&](int i) { return (kShift < 0 ? v.byte[i] << -kShift : v.byte[i] >> kShift) & kMask; });
 }
-U8 or_u8(U8 a, U8 b) {
+__attribute__((noinline)) U8 or_u8(U8 a, U8 b) {
   return each_u8([&](int i) { return a.byte[i] | b.byte[i]; });
 }
 // sum + a[0] * b[0] + ... + a[3] * b[3] for the bytes of each lane, a unsigned and b signed.
@@ -266,10 +266,10 @@ U8 set_u8(int x) {
   return each_u8([=](int) { return x; });
 }
 // Wrap around.
-U8 add_u8(U8 a, U8 b) {
+__attribute__((noinline)) U8 add_u8(U8 a, U8 b) {
   return each_u8([&](int i) { return a.byte[i] + b.byte[i]; });
 }
-U8 sub_u8(U8 a, U8 b) {
+__attribute__((noinline)) U8 sub_u8(U8 a, U8 b) {
   return each_u8([&](int i) { return a.byte[i] - b.byte[i]; });
 }
 // Byte i gets that of `addend` added (and wraps) where bit i of the mask is set.
@@ -277,7 +277,7 @@ __attribute__((noinline)) U8 add_where(U8 v, U8 addend, uint64_t mask) {
   return each_u8([&](int i) { return v.byte[i] + ((mask >> i) & 1 ? addend.byte[i] : 0); });
 }
 // The same 16 bytes four times; the four bytes of each of 16 words.
-U8 repeat_16(const uint8_t* p) {
+__attribute__((noinline)) U8 repeat_16(const uint8_t* p) {
   return each_u8([=](int i) { return p[i % 16]; });
 }
 U8 bytes_of(I32 v) {
@@ -291,7 +291,7 @@ __attribute__((noinline)) U8 lookup(U8 table, U8 index) {
 }
 // Byte i gets `value` or-ed in where bit i of the mask is set.
 template <int kValue>
-U8 or_where(U8 v, uint64_t mask) {
+__attribute__((noinline)) U8 or_where(U8 v, uint64_t mask) {
   return each_u8([&](int i) { return v.byte[i] | ((mask >> i) & 1 ? kValue : 0); });
 }
 // Four vectors of 32-bit words, one word of each of 16 rows.
@@ -343,15 +343,19 @@ uint64_t bit_mask(U8 v) {
 // of code[4r + i] * x[i]; k counts through the block of 8 steps. begin() and result() are given the same start, and a
 // set adds it where that is cheaper. A set may take 8-bit codes as code - 128.
 inline constexpr bool kWideCodesAreSigned = false;
+// sum[r] += codes[4r] * x[0] + ... + codes[4r + 3] * x[3].
+__attribute__((noinline)) void add_products(I32& sum, const U8& codes, const int8_t* x) {
+  for (int r = 0; r < 16; ++r) {
+    for (int i = 0; i < 4; ++i) sum.lane[r] += codes.byte[4 * r + i] * x[i];
+  }
+}
 template <int kBits, int kSteps>
 struct Dot {
   I32 sum;
   void begin(I32 start) { sum = start; }
   template <int kStep>
   void step(U8 codes, const int8_t* x) {
-    for (int r = 0; r < 16; ++r) {
-      for (int i = 0; i < 4; ++i) sum.lane[r] += codes.byte[4 * r + i] * x[i];
-    }
+    add_products(sum, codes, x);
   }
   I32 result(I32) const { return sum; }
 };
