@@ -59,7 +59,8 @@ struct Activations {
 // How weights that are used once are asked for before their use. Both give the same bits; which one is faster is a
 // matter of the processor and not of its instruction set. Past the second-level cache, whose place is then left to
 // inputs, a unit at once: on Zen 5 as fast as memory, on Zen 3 0.5 to 0.9 of the other way's speed for Q4_0 and K
-// formats (Q8_0 and floats: 0.96 to 1.06), and on Intel's processors a third of the bandwidth, for such requests wait in the few line buffers of the first level.
+// formats (Q8_0 and floats: 0.96 to 1.06), and on Intel's processors a third of the bandwidth, for such requests wait
+// in the few line buffers of the first level.
 enum class WeightStream : uint8_t { kPastL2, kThroughL2 };
 
 struct MatmulArgs {
