@@ -87,7 +87,6 @@ set(INFER_MACHINE_FLAGS "")
 if(INFER_SANITIZE AND EXISTS /proc/cpuinfo)
   file(STRINGS /proc/cpuinfo INFER_MACHINE_FLAGS REGEX "^flags" LIMIT_COUNT 1)
 endif()
-set(INFER_PLAIN_KERNELS "")
 function(infer_kernel_isa isa)
   set(source ${CMAKE_SOURCE_DIR}/src/kernels/kernels_${isa}.cc)
   set(checks ${INFER_KERNEL_CHECKS})
@@ -98,7 +97,7 @@ function(infer_kernel_isa isa)
   endif()
   if(INFER_PLAIN_PRESET AND checks STREQUAL "-fno-sanitize=all")
     set_source_files_properties(${source} PROPERTIES HEADER_FILE_ONLY ON SKIP_UNITY_BUILD_INCLUSION ON)
-    set(INFER_PLAIN_KERNELS ${INFER_PLAIN_KERNELS} ${isa} PARENT_SCOPE)
+    target_sources(infer_kernels PRIVATE ${INFER_PLAIN_FOLDER}/kernels_${isa}.cc.o)
   else()
     set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${ARGN};${checks}" SKIP_UNITY_BUILD_INCLUSION ON)
   endif()
@@ -106,23 +105,24 @@ endfunction()
 
 # Kernels that are not instrumented are those of another preset, which is made as far as they need it: to compile them
 # again would take minutes. They are copied, so that what reads this build's objects finds all of them here.
-function(infer_take_plain_kernels)
+# INFER_PLAIN_OBJECTS: for programs whose tests look at other things than kernels and would wait for them.
+set(INFER_PLAIN_FOLDER ${CMAKE_BINARY_DIR}/plain)
+set(INFER_PLAIN_OBJECTS "")
+if(INFER_PLAIN_PRESET)
   set(from ${CMAKE_SOURCE_DIR}/build/${INFER_PLAIN_PRESET})
-  set(to ${CMAKE_BINARY_DIR}/plain)
-  list(TRANSFORM INFER_PLAIN_KERNELS REPLACE "(.+)" "src/kernels/kernels_\\1.cc" OUTPUT_VARIABLE sources)
+  file(GLOB sources CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR} src/kernels/kernels_*.cc)
   list(TRANSFORM sources REPLACE "(.+)" "CMakeFiles/infer_kernels.dir/\\1.o" OUTPUT_VARIABLE objects)
-  list(TRANSFORM sources REPLACE ".*/(.+)" "${to}/\\1.o" OUTPUT_VARIABLE taken)
   list(TRANSFORM objects PREPEND ${from}/ OUTPUT_VARIABLE made)
+  list(TRANSFORM sources REPLACE ".*/(.+)" "${INFER_PLAIN_FOLDER}/\\1.o" OUTPUT_VARIABLE INFER_PLAIN_OBJECTS)
   file(GLOB_RECURSE headers CONFIGURE_DEPENDS src/kernels/*.h)
-  add_custom_command(OUTPUT ${taken}
+  add_custom_command(OUTPUT ${INFER_PLAIN_OBJECTS}
                      COMMAND ${CMAKE_COMMAND} --preset ${INFER_PLAIN_PRESET}
                      COMMAND ${CMAKE_COMMAND} --build ${from} --target ${objects}
-                     COMMAND ${CMAKE_COMMAND} -E make_directory ${to}
-                     COMMAND ${CMAKE_COMMAND} -E copy ${made} ${to}
+                     COMMAND ${CMAKE_COMMAND} -E make_directory ${INFER_PLAIN_FOLDER}
+                     COMMAND ${CMAKE_COMMAND} -E copy ${made} ${INFER_PLAIN_FOLDER}
                      WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} DEPENDS ${sources} ${headers} VERBATIM
-                     COMMENT "Kernels of the preset ${INFER_PLAIN_PRESET}: ${INFER_PLAIN_KERNELS}")
-  target_sources(infer_kernels PRIVATE ${taken})
-endfunction()
+                     COMMENT "Kernels of the preset ${INFER_PLAIN_PRESET}")
+endif()
 
 # infer_test_program(target): half the time to compile, and the code under test is what it was. With -O1 gcc takes some
 # things for defects that are none (a `new` of the test's own that it did not inline); the sanitizers' presets have

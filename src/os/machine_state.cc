@@ -93,10 +93,16 @@ void MachineStateReader::find() {
 }
 
 MachineState MachineStateReader::read(Instant now) {
+  if (read_at_ && now - *read_at_ < kReadAgain) return state_;
   if (!found_at_ || now - *found_at_ >= kFindAgain) {
     find();
     found_at_ = now;
   }
+  read_at_ = now;
+  return state_ = read_files();
+}
+
+MachineState MachineStateReader::read_files() const {
   MachineState state;
   if (!stalls_.empty()) state.memory_stalls = stalls(stalls_);
   for (const std::string& sensor : sensors_) {

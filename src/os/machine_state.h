@@ -1,7 +1,8 @@
 // How hard pressed the machine is: what Linux tells of stalls for memory, of the processor's temperature and of its
 // frequency. What a system does not tell is nullopt.
 //
-// Where it tells is found out again each kFindAgain; in between only files that say something are read.
+// Where it tells is found out again each kFindAgain; in between only files that say something are read, and those each
+// kReadAgain: for an answer the kernel asks a chip or another core, and stalls are of the last 10 s.
 // Thread safety: one thread; read_machine_state() any. A call reads some small files (microseconds; tens of them where
 // they have to be found).
 #pragma once
@@ -24,7 +25,7 @@ struct MachineState {
 
 class MachineStateReader {
  public:
-  static constexpr Duration kFindAgain = Duration::from_seconds(10);
+  static constexpr Duration kFindAgain = Duration::from_seconds(10), kReadAgain = Duration::from_ms(500);
 
   // `root` is put before /proc and /sys: "" on a real machine, a folder in tests.
   explicit MachineStateReader(std::string root = "") : root_(std::move(root)) {}
@@ -33,9 +34,11 @@ class MachineStateReader {
 
  private:
   void find();
+  MachineState read_files() const;
 
   const std::string root_;
-  std::optional<Instant> found_at_;
+  std::optional<Instant> found_at_, read_at_;
+  MachineState state_;  // As of read_at_.
   // Files that say something; "": there is none.
   std::string stalls_, frequency_;
   std::vector<std::string> sensors_;

@@ -70,5 +70,18 @@ TEST_F(MachineStateTest, WhatTellsNothingIsLookedForAgainAfterAWhile) {
   EXPECT_FALSE(reader.read(at(11)).memory_stalls);
 }
 
+TEST_F(MachineStateTest, WhatWasReadHalfASecondAgoIsReadAgain) {
+  const auto at = [](double seconds) { return Instant::from_ns(0) + Duration::from_seconds(seconds); };
+  write("/proc/pressure/memory", "some avg10=10.00 avg60=0 avg300=0 total=0\n");
+  MachineStateReader reader(root_.string());
+  EXPECT_DOUBLE_EQ(reader.read(at(1)).memory_stalls.value_or(-1), 0.1);
+  write("/proc/pressure/memory", "some avg10=20.00 avg60=0 avg300=0 total=0\n");
+  EXPECT_DOUBLE_EQ(reader.read(at(1.499)).memory_stalls.value_or(-1), 0.1);
+  EXPECT_DOUBLE_EQ(reader.read(at(1.5)).memory_stalls.value_or(-1), 0.2);
+  write("/proc/pressure/memory", "some avg10=30.00 avg60=0 avg300=0 total=0\n");
+  EXPECT_DOUBLE_EQ(reader.read(at(1.999)).memory_stalls.value_or(-1), 0.2);
+  EXPECT_DOUBLE_EQ(reader.read(at(2)).memory_stalls.value_or(-1), 0.3);
+}
+
 }  // namespace
 }  // namespace infer::os

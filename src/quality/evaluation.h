@@ -2,10 +2,11 @@
 //
 // The text's tokens are cut into windows that do not overlap; each is computed in an empty cache, and its second half
 // is scored, as in quality/perplexity.h. One portion is one step through one of the two caches, so that an evaluation
-// can go on whenever there is time for a step and stop at any moment: a step that was given up is done again, a window
-// whose pages had to go is begun again, what was scored before it stays. Steps have 64 tokens at most, because pages
-// are lowered between steps. Thread safety: one thread (the engine's). Ownership: its caches hold pages of the runner's
-// pool until it ends or release_pages() is called.
+// can go on whenever there is time for a step and stop at any moment: a step that was given up is done again, and with
+// fewer tokens when that happens again and again (quality/portion.h); a window whose pages had to go is begun again,
+// what was scored before it stays. Steps have 64 tokens at most, because pages are lowered between steps: figures are
+// the same bits as long as no step had to be shorter. Thread safety: one thread (the engine's). Ownership: its caches
+// hold pages of the runner's pool until it ends or release_pages() is called.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +21,7 @@
 #include "kv/sequence_cache.h"
 #include "model/step_batch.h"
 #include "quality/divergence.h"
+#include "quality/portion.h"
 
 namespace infer::quality {
 
@@ -53,15 +55,20 @@ class Evaluation {
  private:
   void begin_window(engine::StepRunner& runner);
   TokenId token(int position) const;
-  void score(engine::StepRunner& runner, int rows);
+  int inputs() const { return task_.window - 1; }  // Of a window: the last token is only predicted.
+  int reference_tokens(engine::StepRunner& runner, int unscored) const;
+  void keep_reference(engine::StepRunner& runner, std::vector<TokenId> tokens, int rows);
+  void score(engine::StepRunner& runner, int count, int rows);
   void end_window();
 
   const EvaluationTask task_;
   std::optional<kv::SequenceCache> reference_, changed_;
   int windows_done_ = 0;
-  int position_ = 0;                    // Of the window: tokens that are in both caches.
-  std::vector<TokenId> step_tokens_;    // Of the step whose reference is computed; empty: none is.
-  std::vector<float> reference_rows_;   // Logits of its scored positions.
+  int position_ = 0;  // Of the window: tokens that are in both caches.
+  // Behind position_, those in the reference's cache alone, and its logits of the scored ones.
+  std::vector<TokenId> step_tokens_;
+  std::vector<float> reference_rows_;
+  Portion portion_;
   DivergenceSum sum_;                   // Of whole windows,
   DivergenceSum sum_with_this_window_;  // and with what is scored of this one.
 };

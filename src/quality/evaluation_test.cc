@@ -14,6 +14,7 @@
 #include "testing/byte_tokenizer.h"
 #include "testing/loaded_model.h"
 #include "testing/machine_kernels.h"
+#include "testing/wrapped_runner.h"
 
 namespace infer::quality {
 namespace {
@@ -92,6 +93,62 @@ TEST_F(EvaluationTest, InterruptionsAndLostPagesChangeNothing) {
   }
   EXPECT_GT(hasty.given_up, 5);
   expect_same(rough.figures(), smooth.figures());
+}
+
+// Steps of more than so many tokens take longer than requests leave.
+class HurriedRunner final : public testing::WrappedRunner {
+ public:
+  HurriedRunner(model::Model& model, int tokens_max)
+      : WrappedRunner(engine::make_model_runner(model)), tokens_max_(tokens_max) {}
+  Status run(const model::StepBatch& batch, model::StepWatch& watch, Instant now) override {
+    steps += 1;
+    if (static_cast<int>(batch.slices.front().tokens.size()) > tokens_max_) {
+      return Error{ErrorCode::kCancelled, "a request has come"};
+    }
+    return WrappedRunner::run(batch, watch, now);
+  }
+  int steps = 0;
+
+ private:
+  const int tokens_max_;
+};
+
+TEST_F(EvaluationTest, EndsWhereRequestsLeaveTimeForAFewTokensOnly) {
+  Evaluation smooth = evaluation();
+  Watch calm;
+  while (!smooth.done()) ASSERT_TRUE(smooth.step(*runner_, calm, {}).has_value());
+  for (const int tokens_max : {33, 9, 2}) {
+    HurriedRunner runner(*loaded_->model, tokens_max);
+    Evaluation hurried = evaluation();
+    while (!hurried.done()) {
+      (void)hurried.step(runner, calm, {});
+      ASSERT_LT(runner.steps, 2 * 4 * kWindow);
+    }
+    EXPECT_EQ(hurried.positions(), smooth.positions());
+    // The same reference; pages were lowered between other steps.
+    EXPECT_NEAR(hurried.figures().ppl_reference, smooth.figures().ppl_reference, 1e-9 * smooth.figures().ppl_reference);
+    EXPECT_NEAR(hurried.figures().kld_mean, smooth.figures().kld_mean, 0.5 * smooth.figures().kld_mean);
+  }
+  HurriedRunner never(*loaded_->model, 1);
+  Evaluation starved = evaluation();
+  for (int i = 0; i < 100; ++i) EXPECT_FALSE(starved.step(never, calm, {}).has_value());
+}
+
+TEST(PortionTest, ShrinksWhenStepsAreGivenUpInARowAndGrowsWhenManyEnd) {
+  const Status ok, stop = Error{ErrorCode::kCancelled, "later"}, broken = Error{ErrorCode::kInternal, "broken"};
+  Portion portion;
+  const auto after = [&](const Status& status, int times) {
+    for (int i = 0; i < times; ++i) portion.ended(status);
+    return portion.tokens();
+  };
+  EXPECT_EQ(after(stop, 2), kv::kPageTokens);
+  EXPECT_EQ(after(ok, 1), kv::kPageTokens);
+  EXPECT_EQ(after(stop, 2), kv::kPageTokens);
+  EXPECT_EQ(after(stop, 1), kv::kPageTokens / 2);
+  EXPECT_EQ(after(stop, 300), Portion::kTokensMin);
+  EXPECT_EQ(after(ok, Portion::kEndedMin), 2 * Portion::kTokensMin);
+  EXPECT_EQ(after(broken, 300), 2 * Portion::kTokensMin);
+  EXPECT_EQ(after(ok, 1000), kv::kPageTokens);
 }
 
 TEST_F(EvaluationTest, AnExactCheckComparesWhatWasSaidWithWhatSixteenBitsSay) {

@@ -69,12 +69,14 @@ Status ExactCheck::step(engine::StepRunner& runner, model::StepWatch& watch, Ins
   const int last_wanted = sample_.scores.back().position - 1;
   const int unscored = std::max(0, first_wanted - begin);
   const int count = std::min(
-      {last_wanted + 1 - begin, kv::kPageTokens, runner.tokens_per_step(), unscored + runner.logits_per_step()});
+      {last_wanted + 1 - begin, portion_.tokens(), runner.tokens_per_step(), unscored + runner.logits_per_step()});
   const int scored_begin = std::min(unscored, count);
   const std::span<const TokenId> tokens =
       std::span(sample_.tokens).subspan(static_cast<size_t>(begin), static_cast<size_t>(count));
   const model::SequenceSlice slice{&*cache_, tokens, scored_begin, count};
-  INFER_TRY(runner.run({{&slice, 1}}, watch, now));
+  const Status ran = runner.run({{&slice, 1}}, watch, now);
+  portion_.ended(ran);
+  if (!ran) return ran;
   for (int i = scored_begin; i < count && !done(); ++i) {
     const int position = begin + i + 1;
     if (sample_.scores[next_score_].position == position) score(position, runner.logits(i - scored_begin));

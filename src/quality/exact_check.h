@@ -4,9 +4,8 @@
 // Divergence and agreement come from the rows of logits that a sample kept. What lowering costs in perplexity follows
 // from the divergence: it is what text that 16 bits would write is less likely on average. An answer's own tokens do
 // not say it, because they were drawn from what the lowered cache said: those are likelier there, the more so the worse
-// it is. Their difference is told apart. Nothing is lowered in the cache used here, so steps are as long as there is
-// room for. Thread safety: one thread (the engine's). Ownership: holds pages of the runner's pool until done or
-// release_pages().
+// it is. Their difference is told apart. Nothing is lowered in the cache used here, so steps may be of any length.
+// Thread safety: one thread (the engine's). Ownership: holds pages of the runner's pool until done or release_pages().
 #pragma once
 
 #include <cstdint>
@@ -18,6 +17,7 @@
 #include "kv/sequence_cache.h"
 #include "model/step_batch.h"
 #include "quality/divergence.h"
+#include "quality/portion.h"
 
 namespace infer::quality {
 
@@ -74,6 +74,7 @@ class ExactCheck {
   const LogSumExp log_sum_exp_;
   const size_t vocabulary_;
   std::optional<kv::SequenceCache> cache_;
+  Portion portion_;
   size_t next_score_ = 0, next_row_ = 0;
   ExactSums sums_;
 };

@@ -9,8 +9,6 @@ namespace infer::quality {
 
 namespace {
 
-bool is_stop(const Error& error) { return error.code == ErrorCode::kDeadline || error.code == ErrorCode::kCancelled; }
-
 constexpr Instant kAtOnce = Instant::from_ns(0);
 constexpr int kScoresMin = 8;  // Of a sample that is worth a check.
 
