@@ -39,7 +39,7 @@ Status Evaluation::step(engine::StepRunner& runner, model::StepWatch& watch, Ins
   std::vector<TokenId> tokens;
   for (int i = 0; i < count; ++i) tokens.push_back(token(position_ + i));
   const model::SequenceSlice slice{is_reference ? &*reference_ : &*changed_, tokens, scored_begin, count};
-  const Status ran = runner.run({{&slice, 1}}, watch, now);
+  Status ran = runner.run({{&slice, 1}}, watch, now);
   portion_.ended(ran);
   if (!ran) return ran;
   const int rows = count - scored_begin;

@@ -74,7 +74,7 @@ Status ExactCheck::step(engine::StepRunner& runner, model::StepWatch& watch, Ins
   const std::span<const TokenId> tokens =
       std::span(sample_.tokens).subspan(static_cast<size_t>(begin), static_cast<size_t>(count));
   const model::SequenceSlice slice{&*cache_, tokens, scored_begin, count};
-  const Status ran = runner.run({{&slice, 1}}, watch, now);
+  Status ran = runner.run({{&slice, 1}}, watch, now);
   portion_.ended(ran);
   if (!ran) return ran;
   for (int i = scored_begin; i < count && !done(); ++i) {
