@@ -105,23 +105,27 @@ endfunction()
 
 # Kernels that are not instrumented are those of another preset, which is made as far as they need it: to compile them
 # again would take minutes. They are copied, so that what reads this build's objects finds all of them here.
-# INFER_PLAIN_OBJECTS: for programs whose tests look at other things than kernels and would wait for them.
+# INFER_PLAIN_OBJECTS: all of them, for programs whose tests look at other things than kernels and would wait for them.
 set(INFER_PLAIN_FOLDER ${CMAKE_BINARY_DIR}/plain)
-set(INFER_PLAIN_OBJECTS "")
-if(INFER_PLAIN_PRESET)
+function(infer_make_plain_objects)
   set(from ${CMAKE_SOURCE_DIR}/build/${INFER_PLAIN_PRESET})
   file(GLOB sources CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR} src/kernels/kernels_*.cc)
+  file(GLOB_RECURSE headers CONFIGURE_DEPENDS src/kernels/*.h)
   list(TRANSFORM sources REPLACE "(.+)" "CMakeFiles/infer_kernels.dir/\\1.o" OUTPUT_VARIABLE objects)
   list(TRANSFORM objects PREPEND ${from}/ OUTPUT_VARIABLE made)
-  list(TRANSFORM sources REPLACE ".*/(.+)" "${INFER_PLAIN_FOLDER}/\\1.o" OUTPUT_VARIABLE INFER_PLAIN_OBJECTS)
-  file(GLOB_RECURSE headers CONFIGURE_DEPENDS src/kernels/*.h)
-  add_custom_command(OUTPUT ${INFER_PLAIN_OBJECTS}
+  list(TRANSFORM sources REPLACE ".*/(.+)" "${INFER_PLAIN_FOLDER}/\\1.o" OUTPUT_VARIABLE taken)
+  add_custom_command(OUTPUT ${taken}
                      COMMAND ${CMAKE_COMMAND} --preset ${INFER_PLAIN_PRESET}
                      COMMAND ${CMAKE_COMMAND} --build ${from} --target ${objects}
                      COMMAND ${CMAKE_COMMAND} -E make_directory ${INFER_PLAIN_FOLDER}
                      COMMAND ${CMAKE_COMMAND} -E copy ${made} ${INFER_PLAIN_FOLDER}
                      WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} DEPENDS ${sources} ${headers} VERBATIM
                      COMMENT "Kernels of the preset ${INFER_PLAIN_PRESET}")
+  set(INFER_PLAIN_OBJECTS ${taken} PARENT_SCOPE)
+endfunction()
+set(INFER_PLAIN_OBJECTS "")
+if(INFER_PLAIN_PRESET)
+  infer_make_plain_objects()
 endif()
 
 # infer_test_program(target): half the time to compile, and the code under test is what it was. With -O1 gcc takes some

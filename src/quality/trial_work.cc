@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/format.h"
+#include "quality/portion.h"
 
 namespace infer::quality {
 
@@ -51,8 +52,7 @@ void TrialWork::step(engine::StepRunner& runner, model::StepWatch& watch, const 
   if (!trial_ && !begin(runner)) return end(TrialState::kFailed);
   const Status done = trial_->step(runner, watch, clock);
   if (!done) {
-    const bool stopped = done.error().code == ErrorCode::kCancelled || done.error().code == ErrorCode::kDeadline;
-    if (!stopped && ++attempts_ >= kAttemptsMax) end(TrialState::kFailed);
+    if (!is_stop(done.error()) && ++attempts_ >= kAttemptsMax) end(TrialState::kFailed);
     return;
   }
   attempts_ = 0;
