@@ -36,6 +36,10 @@ function(infer_unite target)
   endforeach()
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${ARGN})  # An edit may bring a name.
   set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
+  # gcc takes whatever is not the file it was given for a header, whose unnamed namespace would be another in each user.
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    target_compile_options(${target} PRIVATE -Wno-subobject-linkage)
+  endif()
 endfunction()
 
 # infer_cold(target): speed matters neither to its users nor to its tests.
