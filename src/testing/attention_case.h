@@ -4,7 +4,6 @@
 // data.
 #pragma once
 
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -14,7 +13,6 @@
 #include "kernels/kernel_table.h"
 #include "kernels/panels.h"
 #include "kernels/reference.h"
-#include "testing/machine_kernels.h"
 
 namespace infer::testing {
 
@@ -22,16 +20,9 @@ using kernels::AttentionPage;
 using kernels::KernelTable;
 using kernels::kPageTokens;
 
-inline float normal(Rng& rng) {
-  const double radius = std::sqrt(-2.0 * std::log(1.0 - rng.uniform()));
-  return static_cast<float>(radius * std::cos(6.283185307179586 * rng.uniform()));
-}
-
-inline std::vector<float> random_floats(Rng& rng, size_t n, float scale) {
-  std::vector<float> x(n);
-  for (float& value : x) value = normal(rng) * scale;
-  return x;
-}
+// Normally distributed about 0, with a variance of 1, and of scale^2.
+float normal(Rng& rng);
+std::vector<float> random_floats(Rng& rng, size_t n, float scale);
 
 // What a test reads at a place in a page.
 template <class T>
@@ -96,18 +87,8 @@ struct Cache {
 
 // Keys and values [tokens][head_dim], rotated already. Slots after the last token hold what memory that was used before
 // may: scales that are NaN.
-inline Cache cache_of(const KernelTable& table, int head_dim, const std::vector<float>& keys,
-                      const std::vector<float>& values) {
-  Cache cache{head_dim, static_cast<int>(keys.size()) / head_dim, {}, {}, {}};
-  for (int t = 0; t < cache.tokens; ++t) {
-    if (t % kPageTokens == 0) cache.full.emplace_back(kernels::kv_page_bytes(head_dim), std::byte{0xFF});
-    const size_t first = static_cast<size_t>(t) * static_cast<size_t>(head_dim);
-    table.store_key(&keys[first], head_dim, t % kPageTokens, cache.full.back().data());
-    table.store_value(&values[first], head_dim, t % kPageTokens, cache.full.back().data());
-  }
-  for (const auto& page : cache.full) cache.pages.push_back({page.data(), nullptr, nullptr});
-  return cache;
-}
+Cache cache_of(const KernelTable& table, int head_dim, const std::vector<float>& keys,
+               const std::vector<float>& values);
 
 // Pages that are full get planes; level(page) says which.
 template <class Choice>
@@ -121,22 +102,12 @@ void lower(Cache& cache, const KernelTable& table, Choice level) {
     cache.pages[page] = {nullptr, cache.high[page].data(), level(p) == Level::k8 ? cache.low[page].data() : nullptr};
   }
 }
-inline void lower_all(Cache& cache, const KernelTable& table, Level level) {
-  lower(cache, table, [level](int) { return level; });
-}
+void lower_all(Cache& cache, const KernelTable& table, Level level);
 
-inline Cache random_cache(Rng& rng, int head_dim, int tokens, float key_scale = 1.0f, float value_scale = 1.0f) {
-  const auto count = static_cast<size_t>(tokens * head_dim);
-  const std::vector<float> keys = random_floats(rng, count, key_scale);
-  return cache_of(*machine_kernels()[0], head_dim, keys, random_floats(rng, count, value_scale));
-}
+Cache random_cache(Rng& rng, int head_dim, int tokens, float key_scale = 1.0f, float value_scale = 1.0f);
 
 // The same, full pages at random levels.
-inline Cache random_mixed_cache(Rng& rng, int head_dim, int tokens, float key_scale = 1.0f, float value_scale = 1.0f) {
-  Cache cache = random_cache(rng, head_dim, tokens, key_scale, value_scale);
-  lower(cache, *machine_kernels()[0], [&rng](int) { return kLevels[rng.below(3)]; });
-  return cache;
-}
+Cache random_mixed_cache(Rng& rng, int head_dim, int tokens, float key_scale = 1.0f, float value_scale = 1.0f);
 
 struct Queries {
   int rows;
@@ -145,16 +116,7 @@ struct Queries {
   float cap = 0.0f;
 };
 
-inline Queries queries_of(const KernelTable& table, int head_dim, const std::vector<float>& values) {
-  const int rows = static_cast<int>(values.size()) / head_dim;
-  const auto count = static_cast<size_t>(rows);
-  const size_t row_bytes = kernels::query_row_bytes(head_dim);
-  Queries q{rows, std::vector<std::byte>(count * row_bytes), std::vector<int>(count), {}};
-  for (size_t r = 0; r < count; ++r) {
-    table.store_query(&values[r * static_cast<size_t>(head_dim)], head_dim, 1.0f, &q.codes[r * row_bytes]);
-  }
-  return q;
-}
+Queries queries_of(const KernelTable& table, int head_dim, const std::vector<float>& values);
 
 // A row's query as its codes say, by their documented layout.
 struct RowCodes {
@@ -166,17 +128,9 @@ struct RowCodes {
   double wide_scale() const { return static_cast<double>(at<float>(row, 3 * dims)); }
   double narrow_scale() const { return static_cast<double>(at<float>(row, 3 * dims + 4)); }
 };
-inline RowCodes row_codes(const Cache& cache, const Queries& q, int row) {
-  const auto dims = static_cast<size_t>(cache.head_dim);
-  return {q.codes.data() + static_cast<size_t>(row) * kernels::query_row_bytes(cache.head_dim), dims};
-}
+RowCodes row_codes(const Cache& cache, const Queries& q, int row);
 
 // Each row sees the first so many tokens.
-inline Queries random_queries(Rng& rng, const Cache& cache, int rows, float scale) {
-  Queries q = queries_of(*machine_kernels()[0], cache.head_dim,
-                         random_floats(rng, static_cast<size_t>(rows * cache.head_dim), scale));
-  for (int r = 0; r < rows; ++r) q.end.push_back(static_cast<int>(rng.below(static_cast<uint32_t>(cache.tokens) + 1)));
-  return q;
-}
+Queries random_queries(Rng& rng, const Cache& cache, int rows, float scale);
 
 }  // namespace infer::testing

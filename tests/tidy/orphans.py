@@ -1,6 +1,7 @@
 """Rule `orphans`: every source is built, every header is used, every fuzz target has seeds, every document is linked."""
 
 import json
+import pathlib
 import re
 
 from source_tree import Finding, matches
@@ -31,7 +32,7 @@ def unbuilt_sources(tree):
     if not tree.build:
         return
     commands = json.loads((tree.build / "compile_commands.json").read_text())
-    built = {entry["file"] for entry in commands}
+    built = {source for entry in commands for source in sources_of(entry["file"])}
     cache = (tree.build / "CMakeCache.txt").read_text()
     has_benchmarks = re.search(r"^INFER_BENCH:\w+=(?:ON|1|TRUE)", cache, re.MULTILINE)
     for path in tree.cpp():
@@ -42,6 +43,13 @@ def unbuilt_sources(tree):
         if is_for_another_system(path):
             continue
         yield Finding(path, 0, "no target builds this file: put it into its folder's CMakeLists.txt or remove it")
+
+
+def sources_of(file):
+    """Where sources are compiled together (INFER_UNITY) CMake writes a file that includes them."""
+    if "/Unity/" not in file:
+        return [file]
+    return re.findall(r'^#include "(.+)"$', pathlib.Path(file).read_text(), re.MULTILINE)
 
 
 def is_for_another_system(path):

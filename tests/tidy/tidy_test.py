@@ -227,6 +227,15 @@ class Orphans(RuleTest):
         self.assertIn("src/os/x_test.cc: no target", self.build(files, ["src/os/x.cc"])[0])
         self.assertIn("bench/b.cc: no target", self.build(files, list(files)[:2], "INFER_BENCH:BOOL=ON\n")[0])
 
+    def test_sources_that_are_compiled_together_are_built(self):
+        united = '#include "{0}/src/os/x.cc"\n\n#include "{0}/src/os/y.cc"\n'
+        tree = self.tree({"src/os/x.cc": "", "src/os/y.cc": "", "src/os/z.cc": "", "b/CMakeCache.txt": "", "b/Unity/u.cxx": ""}, "b")
+        (tree.root / "b/Unity/u.cxx").write_text(united.format(tree.root.resolve()))
+        (tree.root / "b/compile_commands.json").write_text(json.dumps([{"file": str(tree.root / "b/Unity/u.cxx")}]))
+        found = [str(finding) for finding in orphans.check(tree)]
+        self.assertEqual(len(found), 1)
+        self.assertIn("src/os/z.cc: no target", found[0])
+
     def test_a_fuzz_target_needs_seeds(self):
         self.assert_silent(orphans, {"tests/fuzz/x_fuzz.cc": "", "tests/fuzz/corpus/x/1": "a"})
         self.assert_says(orphans, {"tests/fuzz/x_fuzz.cc": "", "tests/fuzz/corpus/y/1": "a"}, "no seeds")
