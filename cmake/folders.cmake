@@ -42,12 +42,13 @@ function(infer_unite target)
 endfunction()
 
 # infer_precompile(target flags [header...]): where INFER_UNITY is on, the standard headers that most sources include, and
-# those given, are parsed once for all targets of the same `flags`, a name. Not for kernels, which include plain headers only,
-# nor for base: gcc refuses headers that were parsed with a macro (fmt's) which another target lacks.
+# those given, are parsed once for all targets of the same `flags`, a name. Not for kernels, which include plain headers
+# only, and not by gcc, which refuses headers that were parsed with a macro that another target lacks and warns of what
+# is in the standard library's (g++ 12: -Warray-bounds in tokenizer_test).
 set(INFER_COMMON_HEADERS algorithm array atomic bit charconv chrono cmath condition_variable cstddef cstdint cstdio cstdlib
     cstring functional limits map memory mutex numeric optional set span string string_view thread utility variant vector)
 function(infer_precompile target flags)
-  if(NOT INFER_UNITY)
+  if(NOT INFER_UNITY OR NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
     return()
   endif()
   get_property(first GLOBAL PROPERTY INFER_PRECOMPILED_${flags})
@@ -80,7 +81,7 @@ function(infer_folder name)
     if(ARG_COLD)
       infer_cold(infer_${name})
       infer_precompile(infer_${name} cold)
-    elseif(NOT name MATCHES "^(base|kernels)$")
+    elseif(NOT name STREQUAL "kernels")
       infer_precompile(infer_${name} hot)
     endif()
     infer_unite(infer_${name} ${sources})
