@@ -41,7 +41,7 @@ api::Json as_json(const quality::PerplexityResult& result, const PerplexityComma
       .set("chunks", result.chunks)
       .set("tokens_scored", result.tokens_scored)
       .set("tokens_total", result.tokens_total)
-      .set("kv", kv::mode_name(options.model.levels.mode))
+      .set("kv", kv_name(options.model))
       .set("kv_bytes", result.kv_bytes)
       .set("kv_bytes_f16", result.kv_bytes_f16)
       .set("divergence", as_json(result.divergence))

@@ -385,6 +385,10 @@ Status check_together(const TokenizeOptions& options) {
 
 }  // namespace
 
+std::string_view kv_name(const ModelChoice& choice) {
+  return choice.kv_floats && choice.levels.mode == kv::KvMode::kF16 ? "f32" : kv::mode_name(choice.levels.mode);
+}
+
 Result<Invocation> parse_command_line(int argc, const char* const* argv) {
   Grammar grammar;
   if (argc < 2) return Invocation(ShowText{grammar.app.help()});

@@ -27,6 +27,7 @@ struct ModelChoice {
   uint64_t memory_limit_bytes = 0;   // 0: no limit but the machine's.
   std::optional<Duration> deadline;  // For the whole command.
   kv::LevelPolicy levels{};          // Of the KV cache.
+  bool kv_floats = false;            // What is not lowered has 32 bits instead of 16.
   std::string spill_folder;          // Where it spills to; "": INFEROS_KV_SPILL, or the user's cache folder.
   uint64_t spill_limit_bytes = uint64_t{4} << 30;
   std::string prefix_folder;  // Of a server: where prefixes are kept beyond its end; "": nowhere.
@@ -40,6 +41,9 @@ struct ModelChoice {
   std::string repack_cache_folder;        // "": INFEROS_REPACK_CACHE, or the user's cache folder.
   uint64_t repack_cache_limit_bytes = 0;  // 0: the default.
 };
+
+// What --kv calls the cache.
+std::string_view kv_name(const ModelChoice& choice);
 
 struct TextChoice {
   std::optional<std::string> text;  // -p

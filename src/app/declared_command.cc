@@ -36,15 +36,16 @@ Status set_kv_preset(const std::string& given, kv::LevelPolicy& levels) {
   return Error{ErrorCode::kInvalidArgument, format("'{}' is unknown; one of safe, balanced, aggressive", given)};
 }
 
-Status set_kv_mode(const std::string& given, kv::LevelPolicy& levels) {
-  const auto mode = kv::mode_from_name(given);
+Status set_kv_mode(const std::string& given, ModelChoice& choice) {
+  choice.kv_floats = given == "f32";
+  const auto mode = choice.kv_floats ? kv::KvMode::kF16 : kv::mode_from_name(given);
   if (!mode) {
     return Error{ErrorCode::kInvalidArgument,
-                 format("'{}' is unknown; one of f16, q8, q4, tiered (dynamic), latency_optimized, "
+                 format("'{}' is unknown; one of f16, f32, q8, q4, tiered (dynamic), latency_optimized, "
                         "throughput_optimized, quality_optimized",
                         given)};
   }
-  levels.mode = *mode;
+  choice.levels.mode = *mode;
   return {};
 }
 
@@ -55,8 +56,9 @@ void add_levels(Command& command, ModelChoice& choice) {
   command.value(
       "--kv", "MODE",
       "KV cache behind the recent window: f16; q8, q4 (8, 4 bits); tiered (each page by the attention that it "
-      "gets, about 30 % of F16), latency_optimized, throughput_optimized, quality_optimized (f16)",
-      [&levels](const std::string& given) { return set_kv_mode(given, levels); });
+      "gets, about 30 % of F16), latency_optimized, throughput_optimized, quality_optimized; or f32 for all of it "
+      "(f16)",
+      [&choice](const std::string& given) { return set_kv_mode(given, choice); });
   command.value("--kv-preset", "NAME",
                 "mode and window together: safe (quality_optimized, 256), balanced (tiered, 64), aggressive "
                 "(throughput_optimized, 32)",

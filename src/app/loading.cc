@@ -120,6 +120,7 @@ model::ModelOptions model_options_of(const ModelChoice& choice) {
   model::ModelOptions options;
   options.context = choice.context;
   options.levels = choice.levels;
+  options.kv_floats = choice.kv_floats;
   options.spill_folder = spill_folder_of(choice);
   options.spill_limit_bytes = choice.spill_limit_bytes;
   options.memory_limit_bytes = choice.memory_limit_bytes;

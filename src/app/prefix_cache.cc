@@ -17,6 +17,7 @@ uint64_t fingerprint_of(const ModelChoice& choice, const LoadedModel& loaded) {
   print.add(std::string_view(loaded.model->kernels().name));
   print.add_number(static_cast<uint64_t>(loaded.model->options().context));
   print.add(kv::mode_name(choice.levels.mode));
+  if (choice.kv_floats) print.add("floats");
   print.add_number(static_cast<uint64_t>(choice.levels.recent_window));
   return print.value();
 }

@@ -40,6 +40,7 @@ std::vector<DocumentEntry> flag_entries(const ServeCommand& command) {
       {"--draft-max", "model.draft_max", number(model.draft_max)},
       {"--preset", "preset", command.preset},
       {"--kv", "kv.mode", mode},
+      {"--kv", "model.kv_floats", model.kv_floats},
       {"--kv-preset", "kv.mode", mode},
       {"--kv-preset", "kv.recent_window", number(model.levels.recent_window)},
       {"--kv-window", "kv.recent_window", number(model.levels.recent_window)},
@@ -62,6 +63,7 @@ ServeCommand filled(const control::Config& config, ServeCommand command) {
   model.context = config.model.context;
   model.threads = config.model.threads;
   model.memory_limit_bytes = config.model.memory_limit;
+  model.kv_floats = config.model.kv_floats;
   model.spill_folder = config.model.spill_folder;
   model.spill_limit_bytes = config.model.spill_limit;
   model.prefix_folder = config.model.prefix_folder;

@@ -42,6 +42,7 @@ struct ModelConfig {
   int context = 0;   // 0: the model's own, within the engine's limit.
   int threads = 0;   // 0: one per physical core.
   uint64_t memory_limit = 0;
+  bool kv_floats = false;
   std::string spill_folder;
   uint64_t spill_limit = uint64_t{4} << 30;
   std::string prefix_folder;  // "": none.

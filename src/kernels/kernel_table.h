@@ -75,15 +75,18 @@ struct MatmulArgs {
   WeightStream stream;
 };
 
-// Keys and values of one KV head in a page of 64 tokens, at one of three levels. Queries, keys and values are rotated
-// (rotate_hadamard) before they are coded. What is in a page, in order; sizes: kernels/panels.h.
+// Keys and values of one KV head in a page of 64 tokens, at one of three levels, or in floats. Queries, keys and values
+// are rotated (rotate_hadamard) before they are coded. What is in a page, in order; sizes: kernels/panels.h.
 //
+// 32 bits, in place of 16 where a cache was made so: what store_float_key and store_float_value were given.
+//   keys          f32 [head_dim][64 tokens]
+//   values        f32 [64 tokens][head_dim]
 // 16 bits: codes with a scale for each token (block floating point), about as precise as IEEE halves.
 //   key codes     int16 [head_dim / 2][64 tokens][2]   key_d   ~= key scale * code; scale = length of the key / 32700
 //   value codes   int16 [64 / 2][head_dim][2 tokens]   value_d ~= value scale * code; scale = greatest / 16383
 //   key scales    f32 [64]
 //   value scales  f32 [64]
-// A token's slot may be written in any order; slots that nobody may see may hold anything.
+// In both, a token's slot may be written in any order; slots that nobody may see may hold anything.
 //
 // 8 and 4 bits: a code c of 8 bits is a high nibble h and a low one; the level of 4 bits has no low plane.
 //   key_d ~= mean_d + key scale * (c - 127.5), or (16 h + 7.5 - 127.5); value_d likewise without a mean.
@@ -93,9 +96,10 @@ struct MatmulArgs {
 //   inverted key scales    bf16 [64] value scales  bf16 [64] mean          int16 [head_dim], then its scale in f32
 // Low plane: keys and values.
 struct AttentionPage {
-  const std::byte* full;  // 16 bits; null where the page has planes.
+  const std::byte* full;  // 16 bits; null where the page has planes or floats.
   const std::byte* high;
-  const std::byte* low;  // Null at 4 bits.
+  const std::byte* low;               // Null at 4 bits.
+  const std::byte* floats = nullptr;  // 32 bits, and none of the others.
 };
 
 // Bytes from a head's part of a page to the next head's.
@@ -103,6 +107,17 @@ struct PartStride {
   size_t full = 0;
   size_t high = 0;
   size_t low = 0;
+  size_t floats = 0;
+};
+
+// The rotated queries themselves, for pages in floats: row r of head h, of AttentionArgs, is `first` +
+// h * head_stride + r / group * token_stride + r % group * head_dim.
+struct FloatQueries {
+  const float* first = nullptr;
+  size_t head_stride = 0;  // In floats.
+  size_t token_stride = 0;
+  int group = 1;        // Rows that lie behind each other.
+  float factor = 0.0f;  // Of all scores, as store_query had it.
 };
 
 // What one row gave to one page, in base 2 like AttentionArgs::max. With the row's max and sum over all its pages, the
@@ -131,6 +146,7 @@ struct AttentionArgs {
   const AttentionPage* pages;  // [page_count], the first head's part of each; 4-byte aligned.
   int page_count;
   PartStride part_stride{};
+  FloatQueries float_queries{};  // Where a page is in floats.
   float* out;  // [heads][rows][head_dim]: sum of 2^(score * log2 e - max) * value, not yet divided by `sum`.
   float* max;  // [heads][rows]: greatest score times log2 e, -infinity where nothing is visible.
   float* sum;  // [heads][rows]: sum of 2^(score * log2 e - max).
@@ -188,8 +204,12 @@ struct KernelTable {
   // makes the token's scale NaN.
   void (*store_key)(const float* key, int head_dim, int slot, std::byte* page);
   void (*store_value)(const float* value, int head_dim, int slot, std::byte* page);
-  // The planes of a page whose 64 tokens are all written.
+  // The same for a page in floats; a NaN stays one.
+  void (*store_float_key)(const float* key, int head_dim, int slot, std::byte* page);
+  void (*store_float_value)(const float* value, int head_dim, int slot, std::byte* page);
+  // The planes of a page whose 64 tokens are all written; of one in floats, those that it would have in 16 bits.
   void (*make_planes)(const std::byte* full, int head_dim, std::byte* high, std::byte* low);
+  void (*make_planes_of_floats)(const std::byte* floats, int head_dim, std::byte* high, std::byte* low);
   // Softmax attention over a run of pages, page by page with a running maximum.
   void (*attend)(const AttentionArgs& args);
   // (out, max, sum) of a row become those of both runs together: the partial (part_out, part_max, part_sum) is added.

@@ -79,6 +79,10 @@ size_t kv_page_bytes(int head_dim) {
   return 2 * size_t{kPageTokens} * (static_cast<size_t>(head_dim) * sizeof(int16_t) + sizeof(float));
 }
 
+size_t kv_float_page_bytes(int head_dim) {
+  return 2 * size_t{kPageTokens} * static_cast<size_t>(head_dim) * sizeof(float);
+}
+
 size_t kv_high_bytes(int head_dim) {
   // Half a byte for each key and value, two scales for each token, and the mean key with its scale.
   const auto dims = static_cast<size_t>(head_dim);

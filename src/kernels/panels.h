@@ -23,8 +23,9 @@ size_t activation_bytes(bool int8, int tokens, int cols);
 Activations activation_view(std::byte* buffer, bool int8, int tokens, int cols);
 
 size_t matmul_scratch_bytes(int cols_max);
-// One KV head's part of a page (AttentionPage), multiples of 64: 16 bits, and the planes of 8 bits.
+// One KV head's part of a page (AttentionPage), multiples of 64: 16 bits, floats, and the planes of 8 bits.
 size_t kv_page_bytes(int head_dim);
+size_t kv_float_page_bytes(int head_dim);
 size_t kv_high_bytes(int head_dim);
 size_t kv_low_bytes(int head_dim);
 // One row of AttentionArgs::queries: a multiple of 16.

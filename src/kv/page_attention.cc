@@ -32,6 +32,7 @@ PageAttention::PageAttention(int layers, int pages, const Queries& shape)
       averages_(static_cast<size_t>(layers) * static_cast<size_t>(pages)) {
   const size_t rows = static_cast<size_t>(layers) * static_cast<size_t>(shape.kv_heads) * rows_per_head();
   codes_.resize(rows * kernels::query_row_bytes(shape.head_dim));
+  if (shape.floats) queries_.resize(rows * static_cast<size_t>(shape.head_dim));
   out_.resize(rows * static_cast<size_t>(shape.head_dim));
   max_.resize(rows);
   sum_.resize(rows);
@@ -45,6 +46,7 @@ PageAttention::PageAttention(const PageAttention& other)
       tallies_(std::make_unique<Tally[]>(other.averages_.size())),
       averages_(other.averages_),
       codes_(other.codes_),
+      queries_(other.queries_),
       out_(other.out_),
       max_(other.max_),
       sum_(other.sum_),
@@ -72,14 +74,15 @@ void PageAttention::tally(int layer, int page, const PageObservation& sum) {
   tally.rows.fetch_add(sum.rows, std::memory_order_relaxed);
 }
 
-void PageAttention::put(int layer, int kv_head, int member, int position, const std::byte* codes, const float* out,
-                        float max, float sum) {
+void PageAttention::put(int layer, int kv_head, int member, int position, const std::byte* codes, const float* query,
+                        const float* out, float max, float sum) {
   INFER_DCHECK(observes(position));
   const auto head_dim = static_cast<size_t>(shape_.head_dim);
   const int slot = position / kEvery % kSlots;
   const size_t row = head_at(layer, kv_head) * rows_per_head() + static_cast<size_t>(slot * shape_.group + member);
   const size_t row_bytes = kernels::query_row_bytes(shape_.head_dim);
   std::memcpy(codes_.data() + row * row_bytes, codes, row_bytes);
+  if (shape_.floats) std::memcpy(queries_.data() + row * head_dim, query, head_dim * sizeof(float));
   std::memcpy(out_.data() + row * head_dim, out, head_dim * sizeof(float));
   max_[row] = max;
   sum_[row] = sum;
@@ -89,6 +92,10 @@ void PageAttention::put(int layer, int kv_head, int member, int position, const 
 std::span<const std::byte> PageAttention::codes(int layer, int kv_head) const {
   const size_t bytes = rows_per_head() * kernels::query_row_bytes(shape_.head_dim);
   return std::span(codes_).subspan(head_at(layer, kv_head) * bytes, bytes);
+}
+const float* PageAttention::queries(int layer, int kv_head) const {
+  if (!shape_.floats) return nullptr;
+  return queries_.data() + head_at(layer, kv_head) * rows_per_head() * static_cast<size_t>(shape_.head_dim);
 }
 const float* PageAttention::out(int layer, int kv_head) const {
   return out_.data() + head_at(layer, kv_head) * rows_per_head() * static_cast<size_t>(shape_.head_dim);

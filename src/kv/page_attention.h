@@ -53,6 +53,7 @@ class PageAttention {
     int kv_heads;
     int group;  // Heads that share a KV head.
     int head_dim;
+    bool floats = false;  // The pages are in floats: queries are kept so besides their codes.
   };
 
   PageAttention(int layers, int pages, const Queries& shape);
@@ -67,12 +68,13 @@ class PageAttention {
   void tally(int layer, int page, const PageObservation& sum);
 
   // Keeps a head's query of the token at `position` (observed, one of the last kSlots such of its step): its codes
-  // [query_row_bytes] and, by AttentionArgs, its sum of weighted values [head_dim], max and sum over all pages.
-  // member: which of the heads that share the KV head.
-  void put(int layer, int kv_head, int member, int position, const std::byte* codes, const float* out, float max,
-           float sum);
+  // [query_row_bytes], itself as it was rotated [head_dim] and, by AttentionArgs, its sum of weighted values
+  // [head_dim], max and sum over all pages. member: which of the heads that share the KV head.
+  void put(int layer, int kv_head, int member, int position, const std::byte* codes, const float* query,
+           const float* out, float max, float sum);
   // Those kept: rows [kSlots][group] of one KV head. A slot that was never filled has position -1.
   std::span<const std::byte> codes(int layer, int kv_head) const;
+  const float* queries(int layer, int kv_head) const;  // Null where pages are not in floats.
   const float* out(int layer, int kv_head) const;
   const float* max(int layer, int kv_head) const;
   const float* sum(int layer, int kv_head) const;
@@ -124,6 +126,7 @@ class PageAttention {
   std::vector<Average> averages_;     // The same.
   int latest_tokens_ = 0;
   std::vector<std::byte> codes_;  // [layers][kv_heads][kSlots][group][query_row_bytes]
+  std::vector<float> queries_;    // [layers][kv_heads][kSlots][group][head_dim], or nothing.
   std::vector<float> out_;        // [layers][kv_heads][kSlots][group][head_dim]
   std::vector<float> max_, sum_;  // [layers][kv_heads][kSlots][group]
   std::vector<int> positions_;    // [layers][kSlots]

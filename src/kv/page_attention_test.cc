@@ -103,7 +103,7 @@ TEST(PageAttention, KeepsTheLastQueriesByPosition) {
   EXPECT_EQ(attention.position(0, 0), -1);
   for (int kv_head = 0; kv_head < 2; ++kv_head) {
     for (int member = 0; member < 2; ++member) {
-      attention.put(0, kv_head, member, 39, codes.data(), out.data(), 1.0f + static_cast<float>(member), 3.0f);
+      attention.put(0, kv_head, member, 39, codes.data(), nullptr, out.data(), 1.0f + static_cast<float>(member), 3.0f);
     }
   }
   EXPECT_EQ(attention.position(0, 0), 39);

@@ -21,7 +21,7 @@ constexpr int kKvHeadsMax = 1 << 16;
 size_t PageShape::page_bytes(Level level) const {
   const auto heads = static_cast<size_t>(kv_heads);
   switch (level) {
-    case Level::k16: return heads * kernels::kv_page_bytes(head_dim);
+    case Level::k16: return heads * (floats ? kernels::kv_float_page_bytes : kernels::kv_page_bytes)(head_dim);
     case Level::k8: return heads * (kernels::kv_high_bytes(head_dim) + kernels::kv_low_bytes(head_dim));
     case Level::k4: return heads * kernels::kv_high_bytes(head_dim);
     case Level::kEvicted: return (heads * page_digest_bytes(head_dim) + 63) / 64 * 64;
@@ -52,7 +52,7 @@ Result<std::unique_ptr<PagePool>> PagePool::make(const PageShape& shape, int pag
                shape.kv_heads, shape.head_dim, kernels::kHeadDimMax, kKvHeadsMax)};
   }
   const auto heads = static_cast<size_t>(shape.kv_heads);
-  INFER_ASSIGN(SlabStore full, SlabStore::make(heads * kernels::kv_page_bytes(shape.head_dim), pages_max));
+  INFER_ASSIGN(SlabStore full, SlabStore::make(shape.page_bytes(Level::k16), pages_max));
   INFER_ASSIGN(SlabStore high, SlabStore::make(heads * kernels::kv_high_bytes(shape.head_dim), pages_max));
   INFER_ASSIGN(SlabStore low, SlabStore::make(heads * kernels::kv_low_bytes(shape.head_dim), pages_max));
   INFER_ASSIGN(SlabStore digests, SlabStore::make(shape.page_bytes(Level::kEvicted), pages_max));
@@ -178,7 +178,11 @@ kernels::AttentionPage PagePool::part_at(PageId page, int kv_head, Level level) 
   const auto head = static_cast<size_t>(kv_head);
   const kernels::PartStride stride = part_stride();
   switch (level) {
-    case Level::k16: return {entry.full + head * stride.full, nullptr, nullptr};
+    case Level::k16: {
+      std::byte* const whole = entry.full + head * whole_part_bytes();
+      return shape_.floats ? kernels::AttentionPage{nullptr, nullptr, nullptr, whole}
+                           : kernels::AttentionPage{whole, nullptr, nullptr};
+    }
     case Level::k8: return {nullptr, entry.high + head * stride.high, entry.low + head * stride.low};
     case Level::k4: return {nullptr, entry.high + head * stride.high, nullptr};
     case Level::kEvicted: return {};
@@ -189,7 +193,7 @@ kernels::AttentionPage PagePool::part_at(PageId page, int kv_head, Level level) 
 std::byte* PagePool::writable_part(PageId page, int kv_head) {
   const Page& entry = at(page);
   INFER_CHECK(entry.level == Level::k16);
-  return entry.full + static_cast<size_t>(kv_head) * kernels::kv_page_bytes(shape_.head_dim);
+  return entry.full + static_cast<size_t>(kv_head) * whole_part_bytes();
 }
 
 void PagePool::make_planes(PageId page, const kernels::KernelTable& kernels) {
@@ -200,9 +204,10 @@ void PagePool::make_planes(PageId page, const kernels::KernelTable& kernels) {
   entry.low = low_.take();
   for (int head = 0; head < shape_.kv_heads; ++head) {
     const auto index = static_cast<size_t>(head);
-    kernels.make_planes(entry.full + index * kernels::kv_page_bytes(shape_.head_dim), shape_.head_dim,
-                        entry.high + index * kernels::kv_high_bytes(shape_.head_dim),
-                        entry.low + index * kernels::kv_low_bytes(shape_.head_dim));
+    const auto make = shape_.floats ? kernels.make_planes_of_floats : kernels.make_planes;
+    make(entry.full + index * whole_part_bytes(), shape_.head_dim,
+         entry.high + index * kernels::kv_high_bytes(shape_.head_dim),
+         entry.low + index * kernels::kv_low_bytes(shape_.head_dim));
   }
 }
 

@@ -1,7 +1,8 @@
 // Pages of KV cache: each holds the keys and values of 64 tokens of one layer, for all its KV heads, at one of four
 // levels (kernels::AttentionPage), and belongs to one or more sequences.
 //
-// A page starts at 16 bits, where tokens are written. Once all 64 are, it may be moved: to 8 bits (two planes), to 4
+// A page starts at 16 bits, or in floats where the pool's shape says so: this is the level k16 of such a pool, and
+// nothing else of it differs. There tokens are written. Once all 64 are, it may be moved: to 8 bits (two planes), to 4
 // (the high plane), out of memory. What a level no longer needs is given back to the system at once. With a spill store
 // a plane that leaves memory goes to the disk first, and comes back from there bit for bit when the page is moved up
 // again; without one, or while its disk is full or fails, a low plane is dropped for good, and nothing is evicted
@@ -36,6 +37,7 @@ inline constexpr int kLevelCount = 4;
 struct PageShape {
   int kv_heads;
   int head_dim;
+  bool floats = false;  // What is not lowered is kept in 32 bits instead of 16.
 
   size_t page_bytes(Level level) const;  // Out of memory: what is kept to know it by.
   size_t page_bytes_f16() const;         // What they would take as IEEE halves, without scales.
@@ -96,9 +98,10 @@ class PagePool {
   kernels::PartStride part_stride() const {
     return {.full = kernels::kv_page_bytes(shape_.head_dim),
             .high = kernels::kv_high_bytes(shape_.head_dim),
-            .low = kernels::kv_low_bytes(shape_.head_dim)};
+            .low = kernels::kv_low_bytes(shape_.head_dim),
+            .floats = kernels::kv_float_page_bytes(shape_.head_dim)};
   }
-  // Where tokens are written: the page is at 16 bits.
+  // Where tokens are written, as the shape says: the page is at k16.
   std::byte* writable_part(PageId page, int kv_head);
   // Where planes go that leave memory; null: nowhere. Before any page was moved; the store outlives the pool.
   void set_spill(SpillStore* spill) { spill_ = spill; }
@@ -157,6 +160,8 @@ class PagePool {
   Page& at(PageId page);
   const Page& at(PageId page) const;
   void set_level(Page& page, Level level);
+  // One head's, of a page at k16.
+  size_t whole_part_bytes() const { return full_.slab_bytes() / static_cast<size_t>(shape_.kv_heads); }
   static void drop(SlabStore& store, std::byte*& slab);
   void drop_copy(std::optional<SpillSlot>& slot);
   void leave(PageId id, bool high, bool may_lose, Instant now);

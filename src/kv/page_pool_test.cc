@@ -50,6 +50,11 @@ TEST(PagePool, APageHoldsKeysAndValuesOf64TokensForAllHeads) {
   EXPECT_EQ(pages_for_tokens(64), 1);
   EXPECT_EQ(pages_for_tokens(65), 2);
   EXPECT_EQ(cache_bytes(kShape, 3, 65), 3u * 2u * kShape.page_bytes(Level::k16));
+  // In floats nothing but these; lower levels are the same.
+  constexpr PageShape kFloats{.kv_heads = 2, .head_dim = 16, .floats = true};
+  EXPECT_EQ(kFloats.page_bytes(Level::k16), 2u * 2u * 64u * 16u * 4u);
+  EXPECT_EQ(kFloats.page_bytes(Level::k8), kShape.page_bytes(Level::k8));
+  EXPECT_EQ(cache_bytes(kFloats, 3, 65), 3u * 2u * kFloats.page_bytes(Level::k16));
 }
 
 TEST(PagePool, LowerLevelsTakeTheBytesTheyPromise) {

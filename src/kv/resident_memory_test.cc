@@ -40,10 +40,8 @@ void fill(SequenceCache& cache, const kernels::KernelTable& table) {
 
 TEST(ResidentMemory, FallsByWhatTheStatisticsSayWhenEightThousandTokensGoToFourBits) {
   if (!os::resident_bytes()) GTEST_SKIP() << "the system does not tell";
-  const LevelModel model{.queries = {.kv_heads = 8, .group = 4, .head_dim = 64},
-                         .score_cap = 0,
-                         .floors = {},
-                         .loss_to_divergence = std::nullopt};
+  const LevelModel model{
+      .queries = {.kv_heads = 8, .group = 4, .head_dim = 64}, .floors = {}, .loss_to_divergence = std::nullopt};
   const kernels::KernelTable& table = *testing::machine_kernels()[0];
   const std::unique_ptr<PagePool> pool =
       PagePool::make(kShape, static_cast<int>(kLayers.size()) * (kTokens / kPageTokens)).value();

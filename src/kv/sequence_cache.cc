@@ -108,7 +108,8 @@ void SequenceCache::copy_last_pages() {
   for (size_t layer = 0; layer < layers_.size(); ++layer) {
     PageId& shared = page(layer, length_ / kernels::kPageTokens);
     const PageId own = pool_->take();
-    std::memcpy(pool_->writable_part(own, 0), pool_->part(shared, 0).full, pool_->shape().page_bytes(Level::k16));
+    INFER_CHECK(pool_->level(shared) == Level::k16);
+    pool_->copy_out(shared, pool_->writable_part(own, 0));
     pool_->give_back(shared);
     shared = own;
   }

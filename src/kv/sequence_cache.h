@@ -89,6 +89,7 @@ class SequenceCache {
     return pool_->part(pages(layer)[static_cast<size_t>(index)], kv_head);
   }
   kernels::PartStride part_stride() const { return pool_->part_stride(); }
+  bool holds_floats() const { return pool_->shape().floats; }
   std::byte* writable_part(int layer, int index, int kv_head) {
     return pool_->writable_part(pages(layer)[static_cast<size_t>(index)], kv_head);
   }

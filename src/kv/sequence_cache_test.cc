@@ -17,10 +17,8 @@ namespace {
 
 constexpr PageShape kShape{.kv_heads = 1, .head_dim = 16};
 const std::vector<int> kTwoLayers(2, 0), kThreeLayers(3, 0);  // Without windows.
-const LevelModel kLevels{.queries = {.kv_heads = 1, .group = 2, .head_dim = 16},
-                         .score_cap = 0,
-                         .floors = {},
-                         .loss_to_divergence = std::nullopt};
+const LevelModel kLevels{
+    .queries = {.kv_heads = 1, .group = 2, .head_dim = 16}, .floors = {}, .loss_to_divergence = std::nullopt};
 
 TEST(SequenceCache, TakesPagesOnlyWhenTokensNeedThem) {
   auto pool = *PagePool::make(kShape, 12);

@@ -185,7 +185,7 @@ void SequenceLevels::try_levels(const PageTables& tables, int layer, int page, c
     const kernels::AttentionPage before = pool_->part_at(id, head, Level::k16);
     for (const Level level : {Level::k8, Level::k4, Level::kEvicted}) {
       probe_.add(attention_, layer, head, page * kernels::kPageTokens, {before, pool_->part_at(id, head, level)},
-                 model_->score_cap, kernels, &trials[index_of(level)]);
+                 model_->scores, kernels, &trials[index_of(level)]);
     }
   }
 }

@@ -34,7 +34,7 @@ namespace infer::kv {
 // What a model's layers and their attention need to be known for.
 struct LevelModel {
   PageAttention::Queries queries;
-  float score_cap = 0;
+  ShadowProbe::Scores scores{};
   std::vector<Level> floors;                   // Of each layer: its pages go no lower while memory allows; empty: none.
   std::optional<double> loss_to_divergence;    // Nats a token for an expected loss of 1; unknown until it was measured.
   std::optional<double> seen_to_divergence{};  // Likewise for a seen loss.

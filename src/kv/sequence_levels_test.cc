@@ -28,7 +28,7 @@ using testing::FaultyDisk;
 constexpr PageShape kShape{.kv_heads = 2, .head_dim = 16};
 const std::vector<int> kLayers(3, 0);
 const LevelModel kModel{
-    .queries = {.kv_heads = 2, .group = 1, .head_dim = 16}, .score_cap = 0, .floors = {}, .loss_to_divergence = 0.0025};
+    .queries = {.kv_heads = 2, .group = 1, .head_dim = 16}, .floors = {}, .loss_to_divergence = 0.0025};
 
 const kernels::KernelTable& table() { return *testing::machine_kernels()[0]; }
 
@@ -69,8 +69,9 @@ void write(SequenceCache& cache, int tokens, Rng& rng) {
       for (int head = 0; head < kShape.kv_heads; ++head) {
         const std::vector<float> x = testing::random_floats(rng, 16, 1.0f);
         std::byte* const page = cache.writable_part(layer, position / kernels::kPageTokens, head);
-        table().store_key(x.data(), 16, position % kernels::kPageTokens, page);
-        table().store_value(x.data(), 16, position % kernels::kPageTokens, page);
+        const int slot = position % kernels::kPageTokens;
+        (cache.holds_floats() ? table().store_float_key : table().store_key)(x.data(), 16, slot, page);
+        (cache.holds_floats() ? table().store_float_value : table().store_value)(x.data(), 16, slot, page);
       }
     }
   }
@@ -159,6 +160,32 @@ TEST(SequenceLevels, APolicyIsNotChargedWithPagesThatAnEarlierOneLoweredForGood)
   cache->apply_policy(table(), clock.now());
   EXPECT_DOUBLE_EQ(*cache->levels()->expected_divergence(), cost);
   EXPECT_DOUBLE_EQ(*cache->levels()->planned_divergence(), 0);
+}
+
+TEST(SequenceLevels, PagesInFloatsAreLoweredToWhatThoseOf16BitsAre) {
+  os::SystemClock clock;
+  const auto lowered = [&clock](PagePool& pool) {
+    Rng rng(4);
+    auto cache = std::make_unique<SequenceCache>(pool, kLayers, 2048, &kModel);
+    cache->set_policy({.mode = KvMode::kQ8, .recent_window = 64, .sink_tokens = 0});
+    write(*cache, 640, rng);
+    cache->apply_policy(table(), clock.now());
+    return cache;
+  };
+  const auto codes = PagePool::make(kShape, 100).value();
+  const auto floats = PagePool::make({.kv_heads = 2, .head_dim = 16, .floats = true}, 100).value();
+  const auto a = lowered(*codes), b = lowered(*floats);
+  EXPECT_EQ(count_at(*b, Level::k8), 27);
+  EXPECT_EQ(count_at(*b, Level::k16), 3);
+  for (int layer = 0; layer < 3; ++layer) {
+    for (int page = 0; page < 9; ++page) {
+      EXPECT_EQ(planes(*a, layer, page, true), planes(*b, layer, page, true));
+      EXPECT_EQ(std::memcmp(a->part(layer, page, 1).high, b->part(layer, page, 1).high, 64 * 16), 0);
+    }
+    EXPECT_EQ(b->part(layer, 9, 0).full, nullptr);
+    EXPECT_NE(b->part(layer, 9, 0).floats, nullptr);
+  }
+  EXPECT_TRUE(floats->check_integrity());
 }
 
 TEST(SequenceLevels, RaisingBringsTheExactCodesBack) {

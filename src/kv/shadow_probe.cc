@@ -18,28 +18,32 @@ ShadowProbe::ShadowProbe(const PageAttention::Queries& shape)
 }
 
 void ShadowProbe::attend(const PageAttention& attention, int layer, int kv_head, const kernels::AttentionPage& page,
-                         float score_cap, const kernels::KernelTable& kernels, Part* part) {
+                         const Scores& scores, const kernels::KernelTable& kernels, Part* part) {
   kernels.attend({.queries = attention.codes(layer, kv_head).data(),
                   .rows = rows_,
                   .head_dim = shape_.head_dim,
                   .visible_begin = begin_.data(),
                   .visible_end = end_.data(),
-                  .score_cap = score_cap,
+                  .score_cap = scores.cap,
                   .pages = &page,
                   .page_count = 1,
+                  .float_queries = {.first = attention.queries(layer, kv_head),
+                                    .token_stride = static_cast<size_t>(shape_.group * shape_.head_dim),
+                                    .group = shape_.group,
+                                    .factor = scores.factor},
                   .out = part->out.data(),
                   .max = part->max.data(),
                   .sum = part->sum.data()});
 }
 
 void ShadowProbe::add(const PageAttention& attention, int layer, int kv_head, int begin, const PageVersions& page,
-                      float score_cap, const kernels::KernelTable& kernels, ProbeSum* sum) {
+                      const Scores& scores, const kernels::KernelTable& kernels, ProbeSum* sum) {
   for (int row = 0; row < rows_; ++row) {
     const int seen = attention.position(layer, row / shape_.group) + 1 - begin;
     end_[static_cast<size_t>(row)] = std::clamp(seen, 0, kernels::kPageTokens);
   }
-  attend(attention, layer, kv_head, page.before, score_cap, kernels, &before_);
-  attend(attention, layer, kv_head, page.after, score_cap, kernels, &after_);
+  attend(attention, layer, kv_head, page.before, scores, kernels, &before_);
+  attend(attention, layer, kv_head, page.after, scores, kernels, &after_);
   const float* const all_out = attention.out(layer, kv_head);
   for (int row = 0; row < rows_; ++row) {
     const auto r = static_cast<size_t>(row), first = r * static_cast<size_t>(shape_.head_dim);

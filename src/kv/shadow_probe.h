@@ -34,18 +34,24 @@ class ShadowProbe {
  public:
   static constexpr double kUsualMost = 4;
 
+  // What a model makes of products of queries and keys, as in AttentionArgs.
+  struct Scores {
+    float factor = 1;
+    float cap = 0;
+  };
+
   explicit ShadowProbe(const PageAttention::Queries& shape);
 
-  // Adds one KV head of the page that begins at token `begin`. score_cap as in AttentionArgs.
-  void add(const PageAttention& attention, int layer, int kv_head, int begin, const PageVersions& page, float score_cap,
-           const kernels::KernelTable& kernels, ProbeSum* sum);
+  // Adds one KV head of the page that begins at token `begin`.
+  void add(const PageAttention& attention, int layer, int kv_head, int begin, const PageVersions& page,
+           const Scores& scores, const kernels::KernelTable& kernels, ProbeSum* sum);
 
  private:
   struct Part {
     std::vector<float> out, max, sum;  // [rows][head_dim], [rows], [rows]
   };
   void attend(const PageAttention& attention, int layer, int kv_head, const kernels::AttentionPage& page,
-              float score_cap, const kernels::KernelTable& kernels, Part* part);
+              const Scores& scores, const kernels::KernelTable& kernels, Part* part);
 
   PageAttention::Queries shape_;
   int rows_;

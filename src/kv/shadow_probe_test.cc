@@ -51,7 +51,7 @@ struct Case {
     for (int row = 0; row < kRows; ++row) {
       const auto r = static_cast<size_t>(row);
       attention.put(0, 0, row % 2, 255 + 8 * (row / 2), queries.codes.data() + r * kernels::query_row_bytes(64),
-                    exact.out.data() + r * 64, exact.max[r], exact.sum[r]);
+                    nullptr, exact.out.data() + r * 64, exact.max[r], exact.sum[r]);
     }
   }
   static testing::Cache make_cache(uint64_t seed) {
@@ -90,12 +90,12 @@ TEST(ShadowProbe, SaysWhatLoweringAPageChangesInTheWholeOutput) {
     const Case c(seed);
     for (const testing::Level level : {testing::Level::k8, testing::Level::k4}) {
       ProbeSum sum;
-      probe.add(c.attention, 0, 0, 64, {c.at(1, testing::Level::k16), c.at(1, level)}, 0, table(), &sum);
+      probe.add(c.attention, 0, 0, 64, {c.at(1, testing::Level::k16), c.at(1, level)}, {}, table(), &sum);
       EXPECT_NEAR(sum.change / true_change(c, 1, c.at(1, level)), 1.0, 0.05) << "seed " << seed;
       EXPECT_GT(sum.attention, 0.0);
     }
     ProbeSum without;
-    probe.add(c.attention, 0, 0, 64, {c.at(1, testing::Level::k16), {}}, 0, table(), &without);
+    probe.add(c.attention, 0, 0, 64, {c.at(1, testing::Level::k16), {}}, {}, table(), &without);
     EXPECT_NEAR(without.change / true_change(c, 1, {}), 1.0, 0.05) << "seed " << seed;
   }
 }
@@ -104,15 +104,52 @@ TEST(ShadowProbe, APageThatStaysAsItIsCostsNothing) {
   const Case c(9);
   ProbeSum sum;
   ShadowProbe probe(kQueries);
-  probe.add(c.attention, 0, 0, 64, {c.at(1, testing::Level::k16), c.at(1, testing::Level::k16)}, 0, table(), &sum);
+  probe.add(c.attention, 0, 0, 64, {c.at(1, testing::Level::k16), c.at(1, testing::Level::k16)}, {}, table(), &sum);
   EXPECT_EQ(sum.change, 0.0);
+}
+
+// Two queries, and a page of the same keys and values in 16 bits and in floats.
+TEST(ShadowProbe, OfAPageInFloatsItSaysWhatItSaysOfOneIn16Bits) {
+  constexpr PageAttention::Queries kFloatQueries{.kv_heads = 1, .group = 2, .head_dim = 64, .floats = true};
+  Rng rng(12);
+  const std::vector<float> keys = testing::random_floats(rng, 64 * 64, 1.0f);
+  const std::vector<float> values = testing::random_floats(rng, 64 * 64, 1.0f);
+  const std::vector<float> rows = testing::random_floats(rng, 2 * 64, 0.2f);
+  testing::Cache cache = testing::cache_of(table(), 64, keys, values);
+  testing::lower(cache, table(), [](int) { return testing::Level::k16; });
+  const testing::Queries queries = testing::queries_of(table(), 64, rows);
+  std::vector<std::byte> floats(kernels::kv_float_page_bytes(64));
+  for (int t = 0; t < 64; ++t) {
+    table().store_float_key(&keys[static_cast<size_t>(t * 64)], 64, t, floats.data());
+    table().store_float_value(&values[static_cast<size_t>(t * 64)], 64, t, floats.data());
+  }
+  const kernels::AttentionPage coded{cache.full[0].data(), nullptr, nullptr};
+  const kernels::AttentionPage in_floats{nullptr, nullptr, nullptr, floats.data()};
+  const kernels::AttentionPage lowered{nullptr, cache.high[0].data(), nullptr};
+  PageAttention attention(1, 1, kFloatQueries);
+  for (int member = 0; member < 2; ++member) {
+    const auto r = static_cast<size_t>(member);
+    attention.put(0, 0, member, 63, queries.codes.data() + r * kernels::query_row_bytes(64), &rows[r * 64], &values[0],
+                  3.0f, 100.0f);
+  }
+  ShadowProbe probe(kFloatQueries);
+  ProbeSum from_codes, from_floats, same;
+  probe.add(attention, 0, 0, 0, {coded, lowered}, {}, table(), &from_codes);
+  probe.add(attention, 0, 0, 0, {in_floats, lowered}, {}, table(), &from_floats);
+  probe.add(attention, 0, 0, 0, {in_floats, coded}, {}, table(), &same);
+  EXPECT_GT(from_codes.change, 0.0);
+  EXPECT_NEAR(from_floats.change / from_codes.change, 1.0, 0.01);
+  EXPECT_NEAR(from_floats.attention / from_codes.attention, 1.0, 0.001);
+  EXPECT_GT(same.change, 0.0);
+  EXPECT_LT(same.change, 1e-4 * from_codes.change);
 }
 
 TEST(ShadowProbe, QueriesFromBeforeThePageSayNothing) {
   const Case c(10);
   ProbeSum sum;
   ShadowProbe probe(kQueries);
-  probe.add(c.attention, 0, 0, 64 * 100, {c.at(1, testing::Level::k16), c.at(1, testing::Level::k4)}, 0, table(), &sum);
+  probe.add(c.attention, 0, 0, 64 * 100, {c.at(1, testing::Level::k16), c.at(1, testing::Level::k4)}, {}, table(),
+            &sum);
   EXPECT_EQ(sum.attention, 0.0);
 }
 

@@ -136,6 +136,7 @@ class Forward {
   float weight_share(int layer, int head, float max, float sum) const;
   void finish_head(float share, float* out) const;
   std::byte* query_row(int kv_head, int row) const;
+  const float* rotated_query(int row, int head) const;
   const float* attention_row(int layer, int row, float* scratch) const;
   // forward_observe.cc
   bool observes_layer(int layer) const { return config_.layer[static_cast<size_t>(layer)].window == 0; }

@@ -84,6 +84,9 @@ void Forward::rotate_row(const LayerWeights& layer, int index, int row) {
   float* const key = query + config_.query_width();
   float* const value = key + config_.kv_width();
 
+  const bool floats = rows_[at].cache->holds_floats();
+  const auto store_key = floats ? kernels_.store_float_key : kernels_.store_key;
+  const auto store_value = floats ? kernels_.store_float_value : kernels_.store_value;
   const int position = rows_[at].position, slot = position % kernels::kPageTokens;
   for (int kv_head = 0; kv_head < config_.kv_heads; ++kv_head) {
     std::byte* const page = rows_[at].cache->writable_part(index, position / kernels::kPageTokens, kv_head);
@@ -94,9 +97,9 @@ void Forward::rotate_row(const LayerWeights& layer, int index, int row) {
                            query_row(kv_head, row) + static_cast<size_t>(i) * kernels::query_row_bytes(head_dim));
     }
     kernels_.rotate_hadamard(key + kv_head * head_dim, head_dim);
-    kernels_.store_key(key + kv_head * head_dim, head_dim, slot, page);
+    store_key(key + kv_head * head_dim, head_dim, slot, page);
     kernels_.rotate_hadamard(value + kv_head * head_dim, head_dim);
-    kernels_.store_value(value + kv_head * head_dim, head_dim, slot, page);
+    store_value(value + kv_head * head_dim, head_dim, slot, page);
   }
 }
 
@@ -104,6 +107,12 @@ void Forward::rotate_row(const LayerWeights& layer, int index, int row) {
 std::byte* Forward::query_row(int kv_head, int row) const {
   const size_t rows = static_cast<size_t>(kv_head) * rows_.size() + static_cast<size_t>(row);
   return buffers_.queries + rows * static_cast<size_t>(group_) * kernels::query_row_bytes(config_.head_dim);
+}
+
+// A row's query itself, which lies where it was rotated.
+const float* Forward::rotated_query(int row, int head) const {
+  return buffers_.qkv + static_cast<ptrdiff_t>(row) * buffers_.qkv_stride +
+         static_cast<ptrdiff_t>(head) * config_.head_dim;
 }
 
 // KV heads of a piece of work. A few rows read pages once and wait for memory: all heads of a page, which lie side by
@@ -212,6 +221,11 @@ void Forward::attend_chunk(const AttentionItem& item, int layer, HeadRange heads
                    .pages = parts.data(),
                    .page_count = pages,
                    .part_stride = first.cache->part_stride(),
+                   .float_queries = {.first = rotated_query(item.row_begin, heads.begin * group_),
+                                     .head_stride = static_cast<size_t>(group_ * config_.head_dim),
+                                     .token_stride = static_cast<size_t>(buffers_.qkv_stride),
+                                     .group = group_,
+                                     .factor = config_.attention_scale},
                    .out = out,
                    .max = max,
                    .sum = sum,

@@ -69,7 +69,7 @@ void Forward::keep_query(int layer, int row, int head, const float* out, float m
   const int kv_head = head / group_, member = head % group_;
   const std::byte* const codes =
       query_row(kv_head, row) + static_cast<size_t>(member) * kernels::query_row_bytes(config_.head_dim);
-  token.cache->attention()->put(layer, kv_head, member, token.position, codes, out, max, sum);
+  token.cache->attention()->put(layer, kv_head, member, token.position, codes, rotated_query(row, head), out, max, sum);
 }
 
 // A row of a spread step, all heads: max and sum over all chunks are where those of the first chunk were.
@@ -101,10 +101,8 @@ void Forward::look_for_evicted(int layer, int row) const {
     const auto at = static_cast<ptrdiff_t>(row * config_.heads + head) * buffers_.chunks_max;
     const double log_sum = static_cast<double>(buffers_.partial_max[at]) * std::numbers::ln2 +
                            std::log(static_cast<double>(buffers_.partial_sum[at]));
-    // Queries lie where they were rotated.
     std::array<float, kernels::kHeadDimMax> query{};
-    const float* const rotated = buffers_.qkv + static_cast<ptrdiff_t>(row) * buffers_.qkv_stride +
-                                 static_cast<ptrdiff_t>(head) * config_.head_dim;
+    const float* const rotated = rotated_query(row, head);
     for (size_t d = 0; d < head_dim; ++d) query[d] = rotated[d] * config_.attention_scale;
     const kv::DigestQuery digest_query(std::span<const float>(query).first(head_dim));
     for (int page = 0; page < static_cast<int>(pages.size()); ++page) {

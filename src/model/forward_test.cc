@@ -70,8 +70,11 @@ RandomModel random_shape(Rng& rng) {
 // size 1.
 constexpr double kFloatBound = 2e-3;
 
-TEST(Forward, GivesTheLogitsOfThePlainLoopsForAnyShape) {
-  testing::for_each_case(12, [](Rng& rng) {
+// The same with attention in floats.
+constexpr double kFloatCacheBound = 2e-4;
+
+void expect_the_plain_loops_for_any_shape(bool kv_floats, double bound) {
+  testing::for_each_case(12, [&](Rng& rng) {
     RandomModel shape = random_shape(rng);
     const WeightType types[] = {WeightType::kF32, WeightType::kF16, WeightType::kBF16};
     shape.type = types[rng.below(3)];
@@ -80,30 +83,40 @@ TEST(Forward, GivesTheLogitsOfThePlainLoopsForAnyShape) {
     std::vector<std::vector<double>> expected;  // The file is the same for all.
     for (const kernels::KernelTable* kernels : testing::machine_kernels()) {
       SCOPED_TRACE(kernels->name);
-      const auto loaded = testing::load_random(shape, *kernels, 2, {.context = 200, .logits_per_step = 200});
+      const auto loaded =
+          testing::load_random(shape, *kernels, 2, {.context = 200, .logits_per_step = 200, .kv_floats = kv_floats});
       ASSERT_TRUE(loaded->model);
       kv::SequenceCache cache = loaded->model->make_sequence();
       const Logits logits = loaded->compute(cache, tokens, chunk);
       if (expected.empty()) expected = testing::PlainLlama(*loaded->file).logits(tokens);
-      expect_near(logits, expected, kFloatBound);
+      expect_near(logits, expected, bound);
     }
   });
 }
 
-TEST(Forward, CrossesTheBordersOfPagesAndChunks) {
+TEST(Forward, GivesTheLogitsOfThePlainLoopsForAnyShape) { expect_the_plain_loops_for_any_shape(false, kFloatBound); }
+
+TEST(Forward, WithACacheOfFloatsItIsNearerToThem) { expect_the_plain_loops_for_any_shape(true, kFloatCacheBound); }
+
+void expect_borders_change_nothing(bool kv_floats, double bound) {
   const RandomModel shape{.layers = 1};
   const auto& kernels = *testing::machine_kernels().front();
-  const auto loaded = testing::load_random(shape, kernels, 2, {.context = 1100, .logits_per_step = 512});
+  const auto loaded =
+      testing::load_random(shape, kernels, 2, {.context = 1100, .logits_per_step = 512, .kv_floats = kv_floats});
   Rng rng(5);
   const auto tokens = random_tokens(rng, 1090, shape.vocabulary);
   const auto expected = testing::PlainLlama(*loaded->file).logits(tokens);
   kv::SequenceCache cache = loaded->model->make_sequence();
-  expect_near(loaded->compute(cache, tokens, 500), expected, kFloatBound);
+  expect_near(loaded->compute(cache, tokens, 500), expected, bound);
   cache.truncate(510);  // And decoding, where chunks are spread over the threads.
   const std::span<const TokenId> rest = std::span(tokens).subspan(510, 10);
-  expect_near(loaded->compute(cache, rest, 1), {expected.begin() + 510, expected.begin() + 520}, kFloatBound);
+  expect_near(loaded->compute(cache, rest, 1), {expected.begin() + 510, expected.begin() + 520}, bound);
   cache.truncate(0);
 }
+
+TEST(Forward, CrossesTheBordersOfPagesAndChunks) { expect_borders_change_nothing(false, kFloatBound); }
+
+TEST(Forward, CrossesThemWithACacheOfFloats) { expect_borders_change_nothing(true, kFloatCacheBound); }
 
 TEST(Forward, StaysNearThePlainLoopsWithEveryQuantizedType) {
   for (const WeightType type :

@@ -53,7 +53,9 @@ Result<ModelOptions> complete_options(const ModelOptions& given, const ModelConf
   return options;
 }
 
-kv::PageShape page_shape(const ModelConfig& config) { return {config.kv_heads, config.head_dim}; }
+kv::PageShape page_shape(const ModelConfig& config, const ModelOptions& options) {
+  return {.kv_heads = config.kv_heads, .head_dim = config.head_dim, .floats = options.kv_floats};
+}
 
 std::vector<int> windows_of(const ModelConfig& config) {
   std::vector<int> windows;
@@ -61,12 +63,14 @@ std::vector<int> windows_of(const ModelConfig& config) {
   return windows;
 }
 
-kv::LevelModel make_level_model(const ModelConfig& config) {
-  return {
-      .queries = {.kv_heads = config.kv_heads, .group = config.heads / config.kv_heads, .head_dim = config.head_dim},
-      .score_cap = config.attention_cap,
-      .floors = {},
-      .loss_to_divergence = std::nullopt};
+kv::LevelModel make_level_model(const ModelConfig& config, const ModelOptions& options) {
+  return {.queries = {.kv_heads = config.kv_heads,
+                      .group = config.heads / config.kv_heads,
+                      .head_dim = config.head_dim,
+                      .floats = options.kv_floats},
+          .scores = {.factor = config.attention_scale, .cap = config.attention_cap},
+          .floors = {},
+          .loss_to_divergence = std::nullopt};
 }
 
 int64_t page_count(const ModelConfig& config, const ModelOptions& options) {
@@ -78,7 +82,7 @@ int64_t page_count(const ModelConfig& config, const ModelOptions& options) {
 }
 
 uint64_t kv_bytes(const ModelConfig& config, const ModelOptions& options) {
-  const kv::PageShape shape = page_shape(config);
+  const kv::PageShape shape = page_shape(config, options);
   uint64_t bytes = 0;
   for (const LayerDescription& layer : config.layer) {
     const int pages = kv::layer_pages_max(layer.window, options.context, options.tokens_per_step);
@@ -216,7 +220,7 @@ Result<std::unique_ptr<Model>> Model::load(const gguf::File& file, const kernels
     return Error{ErrorCode::kInvalidArgument, format("{} KV pages for {} x {} tokens: choose a shorter context", pages,
                                                      plan.options.sequences, plan.options.context)};
   }
-  kv::LevelModel levels = make_level_model(plan.config);
+  kv::LevelModel levels = make_level_model(plan.config, plan.options);
   auto state = std::unique_ptr<State>(new State{.config = std::move(plan.config),
                                                 .options = plan.options,
                                                 .memory = plan.memory,
@@ -230,7 +234,7 @@ Result<std::unique_ptr<Model>> Model::load(const gguf::File& file, const kernels
                                                 .forward = nullptr,
                                                 .storing = nullptr,
                                                 .settling = nullptr});
-  INFER_ASSIGN(state->pages, kv::PagePool::make(page_shape(state->config), static_cast<int>(pages)));
+  INFER_ASSIGN(state->pages, kv::PagePool::make(page_shape(state->config, state->options), static_cast<int>(pages)));
   state->spill_status = state->open_spill();
   INFER_ASSIGN(state->weights, load_weights(file, plan.tensors, kernels, pool, call, options.repack_cache, progress));
   INFER_ASSIGN(state->forward, Forward::make(state->config, state->weights, plan.kinds, kernels, pool, plan.limits));
@@ -367,7 +371,8 @@ uint64_t Model::bytes_per_token(int depth) const {
     }
   });
   bytes += floats * sizeof(float);
-  const uint64_t kv_token_bytes = 2 * sizeof(uint16_t) * static_cast<uint64_t>(state_->config.kv_width());
+  const uint64_t kv_token_bytes = 2 * (state_->options.kv_floats ? sizeof(float) : sizeof(uint16_t)) *
+                                  static_cast<uint64_t>(state_->config.kv_width());
   return bytes + kv_token_bytes * static_cast<uint64_t>(state_->config.visible_tokens(depth));
 }
 

@@ -43,6 +43,7 @@ struct ModelOptions {
   int tokens_per_step = 512;  // Most tokens in one step.
   int logits_per_step = 1;    // Most tokens that want logits in one step.
   kv::LevelPolicy levels{};   // What make_sequence gives its sequences.
+  bool kv_floats = false;     // Pages that are not lowered hold 32 bits instead of 16.
   // Where the KV cache keeps planes that leave memory, and how much of them; "": nowhere. A folder that cannot be used
   // does not keep a model from being loaded: see spill_status().
   std::string spill_folder{};

@@ -48,7 +48,8 @@ std::vector<Reference> read_references(const std::string& path) {
   return references;
 }
 
-std::unique_ptr<Loaded> load(const std::string& path, const kernels::KernelTable& kernels) {
+std::unique_ptr<Loaded> load(const std::string& path, const kernels::KernelTable& kernels,
+                             const model::ModelOptions& options) {
   auto loaded = std::make_unique<Loaded>();
   NullLog log;
   auto file = gguf::File::open(path);
@@ -57,7 +58,7 @@ std::unique_ptr<Loaded> load(const std::string& path, const kernels::KernelTable
   auto tokenizer = tokenizer::Tokenizer::from_gguf(*loaded->file, log);
   EXPECT_TRUE(tokenizer.has_value()) << tokenizer.error().message;
   loaded->tokenizer = std::move(tokenizer).value();
-  auto model = model::Model::load(*loaded->file, kernels, loaded->pool, {}, loaded->call(), {});
+  auto model = model::Model::load(*loaded->file, kernels, loaded->pool, options, loaded->call(), {});
   EXPECT_TRUE(model.has_value()) << model.error().message;
   loaded->model = std::move(model).value();
   return loaded;

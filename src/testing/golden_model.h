@@ -45,7 +45,8 @@ struct Loaded {
   CallContext call() const { return {clock, Deadline::never(), {}}; }
 };
 
-std::unique_ptr<Loaded> load(const std::string& path, const kernels::KernelTable& kernels);
+std::unique_ptr<Loaded> load(const std::string& path, const kernels::KernelTable& kernels,
+                             const model::ModelOptions& options = {});
 
 // Appends the tokens, in steps of at most `longest` (0: as long as the model takes); the logits of the last one.
 std::vector<float> append(Loaded& loaded, kv::SequenceCache& cache, std::span<const TokenId> tokens,

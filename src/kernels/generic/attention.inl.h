@@ -13,6 +13,7 @@
 //   w_t     = p_t * value scale_t
 //   c_t     = round(w_t * f), f as great as the 16 bits of c and the 32 bits of the sums allow
 //   out_d   = out_d * fade + float(sum over t of c_t * value_td) / f, then + 0 so that no zero is negative
+// For pages in floats scores and outputs are sums of products of floats, in order, and weights have no codes.
 // For pages of 8 and 4 bits the same with bytes: queries have codes of 8 bits, and with o = 127.5 (8 bits) or 120 (4)
 //   x_t     = (float(sum over d of query_d * key_dt) - o * sum of the query's codes - e * key scale_t) * key scale_t
 //   score_t = x_t * (query scale * log2 e) + product of the query's 16-bit codes with the mean key
@@ -182,6 +183,11 @@ struct RowTile {
     __builtin_memcpy(&factors, query(r) + 3 * args.head_dim, sizeof factors);
     return factors;
   }
+  const float* float_query(int r) const {
+    const FloatQueries& from = args.float_queries;
+    const int row = first + r;
+    return from.first + static_cast<size_t>(row / from.group) * from.token_stride + row % from.group * args.head_dim;
+  }
   float* out() const { return args.out + static_cast<size_t>(first) * static_cast<size_t>(args.head_dim); }
 };
 
@@ -221,10 +227,6 @@ void add_values(const RowTile& tile, int r, int d, F32 sum) {
   store_f32(target, add(fma(sum, set_f32(tile.softmax.from_code[r]), faded), zero_f32()));
 }
 
-const int16_t* first_codes(const AttentionPage& page) {
-  return reinterpret_cast<const int16_t*>(page.full != nullptr ? page.full : page.high);
-}
-
 template <bool kAhead>
 void attend_full(const PageView& page, RowTile* tile) {
   const int head_dim = tile->args.head_dim;
@@ -254,7 +256,7 @@ void attend_full(const PageView& page, RowTile* tile) {
                                         .right = values,
                                         .right_columns = head_dim,
                                         .pairs = (farthest + 1) / 2,
-                                        .next = first_codes(page.next)},
+                                        .next = reinterpret_cast<const int16_t*>(first_part(page.next))},
                             tile->rows, head_dim / kLanes,
                             [&](int r, int d, I32 sum) { add_values(*tile, r, d, to_f32(sum)); });
 }
@@ -285,8 +287,8 @@ void attend_planes(const PageView& page, RowTile* tile) {
   const AttentionPage& parts = page.parts;
   // Half a page at 4 bits is multiplied in less time than memory takes to answer: there each product asks for the same
   // part of the next page.
-  const bool far = !kLow && page.next.full == nullptr;
-  const auto* const next = reinterpret_cast<const std::byte*>(first_codes(page.next)) + (far ? values_at : 0);
+  const bool far = !kLow && page.next.high != nullptr;
+  const std::byte* const next = first_part(page.next) + (far ? values_at : 0);
   const std::byte* const next_of_keys = far ? page.next.high : parts.high + values_at;
   const float middle = kLow ? kMiddle : kMiddle - kLowMiddle;
   float key_offset[kTileRows], excess[kTileRows];
@@ -330,6 +332,52 @@ void attend_planes(const PageView& page, RowTile* tile) {
       });
 }
 
+// A page in floats: sums by d in order for scores, by token in order for outputs.
+void score_floats(const float* query, const float* keys, int head_dim, float* scores) {
+  F32 sums[kPageVectors] = {zero_f32(), zero_f32(), zero_f32(), zero_f32()};
+  for (int d = 0; d < head_dim; ++d) {
+    const F32 q = set_f32(query[d]);
+    for_each_page_vector([&](auto v) __attribute__((always_inline)) {
+      sums[v] = fma(q, load_f32(keys + d * kPageTokens + v * kLanes), sums[v]);
+    });
+  }
+  for_each_page_vector([&](auto v) __attribute__((always_inline)) { store_f32(scores + v * kLanes, sums[v]); });
+}
+
+// Dimensions d to d + 16 * kVectors of row r. Values that the row may not see may be anything, a NaN too.
+template <int kVectors>
+void add_float_values(const RowTile& tile, int r, int d, const float* values) {
+  const int head_dim = tile.args.head_dim;
+  F32 sums[kVectors];
+  unrolled<0, kVectors>([&](auto v) __attribute__((always_inline)) { sums[v] = zero_f32(); });
+  for (int t = tile.softmax.from[r]; t < tile.softmax.to[r]; ++t) {
+    const F32 weight = set_f32(tile.scores[r * kPageTokens + t]);
+    unrolled<0, kVectors>([&](auto v) __attribute__((always_inline)) {
+      sums[v] = fma(weight, load_f32(values + t * head_dim + d + v * kLanes), sums[v]);
+    });
+  }
+  unrolled<0, kVectors>([&](auto v) __attribute__((always_inline)) { add_values(tile, r, d + v * kLanes, sums[v]); });
+}
+
+void attend_floats(const PageView& page, RowTile* tile) {
+  const int head_dim = tile->args.head_dim;
+  const auto* const keys = reinterpret_cast<const float*>(page.parts.floats);
+  for (int r = 0; r < tile->rows; ++r) {
+    tile->softmax.factor[r] = tile->args.float_queries.factor * kLog2E;
+    tile->softmax.offset[r] = 0.0f;
+    tile->softmax.from_code[r] = 1.0f;
+    score_floats(tile->float_query(r), keys, head_dim, tile->scores + r * kPageTokens);
+  }
+  cap_tile(tile);
+  soften(page, tile->scores, tile->rows, &tile->softmax);
+  const float* const values = keys + kPageTokens * head_dim;
+  for (int r = 0; r < tile->rows; ++r) {
+    int d = 0;
+    for (; d + 4 * kLanes <= head_dim; d += 4 * kLanes) add_float_values<4>(*tile, r, d, values);
+    for (; d < head_dim; d += kLanes) add_float_values<1>(*tile, r, d, values);
+  }
+}
+
 // ---- Rows over pages.
 
 // A row that sees nothing of a page gives the same, whether or not others of its tile see some. `shares` may be null.
@@ -353,6 +401,8 @@ void attend_tile(const PageView& page, RowTile* tile) {
   if (!look_at(page, tile)) return keep_no_shares(shares, tile->rows);
   if (page.parts.full != nullptr) {
     attend_full<kAhead>(page, tile);
+  } else if (page.parts.floats != nullptr) {
+    attend_floats(page, tile);
   } else if (page.parts.low != nullptr) {
     attend_planes<kAhead, true>(page, tile);
   } else {
@@ -380,12 +430,13 @@ void attend_page(const AttentionArgs& args, const PageView& page) {
 
 // Behind the codes, and so out of reach of the products' own prefetching.
 void prefetch_scales(const AttentionPage& page, int head_dim) {
+  if (page.floats != nullptr) return;
   const std::byte* const scales =
       page.full != nullptr ? page.full + key_scales_at(head_dim) : page.high + plane_key_scales_at(head_dim);
   for (int at = 0; at < 2 * 4 * kPageTokens; at += 64) __builtin_prefetch(scales + at);
 }
 
-// The scales of a page's tokens; those of planes are put into `room`, [2][64].
+// The scales of a page's tokens; those of planes are put into `room`, [2][64], and so are ones for floats.
 PageView view_of(const AttentionPage& page, int head_dim, float* room) {
   PageView view{.parts = page,
                 .next = page,
@@ -398,18 +449,25 @@ PageView view_of(const AttentionPage& page, int head_dim, float* room) {
     view.value_scales = reinterpret_cast<const float*>(page.full + value_scales_at(head_dim));
     return view;
   }
+  if (page.floats != nullptr) {
+    for (int i = 0; i < 2 * kPageTokens; i += kLanes) store_f32(room + i, set_f32(1.0f));
+    return view;
+  }
   const auto* const scales = reinterpret_cast<const uint16_t*>(page.high + plane_key_scales_at(head_dim));
   for (int i = 0; i < 2 * kPageTokens; i += kLanes) store_f32(room + i, load_bf16(scales + i));
   return view;
 }
 
-bool is_absent(const AttentionPage& page) { return page.full == nullptr && page.high == nullptr; }
+bool is_absent(const AttentionPage& page) { return first_part(page) == nullptr; }
 
 // The rows of one head.
 AttentionArgs rows_of_head(const AttentionArgs& args, int head) {
   const ptrdiff_t rows = static_cast<ptrdiff_t>(head) * args.rows;
   AttentionArgs own = args;
   own.queries += static_cast<size_t>(head) * args.queries_stride;
+  if (own.float_queries.first != nullptr) {
+    own.float_queries.first += static_cast<size_t>(head) * args.float_queries.head_stride;
+  }
   own.out += rows * args.head_dim;
   own.max += rows;
   own.sum += rows;

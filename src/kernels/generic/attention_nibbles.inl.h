@@ -340,7 +340,7 @@ class NibblePages {
     const int ahead = head + (args_.heads > 1 ? 2 : 1), heads = args_.heads;
     const AttentionPage part = ahead < heads ? part_of_head(args_.pages[page], args_.part_stride, ahead)
                                              : part_of_head(after, args_.part_stride, ahead - heads);
-    return part.full != nullptr ? part.full : part.high;
+    return first_part(part);
   }
 
   template <int Rows>

@@ -121,7 +121,13 @@ AttentionPage part_of_head(const AttentionPage& page, const PartStride& stride, 
   if (page.full != nullptr) part.full += index * stride.full;
   if (page.high != nullptr) part.high += index * stride.high;
   if (page.low != nullptr) part.low += index * stride.low;
+  if (page.floats != nullptr) part.floats += index * stride.floats;
   return part;
+}
+
+// Where the page's first product begins to read.
+const std::byte* first_part(const AttentionPage& page) {
+  return page.full != nullptr ? page.full : page.high != nullptr ? page.high : page.floats;
 }
 
 void store_key(const float* key, int head_dim, int slot, std::byte* page) {
@@ -145,6 +151,22 @@ void store_value(const float* value, int head_dim, int slot, std::byte* page) {
     for (int i = 0; i < kLanes; ++i) target[2 * (d + i)] = codes[i];
   }
   __builtin_memcpy(page + value_scales_at(head_dim) + 4 * slot, &by.scale, sizeof(float));
+}
+
+// ---- 32 bits.
+
+void store_float_key(const float* key, int head_dim, int slot, std::byte* page) {
+  float* const target = reinterpret_cast<float*>(page) + slot;
+  for (int d = 0; d < head_dim; d += kLanes) {
+    float within[kLanes];
+    store_f32(within, within_input_range(load_f32(key + d)));
+    for (int i = 0; i < kLanes; ++i) target[(d + i) * kPageTokens] = within[i];
+  }
+}
+
+void store_float_value(const float* value, int head_dim, int slot, std::byte* page) {
+  float* const target = reinterpret_cast<float*>(page) + (kPageTokens + slot) * head_dim;
+  for (int d = 0; d < head_dim; d += kLanes) store_f32(target + d, within_input_range(load_f32(value + d)));
 }
 
 // ---- Rows of queries.
@@ -299,4 +321,16 @@ void make_planes(const std::byte* full, int head_dim, std::byte* high, std::byte
                   reinterpret_cast<const float*>(full + key_scales_at(head_dim)), head_dim, high, low);
   make_value_planes(reinterpret_cast<const int16_t*>(full + values_at(head_dim)),
                     reinterpret_cast<const float*>(full + value_scales_at(head_dim)), head_dim, high, low);
+}
+
+void make_planes_of_floats(const std::byte* floats, int head_dim, std::byte* high, std::byte* low) {
+  const float* const keys = reinterpret_cast<const float*>(floats);
+  alignas(64) std::byte full[2 * kPageTokens * (2 * kHeadDimMax + 4)];  // kv_page_bytes
+  for (int slot = 0; slot < kPageTokens; ++slot) {
+    float key[kHeadDimMax];
+    for (int d = 0; d < head_dim; ++d) key[d] = keys[d * kPageTokens + slot];
+    store_key(key, head_dim, slot, full);
+    store_value(keys + (kPageTokens + slot) * head_dim, head_dim, slot, full);
+  }
+  make_planes(full, head_dim, high, low);
 }
