@@ -60,6 +60,24 @@ TEST(ServeConfig, FlagsWinOverVariablesAndAreJudgedLikeTheFile) {
             "recent_window must be between 16 and 512");
 }
 
+TEST(ServeConfig, ACacheInFloatsIsOneOfTheFlagsModesAndAMatterOfTheModelInTheFile) {
+  const auto by_flag = configure_serve(parsed({"--kv", "f32"}), no_variable);
+  ASSERT_TRUE(by_flag.has_value()) << by_flag.error().message;
+  EXPECT_TRUE(by_flag->command.model.kv_floats);
+  EXPECT_EQ(by_flag->command.model.levels.mode, kv::KvMode::kF16);
+  EXPECT_EQ(kv_name(by_flag->command.model), "f32");
+
+  const testing::TestFolder folder;
+  const std::string path = folder.file("config.yaml");
+  std::ofstream(path) << "infer_os:\n  kv: {mode: dynamic}\n  model: {kv_floats: true}\n";
+  const auto by_file = configure_serve(parsed({"--config", path.c_str()}), no_variable);
+  ASSERT_TRUE(by_file.has_value()) << by_file.error().message;
+  EXPECT_TRUE(by_file->command.model.kv_floats);
+  EXPECT_EQ(by_file->command.model.levels.mode, kv::KvMode::kDynamic);
+  EXPECT_FALSE(
+      configure_serve(parsed({"--config", path.c_str(), "--kv", "f16"}), no_variable)->command.model.kv_floats);
+}
+
 TEST(ServeConfig, WhatTheCacheIsToldByFlagsAloneStays) {
   const auto set = configure_serve(parsed({"--kv-limit", "1MB", "--kv-sinks", "7"}), no_variable);
   ASSERT_TRUE(set.has_value());

@@ -274,6 +274,15 @@ class CommandsTest(program.ProgramTest):
         self.assertIsNone(self.document(*words[:-1])["divergence"])
         self.assertIn("same most likely token", self.output(*words, "--kv", "q8", "--decode", "--chunks", 1, "--ctx", 256))
 
+    def test_perplexity_in_floats_is_that_of_16_bits(self):
+        text = self.repository / "models/tales-heldout.txt"
+        words = ["perplexity", "-f", text, "--chunks", 4]
+        plain, floats = self.document(*words), self.document(*words, "--kv", "f32")
+        self.assertEqual((plain["kv"], floats["kv"]), ("f16", "f32"))
+        self.assertNotEqual(floats["ppl"], plain["ppl"])
+        self.assertAlmostEqual(floats["ppl"], plain["ppl"], delta=0.01)
+        self.assertEqual(floats["kv_bytes"], 2 * floats["kv_bytes_f16"])
+
     def test_run_takes_a_level_for_the_kv_cache(self):
         words = ["run", "-p", "Once upon a time", "-n", 300, "--seed", 1, "--ignore-eos"]
         plain, lowered = self.document(*words), self.document(*words, "--kv", "q4", "--kv-window", 32)
