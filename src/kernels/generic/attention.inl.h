@@ -243,7 +243,7 @@ void attend_full(const PageView& page, RowTile* tile) {
                                         .right_columns = kPageTokens,
                                         .pairs = head_dim / 2,
                                         .next = values},
-                            tile->rows, kPageVectors, [&](int r, int t, I32 sum) {
+                            tile->rows, kPageVectors, [&](int r, int t, I32 sum) __attribute__((always_inline)) {
                               store_f32(tile->scores + r * kPageTokens + t,
                                         mul(to_f32(sum), load_f32(page.key_scales + t)));
                             });
@@ -257,8 +257,9 @@ void attend_full(const PageView& page, RowTile* tile) {
                                         .right_columns = head_dim,
                                         .pairs = (farthest + 1) / 2,
                                         .next = reinterpret_cast<const int16_t*>(first_part(page.next))},
-                            tile->rows, head_dim / kLanes,
-                            [&](int r, int d, I32 sum) { add_values(*tile, r, d, to_f32(sum)); });
+                            tile->rows, head_dim / kLanes, [&](int r, int d, I32 sum) __attribute__((always_inline)) {
+                              add_values(*tile, r, d, to_f32(sum));
+                            });
 }
 
 // What the mean key adds to all scores of row r, in base 2.
