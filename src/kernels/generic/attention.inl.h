@@ -360,7 +360,8 @@ void add_float_values(const RowTile& tile, int r, int d, const float* values) {
   unrolled<0, kVectors>([&](auto v) __attribute__((always_inline)) { add_values(tile, r, d + v * kLanes, sums[v]); });
 }
 
-void attend_floats(const PageView& page, RowTile* tile) {
+// Out of line: the rare case.
+__attribute__((noinline)) void attend_floats(const PageView& page, RowTile* tile) {
   const int head_dim = tile->args.head_dim;
   const auto* const keys = reinterpret_cast<const float*>(page.parts.floats);
   for (int r = 0; r < tile->rows; ++r) {

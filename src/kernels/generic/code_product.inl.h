@@ -53,6 +53,13 @@ void product_tile(const CodeProduct& p, int column, const Finish& finish) {
                                   __attribute__((always_inline)) { finish(r, column + kLanes * v, sum[r][v]); });
 }
 
+// A function of its own, so that its sums get all registers where there are only just enough: inlined into what calls
+// it, g++ 12 kept half of them on the stack (AVX2).
+template <int Rows, int Vectors, bool kAhead, class Finish>
+__attribute__((noinline)) void product_tile_apart(const CodeProduct& p, int column, const Finish& finish) {
+  product_tile<Rows, Vectors, kAhead>(p, column, finish);
+}
+
 // Whether a tile's sums fit into registers with its operands: one factor, and the codes of a step where they are used
 // more than once.
 template <int Rows, int Vectors>
@@ -180,7 +187,11 @@ template <bool kAhead>
 struct PairTile {
   template <int Rows, int Vectors, class Finish>
   static void run(const CodeProduct& p, int column, const Finish& finish) {
-    product_tile<Rows, Vectors, kAhead>(p, column, finish);
+    if constexpr (kRegisterVectors == 8) {
+      product_tile_apart<Rows, Vectors, kAhead>(p, column, finish);
+    } else {
+      product_tile<Rows, Vectors, kAhead>(p, column, finish);
+    }
   }
 };
 template <bool kAhead, bool kLow, Sign kSign>
